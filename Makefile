@@ -1,0 +1,57 @@
+# Two commands do everything: `make demo` and `make test`. Nothing is installed outside .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+
+.PHONY: demo test test-slow lint types format lock ui install bench
+
+demo: install ## the whole pipeline on the sample images
+	$(BIN)/python -m pipeline demo
+
+test: install ## all fast tests, with the branch coverage of components/core
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+
+test-slow: install ## tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: install
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: install ## runs and model versions at http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --workers 1 \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
+	  --default-artifact-root ./mlartifacts --host 127.0.0.1 --port $${PORT:-5000}
+
+bench: install ## training against a plain script, and validate against plain Pillow
+	$(BIN)/python -m bench.training
+	$(BIN)/python -m bench.validation
+
+lock: $(BIN)/uv ## resolve all packages anew
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --upgrade --quiet -o requirements.lock
+
+install: .venv/installed
+
+# uv is pinned in the lock like everything else: take its lines from there.
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	awk '/^uv==/ {take = 1} take {print} take && !/\\$$/ {exit}' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+
+.venv/installed: requirements.lock | $(BIN)/uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@[ -e .git ] || $(BIN)/dvc config --local core.no_scm true
+	@touch $@

@@ -1,0 +1,156 @@
+"""Training throughput: this project's loop against a plain fp32 ImageFolder + DataLoader script.
+
+Run: python -m bench.training [--rounds 3] [--size 128]
+
+Both sides learn from the same images at the same size and batch, each in a fresh process, in turn
+(A B A B ...), so that a machine that drifts drifts for both. A side's figure is images per second
+from its first to its last batch of one epoch after a short warm-up; the answer is the median of the
+ratios, round by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+IMAGES = Path("data/images")
+WARM_UP = 4  # batches
+BATCH = 32
+
+
+def plain(images: Path, size: int, batches: int) -> float:
+    """The script that most people write: images per second."""
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, models, transforms
+
+    steps = [
+        transforms.RandomResizedCrop(size, scale=(0.5, 1.0)),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+    data = datasets.ImageFolder(str(images), transforms.Compose(steps))
+    loader = DataLoader(data, BATCH, shuffle=True, num_workers=2, drop_last=True)
+    network = models.resnet18(num_classes=len(data.classes))
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    loss_of = torch.nn.CrossEntropyLoss()
+    started = 0.0
+    network.train()
+    for done, (pictures, labels) in enumerate(loader, start=1):
+        optimizer.zero_grad()
+        loss_of(network(pictures), labels).backward()
+        optimizer.step()
+        if done == WARM_UP:
+            started = time.perf_counter()
+        if done == WARM_UP + batches:
+            break
+    return batches * BATCH / (time.perf_counter() - started)
+
+
+def ours(images: Path, size: int, batches: int) -> float:
+    """`core.training.fit` with the standard preset at constant size: images per second."""
+    from components.io import machine
+
+    machine.steady_heap()
+    from components.core.training import Stopped, fit
+
+    network, train, plan = _prepare(images, size)
+    started, done = 0.0, 0
+
+    def after_batch(_done: int, _total: int) -> bool:
+        nonlocal started, done
+        done += 1
+        if done == WARM_UP:
+            started = time.perf_counter()
+        return done == WARM_UP + batches
+
+    try:
+        for _ in fit(network, train, train, plan, after_batch=after_batch):
+            pass
+    except Stopped:
+        pass
+    return batches * BATCH / (time.perf_counter() - started)
+
+
+def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
+    """Network, pictures and plan of our side; the cache is built before the clock starts."""
+    import hashlib
+
+    import numpy as np
+    import pandas as pd
+
+    from components import train
+    from components.core.model import build
+    from components.core.plan import make_plan
+    from components.core.presets import choose_preset
+    from components.core.training import Labelled
+    from components.io import cache, params
+
+    settings = params.load(Path("params.yaml"), train.Params)
+    paths = sorted(p for p in images.glob("*/*") if p.is_file())
+    digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in paths]
+    names = [p.relative_to(images).as_posix() for p in paths]
+    rows = pd.DataFrame({"path": names, "sha256": digests})
+    classes = sorted({p.parent.name for p in paths})
+    labels = np.array([classes.index(p.parent.name) for p in paths])
+    folder = Path(tempfile.gettempdir()) / "bench-cache"
+    pixels = cache.open_pixels(rows, images, folder, settings.data, size)
+    preset = choose_preset("auto", len(paths), "random")
+    plan = make_plan(
+        settings.training.model_copy(update={"first_image_size": 1.0, "batch_size": BATCH}),
+        preset,
+        architecture="resnet18",
+        learning_rate=1e-3,
+        epochs=2,
+        early_stopping=50,
+        image_size=size,
+        labels=labels,
+        num_classes=len(classes),
+    )
+    return build("resnet18", len(classes)), Labelled(pixels, labels), plan
+
+
+def compare(images: Path, size: int, rounds: int, batches: int) -> None:
+    """Run both sides in turn and print every figure and the median ratio."""
+    ratios = []
+    for number in range(1, rounds + 1):
+        rates = {}
+        for side in ("ours", "plain"):
+            words = ["--side", side, "--size", str(size), "--batches", str(batches)]
+            command = [sys.executable, "-m", "bench.training", "--images", str(images), *words]
+            found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+            rates[side] = float(json.loads(found.stdout.splitlines()[-1])["rate"])
+        ratios.append(rates["ours"] / rates["plain"])
+        print(
+            f"round {number}: ours {rates['ours']:6.1f} img/s   plain {rates['plain']:6.1f} img/s"
+            f"   ratio {ratios[-1]:.2f}",
+            flush=True,
+        )
+    print(f"median ratio {statistics.median(ratios):.2f} at {size} px, batch {BATCH}")
+
+
+def main() -> None:
+    """Parse the command line; a side runs in its own process."""
+    parser = argparse.ArgumentParser(description="Training throughput, side by side.")
+    parser.add_argument("--images", type=Path, default=IMAGES)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--side", choices=["ours", "plain"])
+    options = parser.parse_args()
+    if options.side is None:
+        compare(options.images, options.size, options.rounds, options.batches)
+        return
+    side = ours if options.side == "ours" else plain
+    print(json.dumps({"rate": side(options.images, options.size, options.batches)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""The typed hand-offs: every file between two steps has one class here, shared by both.
+
+file                              class              written by   read by
+artifacts/validate/manifest       MANIFEST_COLUMNS   validate     tune train evaluate
+artifacts/validate/report.json    ValidationReport   validate     tune train evaluate register
+artifacts/tune/hyperparameters    Hyperparameters    tune         train
+artifacts/train/model/card.json   ModelCard          train        evaluate register serving
+artifacts/evaluate/evaluation     Evaluation         evaluate     register
+artifacts/register/decision.json  Receipt            register     people
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.images import ImageParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Verdict = Literal["promote", "hold", "error"]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+# One row per file found below the image folder, sorted by path.
+MANIFEST_COLUMNS: dict[str, str] = {
+    "path": "relative to the image folder, with forward slashes",
+    "label": "class name; empty when the file belongs to no class",
+    "split": "train | val | test; empty unless used",
+    "group": "files of one group never part; the smallest pixel_sha256 of the group",
+    "sha256": "of the file's bytes, hex",
+    "pixel_sha256": "of the decoded RGB pixels and their size, hex; empty when undecodable",
+    "phash": "64-bit perceptual hash, 16 hex digits; empty when undecodable",
+    "width": "pixels, after orientation; 0 when undecodable",
+    "height": "pixels, after orientation; 0 when undecodable",
+    "mode": "Pillow mode as stored, e.g. L, RGB, RGBA, P, I;16",
+    "format": "Pillow format found in the content, e.g. PNG",
+    "bytes": "file size",
+    "status": "used | quarantined | ignored",
+    "reason": "why not used; empty when used",
+}
+
+_DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256", "status"]
+
+
+def data_digest(manifest: pd.DataFrame) -> str:
+    """The data digest: SHA-256 over the manifest's meaning, free of its file encoding.
+
+    Covers path, label, split, group, both content hashes and status of every row, by path.
+    """
+    rows = manifest.sort_values("path")[_DIGEST_COLUMNS].itertuples(index=False)
+    sha = hashlib.sha256(f"manifest v{SCHEMA_VERSION}\n".encode())
+    for row in rows:
+        sha.update("\0".join(map(str, row)).encode("utf-8", "surrogateescape") + b"\n")
+    return sha.hexdigest()
+
+
+class Artifact(BaseModel):
+    """A JSON file between steps: frozen, no stray keys, of a stated schema version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
+class Part(BaseModel):
+    """A piece of an artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RuleResult(Part):
+    """One rule of the validation suite, as it came out."""
+
+    rule: str
+    level: Literal["error", "warn"]
+    success: bool
+    found: str
+    wanted: str
+    files: list[str] = Field(description="Offending paths, at most 20; all in quarantine.csv.")
+
+
+class ValidationReport(Artifact):
+    """What validate found, and whether later steps may use it."""
+
+    success: bool
+    data_digest: str
+    class_names: list[str] = Field(description="Sorted; the class order of every model.")
+    found: int
+    used: int
+    quarantined: int
+    ignored: int
+    duplicates: int = Field(description="Files dropped because another file has the same bytes.")
+    counts: dict[str, dict[Split, int]] = Field(description="Class -> split -> used images.")
+    rules: list[RuleResult]
+
+
+class Hyperparameters(Artifact):
+    """The winner of the study, and what it was measured on."""
+
+    learning_rate: float = Field(gt=0)
+    epochs: int = Field(ge=1)
+    val_loss: float = Field(description="Of the winning trial, at its best epoch.")
+    study: str = Field(description="Study name; carries the digest of data, space and code.")
+    trials_complete: int = Field(ge=1)
+    trials_pruned: int
+    trials_failed: int
+    data_digest: str
+
+
+class ModelCard(Artifact):
+    """What is needed to use the weights beside it, and where they come from."""
+
+    architecture: str
+    class_names: list[str] = Field(description="Logit k belongs to class_names[k].")
+    image_size: int = Field(description="Side of the square network input, pixels.")
+    images: ImageParams = Field(description="How bytes become pixels; part of the model.")
+    temperature: float = Field(gt=0, description="Divides the logits; fitted on val.")
+    weights_sha256: str
+    initial_weights: str = Field(description="random, or the SHA-256 of the starting weights.")
+    data_digest: str
+    training_key: str = Field(description="Digest of data and effective settings of the run.")
+    settings: dict[str, str | int | float | bool] = Field(description="Effective settings.")
+    best_epoch: int = Field(ge=1)
+    val_loss: float
+
+
+class Interval(Part):
+    """A two-sided 95 % confidence interval."""
+
+    low: Share
+    high: Share
+
+
+class ClassMetrics(Part):
+    """One class on the test split."""
+
+    name: str
+    precision: Share
+    recall: Share
+    f1: Share
+    support: int
+
+
+class Metrics(Part):
+    """Numbers of the test split. Probabilities are after temperature scaling."""
+
+    num_images: int
+    accuracy: Share
+    accuracy_low: Share = Field(description="Lower end of the 95 % Wilson interval.")
+    accuracy_high: Share
+    balanced_accuracy: Share
+    macro_f1: Share
+    log_loss: float
+    ece: Share = Field(description="Expected calibration error.")
+    ece_uncalibrated: Share
+    roc_auc: Share | None = Field(
+        description="Binary: of class 1. Otherwise macro one-versus-rest. None: one class only."
+    )
+    majority_share: Share = Field(description="Accuracy of always answering the largest class.")
+
+
+class Evaluation(Artifact):
+    """The evidence for the gate, bound to the model, the data and the predictions."""
+
+    metrics: Metrics
+    per_class: list[ClassMetrics]
+    confusion: list[list[int]] = Field(description="Row = true class, column = predicted.")
+    model_digest: str = Field(description="Of the model folder.")
+    data_digest: str
+    predictions_sha256: str
+
+
+class Check(Part):
+    """One condition of the gate with its outcome."""
+
+    name: str
+    value: float | None
+    wanted: str
+    verdict: Verdict
+    reason: str
+
+
+class Decision(Part):
+    """The gate's answer: checks that failed come first."""
+
+    verdict: Verdict
+    checks: list[Check]
+
+
+class Receipt(Artifact):
+    """What register decided and did. Equal inputs and registry give equal bytes."""
+
+    decision: Decision
+    model_name: str
+    version: str | None = Field(description="None when nothing was registered.")
+    model_digest: str
+    data_digest: str
+    predictions_sha256: str

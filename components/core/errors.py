@@ -1,0 +1,54 @@
+"""One family of errors: what a person can fix, told apart from our bugs by type.
+
+    PipelineError           exit 1   the user can fix it; one line, no traceback
+      InvalidParams                  params.yaml says something impossible
+      InvalidData                    the image folder breaks a rule
+      MissingInput                   a file or folder that a step needs is not there
+      ChangedInput                   a file is not the one an earlier step saw
+      Diverged                       training ran into NaN or infinity
+    ServiceUnavailable      exit 5   MLflow (later: S3, Kubeflow) did not answer; run again
+    Interrupted             exit 130 or 143   stopped by a signal after saving; run again
+
+Every message has four parts: where, what was found, what would be right, what to do next.
+Anything outside the family is a bug: it keeps its traceback and exits 70.
+"""
+
+
+class PipelineError(Exception):
+    """Something a person can fix. The message is the whole story, in one line."""
+
+    exit_code = 1
+
+
+class InvalidParams(PipelineError):
+    """A value or a key in params.yaml is not allowed."""
+
+
+class InvalidData(PipelineError):
+    """The images break a rule that blocks the pipeline."""
+
+
+class MissingInput(PipelineError):
+    """A file or folder that this step reads does not exist."""
+
+
+class ChangedInput(PipelineError):
+    """A file's bytes are not the ones that an earlier step recorded."""
+
+
+class ServiceUnavailable(PipelineError):
+    """A service did not answer in time; running again later may succeed."""
+
+    exit_code = 5
+
+
+class Interrupted(PipelineError):
+    """A signal stopped the step after its progress was saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+class Diverged(PipelineError):
+    """The training loss became NaN or infinite."""

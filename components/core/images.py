@@ -1,0 +1,299 @@
+"""Bytes to pixels, in one way: the same for validation, training, evaluation and serving.
+
+bytes --sniff, allow-list--> decoder --pixel cap, full decode--> upright 8-bit RGB --> square
+"""
+
+import hashlib
+import math
+import re
+import struct
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+from pydantic import BaseModel, ConfigDict, Field
+
+# Part of every key under which pixels are kept: raise it when the same bytes give other pixels.
+CONVERSION_VERSION = 1
+
+Format = Literal["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]
+Channel = Annotated[int, Field(ge=0, le=255)]
+Resampling = Image.Resampling
+Transpose = Image.Transpose
+
+
+class ImageParams(BaseModel):
+    """How bytes become pixels. Travels inside the model card, so serving reads the same way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formats: list[Format] = Field(min_length=1, description="Allowed, by content.")
+    max_pixels: int = Field(ge=1, le=1_000_000_000, description="Refused before decoding.")
+    multi_frame: Literal["refuse", "first"]
+    background: tuple[Channel, Channel, Channel]
+    fit: Literal["crop", "pad", "stretch"]
+
+
+class DataParams(ImageParams):
+    """The section `data` of params.yaml."""
+
+    cache_gib: float = Field(ge=0, description="Size limit of the decode cache.")
+
+    @property
+    def reader(self) -> ImageParams:
+        """Only what decides about pixels."""
+        return ImageParams(**self.model_dump(exclude={"cache_gib"}))
+
+
+class InvalidImage(ValueError):
+    """The bytes are no image that may be used. The text is a short reason.
+
+    Attributes:
+        format: what the content is, where it is a known image format; otherwise empty.
+    """
+
+    def __init__(self, reason: str, format: str = "") -> None:  # noqa: A002
+        super().__init__(reason)
+        self.format = format
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One picture.
+
+    Attributes:
+        rgb: mode RGB, upright, opaque.
+        mode: Pillow's mode as stored in the file, e.g. L, P, RGBA, I;16.
+        format: Pillow's format name, found in the content.
+    """
+
+    rgb: Image.Image
+    mode: str
+    format: str
+
+    @property
+    def width(self) -> int:
+        """Pixels, after orientation."""
+        return self.rgb.width
+
+    @property
+    def height(self) -> int:
+        """Pixels, after orientation."""
+        return self.rgb.height
+
+
+# The decoders are called directly: no other plug-in of Pillow can ever see a file, and a JPEG with
+# further pictures behind the first (MPO, written by phones) is read as the JPEG it is.
+_DECODERS: Mapping[Format, type[ImageFile]] = MappingProxyType(
+    {
+        "PNG": PngImageFile,
+        "JPEG": JpegImageFile,
+        "WEBP": WebPImageFile,
+        "BMP": BmpImageFile,
+        "TIFF": TiffImageFile,
+        "GIF": GifImageFile,
+    }
+)
+
+_SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "PNG"),
+    (re.compile(rb"\xff\xd8\xff"), "JPEG"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "WEBP"),
+    (re.compile(rb"BM"), "BMP"),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF"),
+    (re.compile(rb"GIF8[79]a"), "GIF"),
+)
+
+_STRANGERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"PK\x03\x04"), "a ZIP archive"),
+    (re.compile(rb"....ftyp", re.DOTALL), "HEIC, AVIF or a video"),
+    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer (run `git lfs pull`)"),
+    (re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]{1,512}\Z"), "text/HTML"),
+)
+
+# EXIF 2.32, tag 0x0112: how the stored picture must be turned to stand upright.
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = MappingProxyType(
+    {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+)
+
+
+def decode(content: bytes, params: ImageParams) -> Decoded:
+    """Decode a whole file to upright, opaque, 8-bit RGB. Safe to call from several threads.
+
+    16-bit channels keep their high byte, transparency is composited on `params.background`, broken
+    metadata is ignored.
+
+    Raises:
+        InvalidImage: not an allowed image, damaged, truncated, or over `params.max_pixels`.
+    """
+    kind = _sniff(content, params)
+    _silence_pillow()
+    try:
+        with _DECODERS[kind](BytesIO(content)) as image:
+            _check_header(image, params, kind)
+            mode = image.mode
+            image.load()
+            turn = _UPRIGHT.get(_orientation(image))
+            rgb = _flatten(image, params.background)
+    except InvalidImage:
+        raise
+    except Exception as error:  # decoders raise anything on damaged bytes
+        raise InvalidImage(_explain(error, kind), kind) from error
+    return Decoded(rgb.transpose(turn) if turn is not None else rgb, mode, kind)
+
+
+def to_square(rgb: Image.Image, size: int, params: ImageParams) -> NDArray[np.uint8]:
+    """Fit a picture into a square: (size, size, 3), bilinear with antialias.
+
+    `crop` keeps the centre of the longer side, `pad` shows everything on the background, `stretch`
+    ignores the aspect ratio. Memory stays in the order of the result at any aspect ratio.
+    """
+    if params.fit == "pad":
+        scale = size / max(rgb.size)
+        inner = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
+        square = Image.new("RGB", (size, size), params.background)
+        corner = ((size - inner[0]) // 2, (size - inner[1]) // 2)
+        square.paste(rgb.resize(inner, Resampling.BILINEAR), corner)
+        return np.asarray(square)
+    left = top = 0.0
+    right, bottom = map(float, rgb.size)
+    if params.fit == "crop":
+        side = min(rgb.size)
+        left, top = (rgb.width - side) / 2, (rgb.height - side) / 2
+        right, bottom = left + side, top + side
+    # Resizing a box is resizing and then cropping, without the part that would be thrown away.
+    return np.asarray(rgb.resize((size, size), Resampling.BILINEAR, box=(left, top, right, bottom)))
+
+
+def read_square(content: bytes, size: int, params: ImageParams) -> NDArray[np.uint8]:
+    """File bytes to network input pixels: (size, size, 3). Raises `InvalidImage`."""
+    return to_square(decode(content, params).rgb, size, params)
+
+
+def pixel_digest(rgb: Image.Image) -> str:
+    """SHA-256 over width, height and RGB bytes, in hex: equal for every encoding of a picture."""
+    sha = hashlib.sha256(struct.pack("<2I", *rgb.size))
+    sha.update(rgb.tobytes())
+    return sha.hexdigest()
+
+
+def perceptual_hash(rgb: Image.Image) -> str:
+    """64-bit DCT hash, 16 hex digits: pictures that look alike differ in few bits.
+
+    C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010: grey,
+    32 x 32, DCT-II, the 8 x 8 lowest frequencies without the constant row and column, each against
+    their median.
+    """
+    small = rgb.resize((32, 32), Resampling.BILINEAR, reducing_gap=2.0).convert("L")
+    waves = _dct_rows()
+    # Rounded: rounding errors of a flat picture must not become bits.
+    low = np.round(waves @ np.asarray(small, dtype=np.float64) @ waves.T, 3)
+    # Above the lower median is above the median, and a sort is three times as fast.
+    return np.packbits(low > np.sort(low, axis=None)[31]).tobytes().hex()
+
+
+@cache
+def _dct_rows() -> NDArray[np.float64]:
+    """Rows 1..8 of the 32-point DCT-II matrix, unscaled: cos(pi (2n + 1) k / 64)."""
+    k, n = np.arange(1, 9)[:, None], np.arange(32)[None, :]
+    return np.cos(math.pi * (2 * n + 1) * k / 64)
+
+
+def _sniff(content: bytes, params: ImageParams) -> Format:
+    if not content:
+        raise InvalidImage("zero bytes")
+    head = content[:512]
+    for signature, kind in _SIGNATURES:
+        if signature.match(head):
+            if kind not in params.formats:
+                raise InvalidImage(f"{kind}, not one of {', '.join(params.formats)}", kind)
+            return kind
+    names = (name for signature, name in _STRANGERS if signature.match(head))
+    raise InvalidImage(f"{next(names, 'unknown content')}, not an image")
+
+
+def _check_header(image: ImageFile, params: ImageParams, kind: Format) -> None:
+    pixels = image.width * image.height
+    if pixels > params.max_pixels:
+        raise InvalidImage(f"{pixels:,} pixels, more than {params.max_pixels:,}", kind)
+    if params.multi_frame == "refuse" and getattr(image, "is_animated", False):
+        raise InvalidImage("an animation or several pages", kind)
+
+
+def _orientation(image: ImageFile) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse sound pixels
+        return 1
+
+
+def _flatten(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
+    """Any mode to opaque RGB."""
+    picture: Image.Image = image
+    if image.mode.startswith(("I", "F")):
+        picture = _to_8_bit(image)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    flat = Image.new("RGB", rgba.size, background)
+    flat.paste(rgba, mask=rgba)
+    return flat
+
+
+def _to_8_bit(image: ImageFile) -> Image.Image:
+    """High byte of 16-bit grey, as Pillow itself takes it of 16-bit colour; never clipped."""
+    if image.mode == "F":
+        raise InvalidImage("32-bit float pixels; store 8 or 16 bits", image.format or "")
+    grey = np.asarray(image)
+    if image.mode == "I" and (grey.min() < 0 or grey.max() > 65_535):
+        raise InvalidImage("32-bit integer pixels; store 8 or 16 bits", image.format or "")
+    eight_bit = Image.fromarray((grey >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        eight_bit.putalpha(Image.fromarray(((grey != transparent) * 255).astype(np.uint8)))
+    return eight_bit
+
+
+def _explain(error: Exception, kind: Format) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, (EOFError, struct.error)) or "truncated" in text.lower():
+        return "truncated"
+    if isinstance(error, (MemoryError, Image.DecompressionBombError)):
+        return "more pixels than the decoder can hold"
+    return f"damaged {kind} ({text[:100] or type(error).__name__})"
+
+
+_SILENCED = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_SILENCING = threading.Lock()
+
+
+def _silence_pillow() -> None:
+    # catch_warnings is not safe between threads, so one filter stands for the whole process.
+    if _SILENCED not in warnings.filters:
+        with _SILENCING:
+            warnings.filterwarnings("ignore", module=r"PIL\.")

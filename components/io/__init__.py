@@ -1,0 +1,1 @@
+"""The effects around the core: files, params, the decode cache, MLflow, reports."""

@@ -1,0 +1,153 @@
+"""Files that are whole or absent: every output is written aside, synced, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import ChangedInput, MissingInput, PipelineError
+
+T = TypeVar("T", bound=BaseModel)
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it over `path`.
+
+    On any error the temporary file is removed and the old file, if there was one, is untouched.
+    A full disk becomes a `PipelineError` that names the file.
+    """
+    # The suffix stays last: libraries choose their format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it takes the place of `path`, whole.
+
+    What was in the old folder and is not written again is gone. On any error the old folder is
+    untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _sync(temporary)
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        _sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+
+
+def _unwritable(path: Path, error: OSError) -> PipelineError:
+    return PipelineError(
+        f"{path}: could not be written ({error.strerror or error}); nothing is left under "
+        "that name. Free some space or fix the permissions, then run the same command again."
+    )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text to `path`, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write(temporary_path)` fill `path`, whole or not at all: for savers of libraries."""
+    with replacing(path) as temporary:
+        write(temporary)
+
+
+def write_artifact(path: Path, artifact: BaseModel) -> None:
+    """Write a typed hand-off as JSON: sorted keys, so equal values give equal bytes."""
+    content = json.dumps(artifact.model_dump(mode="json"), indent=2, sort_keys=True)
+    write_text(path, content + "\n")
+
+
+def read_artifact(path: Path, kind: type[T]) -> T:
+    """Read a typed hand-off. A missing or foreign file is an error that names the step to run."""
+    require_file(path)
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ChangedInput(
+            f"{path}: is not a {kind.__name__} of this version ({place}: {first['msg']}); "
+            "run the step that writes it again."
+        ) from error
+
+
+def require_file(path: Path) -> None:
+    """Raise `MissingInput` unless `path` is a file."""
+    if not path.is_file():
+        raise MissingInput(
+            f"{path}: does not exist. An earlier step or `dvc pull` makes it; run `dvc repro`."
+        )
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hex."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the sorted relative names and digests of all files below `folder`, in hex."""
+    return _digest_listing(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
+
+
+def digest_sources() -> str:
+    """SHA-256 over this package's Python files, in hex: names the code that made a number."""
+    package = Path(__file__).parent.parent
+    return _digest_listing(package, sorted(package.rglob("*.py")))
+
+
+def _digest_listing(folder: Path, paths: list[Path]) -> str:
+    listing = "".join(f"{digest_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in paths)
+    return hashlib.sha256(listing.encode()).hexdigest()

@@ -1,0 +1,240 @@
+"""params.yaml to typed values: the only source of settings, refused as a whole when one is wrong.
+
+A step declares what it reads as a frozen dataclass whose field names are section names:
+
+    @dataclass(frozen=True, kw_only=True)
+    class Params:
+        data: ImageParams
+        train: TrainParams
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+import typing
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import InvalidParams, MissingInput
+
+P = TypeVar("P")
+
+_MAX_BYTES = 1 << 20
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without its traps: keys written twice, `on` as a key, references, bombs."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
+            raise _refusal(event, f"*{event.anchor} is a reference; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise _refusal(key_node, f"the key {key!r} is not text; put it in quotes")
+            if key in seen:
+                raise _refusal(key_node, f"{key} is written twice; keep one of them")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.2 reads 1e-5 as a number, and DVC writes it so; PyYAML, of YAML 1.1, takes it for text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+\Z"), list("-+0123456789")
+)
+
+
+def _refusal(where: yaml.Node | yaml.Event, problem: str) -> InvalidParams:
+    assert where.start_mark is not None  # the reader sets it, a program need not
+    return InvalidParams(f"params.yaml: line {where.start_mark.line + 1}: {problem}.")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a params file: one mapping of sections in plain YAML, UTF-8, under 1 MiB."""
+    if not path.is_file():
+        raise MissingInput(f"{path}: does not exist; run from the project's root folder.")
+    if path.stat().st_size > _MAX_BYTES:
+        raise InvalidParams(f"{path}: is larger than 1 MiB; that is not a params file.")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        where = " ".join(str(error).split())
+        raise InvalidParams(f"{path}: is not valid YAML ({where}); fix that line.") from error
+    if not isinstance(raw, dict):
+        raise InvalidParams(f"{path}: holds no sections; start from the params.yaml in git.")
+    return raw
+
+
+def sections(params: type[P]) -> dict[str, type[BaseModel]]:
+    """Section name -> model class that `params` (a dataclass) reads."""
+    hints = typing.get_type_hints(params)
+    return {f.name: hints[f.name] for f in dataclasses.fields(params)}  # type: ignore[arg-type]
+
+
+def load(path: Path, params: type[P]) -> P:
+    """Read the sections that `params` names. Raises `InvalidParams` with every wrong setting."""
+    values, problems = _parse(read_yaml(path), sections(params))
+    _refuse(path.name, problems)
+    return params(**values)
+
+
+def check(path: Path, known: Mapping[str, type[BaseModel]]) -> None:
+    """Check the whole file against all known sections; an unknown section is an error too."""
+    raw = read_yaml(path)
+    unknown = [f"{name} is not a section.{_hint(name, known)}" for name in raw if name not in known]
+    _refuse(path.name, unknown + _parse(raw, known)[1])
+
+
+def _parse(
+    raw: Mapping[str, Any], known: Mapping[str, type[BaseModel]]
+) -> tuple[dict[str, Any], list[str]]:
+    """The sections that are right, and the problems of the others."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, kind in known.items():
+        if name not in raw:
+            problems.append(f"section {name} is missing; add it.")
+            continue
+        # Strict, and by way of JSON: text is no number and `true` is no 1, but a list is a pair.
+        content = json.dumps(raw[name], default=str)
+        try:
+            values[name] = kind.model_validate_json(content, strict=True)
+        except ValidationError as error:
+            # Each branch of a choice complains: one problem a place is enough, our words first.
+            order = ["extra_forbidden", "value_error"]
+            by_place: dict[str, str] = {}
+            for e in sorted(error.errors(), key=lambda e: e["type"] not in order):
+                place, problem = _explain(name, kind, raw[name], e["loc"], e["msg"])
+                by_place.setdefault(place, problem)
+            problems += by_place.values()
+    return values, problems
+
+
+def _refuse(where: str, problems: list[str]) -> None:
+    if problems:
+        more = f" (and {len(problems) - 1} more: {' '.join(problems[1:])})" if problems[1:] else ""
+        raise InvalidParams(f"{where}: {problems[0]}{more}")
+
+
+def _explain(
+    place: str, kind: type[BaseModel], found: object, location: Iterable[object], message: str
+) -> tuple[str, str]:
+    """The setting that one pydantic error is about, and the problem in our words."""
+    root = kind.model_json_schema()
+    schema: Mapping[str, Any] = root
+    for part in location:
+        settings = schema.get("properties")
+        if settings is None or not isinstance(found, dict):
+            break  # inside a list or a choice, which is explained as a whole
+        outer, place = place, f"{place}.{part}"
+        if part not in settings:
+            return place, f"{place} is not a setting.{_hint(str(part), settings, outer)}"
+        if part not in found:
+            return place, f"{place} is missing; add it."
+        schema, found = _resolve(settings[part], root), found[part]
+    ours, is_ours = message.removeprefix("Value error, "), message.startswith("Value error, ")
+    if is_ours and schema is root:  # about several settings together
+        return place, f"{place}: {ours}."
+    wanted = ours if is_ours else _describe(schema, root)
+    if isinstance(found, str) and "number" in wanted and _is_number(found):
+        number = int(found) if found.isdecimal() else float(found)
+        text = f"{place} is the text {found!r}, not a number; write it as {_digits(number)}."
+        return place, text
+    return place, f"{place} is {_show(found)}; it should be {wanted}."
+
+
+def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = schema.get("$ref", "").removeprefix("#/$defs/")
+    return typing.cast(Mapping[str, Any], root["$defs"][name]) if name else schema
+
+
+def _describe(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in words: 'tuned' or a number from 1.0e-06 to 0.1."""
+    schema = _resolve(schema, root)
+    if "anyOf" in schema:
+        return _alternatives(_describe(branch, root) for branch in schema["anyOf"])
+    if "const" in schema:
+        return repr(schema["const"])
+    if "enum" in schema:
+        return _alternatives(map(repr, schema["enum"]))
+    match schema["type"]:
+        case "array" if "prefixItems" in schema:
+            items = [_describe(item, root) for item in schema["prefixItems"]]
+            return f"a list of {len(items)}, each {_alternatives(dict.fromkeys(items))}"
+        case "array":
+            return f"a list of {_describe(schema['items'], root)}"
+        case "object" if "properties" in schema:
+            return f"settings: {', '.join(schema['properties'])}"
+        case "object":
+            names = _describe(schema.get("propertyNames", {"type": "string"}), root)
+            return f"{names}, each with {_describe(schema['additionalProperties'], root)}"
+        case _:
+            return _describe_value(schema)
+
+
+def _alternatives(texts: Iterable[str]) -> str:
+    *others, last = texts
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+_NOUNS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "string": "text",
+    "boolean": "true or false",
+}
+
+_BOUNDS = {
+    "minimum": "from",
+    "exclusiveMinimum": "above",
+    "maximum": "to",
+    "exclusiveMaximum": "below",
+    "multipleOf": "in steps of",
+    "minLength": "of length at least",
+    "pattern": "that matches",
+}
+
+
+def _describe_value(schema: Mapping[str, Any]) -> str:
+    words = [_NOUNS.get(schema["type"], schema["type"])]
+    for key, word in _BOUNDS.items():
+        if key in schema:
+            words += [word, schema[key] if key == "pattern" else _digits(schema[key])]
+    return " ".join(words)
+
+
+def _digits(number: float) -> str:
+    """A number as every YAML reader takes it: 1.0e-05, because 1e-05 is text to some."""
+    return yaml.safe_dump(number).split()[0]
+
+
+def _show(found: object) -> str:
+    """A value as it stands in the file, at most some 60 characters of it."""
+    text = repr(found) if isinstance(found, str) else json.dumps(found, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _hint(name: str, known: Iterable[str], place: str = "") -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if not close:
+        return f" Known here: {', '.join(known)}."
+    prefix = f"{place}." if place else ""
+    return f" Did you mean {prefix}{close[0]}?"

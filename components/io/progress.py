@@ -1,0 +1,74 @@
+"""What a person sees while epochs run: a bar on a terminal, one line an epoch everywhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Never
+
+from components.core.schedule import size_at
+from components.io.machine import Stop
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from components.core.plan import Plan
+    from components.core.training import Epoch
+
+
+class Progress:
+    """Clock and printer of one training."""
+
+    def __init__(self, title: str, plan: Plan, images: int, stop: Stop) -> None:
+        self._title, self._plan, self._images, self._stop = title, plan, images, stop
+        self._epoch_started = self._last_batch = time.monotonic()
+        self._seconds = self._cost = 0.0
+        self._share = 0.0  # of the epoch under way: less than all of it after a resume
+        self._bar: tqdm[Never] | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked for a stop."""
+        return bool(self._stop)
+
+    def after_batch(self, done: int, total: int) -> bool:
+        """Move the bar; True when a signal asked for a stop. Passed to `fit`."""
+        from tqdm import tqdm
+
+        if self._bar is None:  # disable=None: only on a terminal
+            self._bar = tqdm(total=total, desc=self._title, leave=False, disable=None)
+        self._bar.update(done - self._bar.n)
+        self._share += 1 / total
+        self._last_batch = time.monotonic()
+        return self.stopped
+
+    def report(self, epoch: Epoch) -> float:
+        """Print the epoch's line; return training images per second (validation not counted)."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        now = time.monotonic()
+        rate = self._images * self._share / max(self._last_batch - self._epoch_started, 1e-9)
+        self._seconds += now - self._epoch_started
+        self._cost += epoch.image_size**2 * (self._share or 1.0)
+        print(
+            f"{self._title:<9} epoch {epoch.index}/{self._plan.epochs}  {epoch.image_size} px  "
+            f"train/loss {epoch.train_loss:.3f}  val/loss {epoch.val_loss:.3f}  "
+            f"val/accuracy {epoch.val_accuracy:.3f}  {now - self._epoch_started:.0f} s  "
+            f"{rate:.0f} img/s  {self._left(epoch.index)}{'  [best]' if epoch.best else ''}",
+            flush=True,
+        )
+        self._epoch_started = self._last_batch = now
+        self._share = 0.0
+        return rate
+
+    def _left(self, done: int) -> str:
+        """Time left, by pixels: later epochs may look at larger pictures."""
+        plan = self._plan
+        sizes = [
+            size_at(e, plan.epochs, plan.image_size, plan.first_image_size)
+            for e in range(done + 1, plan.epochs + 1)
+        ]
+        seconds = self._seconds / self._cost * sum(size**2 for size in sizes)
+        if not sizes:
+            return "done"
+        return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"

@@ -1,0 +1,36 @@
+"""Where a run comes from: the git revision and DVC's hash of the images."""
+
+import subprocess
+from pathlib import Path
+
+import yaml
+
+_GIT = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+
+_SECONDS = 20
+
+
+def tags() -> dict[str, str]:
+    """Tags `git` and `dvc`; without those that cannot be known here."""
+    found = {"git": git_revision(), "dvc": dvc_hash(Path("data/images.dvc"))}
+    return {name: value for name, value in found.items() if value}
+
+
+def git_revision() -> str:
+    """The commit of the current folder, with -dirty behind it; empty outside a repository."""
+    try:
+        answer = subprocess.run(  # noqa: S603
+            _GIT, capture_output=True, text=True, timeout=_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def dvc_hash(pointer: Path) -> str:
+    """The hash in a .dvc file, `<32 hex digits>.dir` for a folder; empty without one."""
+    try:
+        content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+        return str(content["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return ""

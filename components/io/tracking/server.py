@@ -1,0 +1,115 @@
+"""Where MLflow is, and whether it answers. Imports no MLflow: cheap enough before any work."""
+
+import os
+import re
+import sqlite3
+import time
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+_TRIES = 3
+_TRY_SECONDS = 10.0
+_TOTAL_SECONDS = 25.0
+_PAUSE_SECONDS = 1.0
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`; unset means a SQLite file in the current folder.
+
+    Raises:
+        InvalidParams: the variable is empty, or names a folder or a scheme that is not supported.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        return f"sqlite:///{Path.cwd()}/mlflow.db"
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme.partition("+")[0] in {"http", "https", *_DATABASES}:
+        return uri
+    found = f"is {without_credentials(uri)!r}" if uri else "is empty"
+    raise InvalidParams(
+        f"MLFLOW_TRACKING_URI {found}; it should be http(s)://host:port of an MLflow server or a "
+        "database such as sqlite:///mlflow.db. Set it so, or unset it to use ./mlflow.db."
+    )
+
+
+def is_server(uri: str) -> bool:
+    """Whether the URI means an MLflow server, not a database."""
+    return uri.startswith(("http://", "https://"))
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite URI, absolute; None for anything else."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+
+
+def without_credentials(text: str) -> str:
+    """The text without user names and passwords in URIs."""
+    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
+
+
+def require_reachable(uri: str | None = None) -> None:
+    """Return when MLflow can be used; say within 30 seconds when it cannot.
+
+    Args:
+        uri: a server or a SQLite file; other databases are not probed. None = `tracking_uri()`.
+
+    Raises:
+        ServiceUnavailable: the server does not answer, or only with server errors.
+        PipelineError: the file cannot be opened, or is no database.
+    """
+    uri = tracking_uri() if uri is None else uri
+    file = sqlite_file(uri)
+    if file is not None:
+        _require_database(file)
+    if not is_server(uri):
+        return
+    started = time.monotonic()
+    problem = _probe(uri, _TRY_SECONDS)
+    for _ in range(_TRIES - 1):
+        left = _TOTAL_SECONDS - (time.monotonic() - started)
+        if not problem or left <= _PAUSE_SECONDS:
+            break
+        time.sleep(_PAUSE_SECONDS)
+        problem = _probe(uri, min(_TRY_SECONDS, left))
+    if problem:
+        raise ServiceUnavailable(
+            f"MLflow at {without_credentials(uri)} does not answer ({problem}; waited "
+            f"{time.monotonic() - started:.0f} s). Start the server or correct "
+            "MLFLOW_TRACKING_URI; unset it to use ./mlflow.db. Then run the same command again."
+        )
+
+
+def _probe(uri: str, timeout: float) -> str:
+    """What is wrong with the server, or nothing. Any answer below 500 counts: MLflow judges it."""
+    health = f"{without_credentials(uri).rstrip('/')}/health"
+    try:
+        urllib.request.urlopen(health, timeout=timeout).close()  # noqa: S310 - http(s) only
+    except HTTPError as error:
+        return f"HTTP {error.code}" if error.code >= 500 else ""
+    except (OSError, HTTPException, ValueError) as error:
+        return str(getattr(error, "reason", "") or error or type(error).__name__)
+    return ""
+
+
+def _require_database(file: Path) -> None:
+    """Open the file once: MLflow would try for minutes before it says that it cannot."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file)
+        try:
+            connection.execute("PRAGMA schema_version")
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        raise PipelineError(
+            f"MLflow's database {file} cannot be opened ({error}). Fix the file or set "
+            "MLFLOW_TRACKING_URI to another one, then run the same command again."
+        ) from error

@@ -1,0 +1,221 @@
+"""Search the learning rate and the number of epochs on train and val; test is never opened.
+
+Reads images, manifest.parquet, report.json (rows of train and val only).
+Writes hyperparameters.json, trials.csv and pictures. The study itself lies in a journal file: a
+stopped search continues with what it has when the same command runs again.
+
+Trials of different length are compared at equal shares of their own schedule (a quarter, a half,
+three quarters), never at equal epochs: under a cosine that ends with the trial, epoch 3 of 3 and
+epoch 3 of 20 are different things. docs/decisions.md has the measurement.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.core.errors import InvalidParams
+from components.core.images import DataParams
+from components.core.model import ModelParams
+from components.core.plan import Plan, TrainingParams, make_plan
+from components.core.presets import Preset, choose_preset
+from components.core.schedule import stratified_subset
+from components.core.training import Labelled
+from components.io import command, files, machine, plots, tracking
+from components.io.dataset import Dataset, Location, open_dataset
+from components.tune import search
+from components.tune.search import Space, Task
+
+if TYPE_CHECKING:
+    import optuna
+
+Rate = Annotated[float, Field(ge=1e-6, le=1e-1)]
+Epochs = Annotated[int, Field(ge=1, le=50)]
+
+
+class TuneParams(BaseModel):
+    """Section `tune` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: Annotated[int, Field(ge=1, le=1000)]
+    seconds: Annotated[int, Field(ge=1)]
+    learning_rate: Literal["auto"] | tuple[Rate, Rate]
+    epochs: Literal["auto"] | tuple[Epochs, Epochs]
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
+    train_share: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _low_before_high(self) -> Self:
+        for name, pair in (("learning_rate", self.learning_rate), ("epochs", self.epochs)):
+            if pair != "auto" and pair[0] > pair[1]:
+                raise ValueError(f"{name}: [low, high] with low at most high")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The sections that this step reads."""
+
+    data: DataParams
+    model: ModelParams
+    training: TrainingParams
+    tune: TuneParams
+
+
+def run(
+    *,
+    images: Path,
+    manifest: Path,
+    report: Path,
+    cache: Path,
+    study: Path,
+    hyperparameters: Path,
+    trials: Path,
+    pictures: Path,
+    params: Params,
+) -> None:
+    """Search and write the winner.
+
+    Args:
+        images: folder of the pictures.
+        manifest: rows of all files; those of the test split are not read.
+        report: validation report that belongs to the manifest.
+        cache: folder of decoded pixels.
+        study: journal file of all trials; kept between runs.
+        hyperparameters: JSON to write, the winner.
+        trials: CSV to write, one row a trial.
+        pictures: folder to write, pictures of the search.
+        params: settings.
+
+    Raises:
+        PipelineError: no trial was completed.
+    """
+    machine.steady_heap()
+    machine.make_deterministic()
+    location = Location(images, manifest, report, cache)
+    dataset = open_dataset(location, params.data, params.model.image_size, ("train", "val"))
+    task = prepare(dataset, params)
+    trial_study = search.open_study(study, task)
+    tags = {"data": dataset.digest, **machine.facts(task.plan.device)}
+    with tracking.open_run(kind="tune", name=task.name, key=task.name, tags=tags) as log:
+        log.params({**asdict(task.space), **params.tune.model_dump()})
+        search.run_trials(trial_study, task, log)
+        winner = search.winner(trial_study, task)
+        _write_trials(trials, trial_study)
+        _draw(pictures, trial_study)
+        log.metrics({"best/val_loss": winner.val_loss, "best/learning_rate": winner.learning_rate})
+        for file in (trials, *sorted(pictures.iterdir())):
+            log.file(file, "tune")
+    files.write_artifact(hyperparameters, winner)
+    print(
+        f"tune      best of {len(trial_study.trials)}: learning rate {winner.learning_rate:.2g}, "
+        f"{winner.epochs} epochs, val/loss {winner.val_loss:.3f} "
+        f"({winner.trials_complete} complete, {winner.trials_pruned} pruned, "
+        f"{winner.trials_failed} failed)",
+        flush=True,
+    )
+
+
+def prepare(dataset: Dataset, params: Params) -> Task:
+    """Resolve the space and the plan; name the study after everything that shapes its values."""
+    if params.tune.image_size > params.model.image_size:
+        raise InvalidParams(
+            f"params.yaml: tune.image_size is {params.tune.image_size}, but pictures are kept at "
+            f"model.image_size {params.model.image_size}; use at most that."
+        )
+    train = _subset(dataset.splits["train"], params)
+    num_train = len(dataset.splits["train"].labels)
+    preset = choose_preset(params.training.preset, num_train, params.model.weights)
+    space = _space(params.tune, preset)
+    plan = make_plan(
+        # trials are short and small already: growing pictures would hide the details from them
+        params.training.model_copy(update={"first_image_size": 1.0}),
+        preset,
+        architecture=params.model.architecture,
+        learning_rate=space.first["learning_rate"],
+        epochs=int(space.first["epochs"]),
+        early_stopping=50,  # never: a trial runs its whole schedule or is pruned
+        image_size=params.tune.image_size,
+        labels=train.labels,
+        num_classes=len(dataset.class_names),
+    )
+    print(
+        f"tune      {preset.tier} ({preset.reason}): {params.tune.trials} trials in "
+        f"{params.tune.seconds} s on {len(train.labels)} images of {plan.image_size} px, learning "
+        f"rate {space.learning_rate[0]:.0e}..{space.learning_rate[1]:.0e}, "
+        f"{space.epochs[0]}..{space.epochs[1]} epochs",
+        flush=True,
+    )
+    return Task(
+        train=train,
+        val=dataset.splits["val"],
+        plan=plan,
+        model=params.model,
+        space=space,
+        trials=params.tune.trials,
+        seconds=params.tune.seconds,
+        data_digest=dataset.digest,
+        num_classes=len(dataset.class_names),
+        name=_study_name(dataset, plan, space, params),
+    )
+
+
+def _study_name(dataset: Dataset, plan: Plan, space: Space, params: Params) -> str:
+    """Names everything that shapes a trial's value, so that no two kinds of trial ever mix."""
+    settings = [params.model.model_dump(), params.data.reader.model_dump(), params.tune.train_share]
+    facts = [dataset.digest, files.digest_sources(), asdict(plan), asdict(space), *settings]
+    return f"tune-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def _subset(train: Labelled, params: Params) -> Labelled:
+    """The pictures that trials learn from: a share of every class."""
+    chosen = stratified_subset(train.labels, params.tune.train_share, params.training.seed)
+    return Labelled(search.Rows(train.pixels, chosen), train.labels[chosen])
+
+
+def _space(params: TuneParams, preset: Preset) -> Space:
+    """The preset's ranges unless params name their own; the default is pulled inside them."""
+    rates = preset.learning_rates if params.learning_rate == "auto" else params.learning_rate
+    epochs = preset.epochs if params.epochs == "auto" else params.epochs
+    middle = round((epochs[0] * epochs[1]) ** 0.5)
+    rate = min(max(preset.learning_rate, rates[0]), rates[1])
+    return Space(rates, epochs, {"learning_rate": rate, "epochs": middle})
+
+
+def _write_trials(path: Path, study: optuna.Study) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "state", "learning_rate", "epochs", "val_loss", "why"])
+    for trial in study.trials:
+        settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
+        value = "" if trial.value is None else f"{trial.value:.6f}"
+        why = trial.user_attrs.get("why", "")
+        writer.writerow([trial.number, trial.state.name.lower(), *settings, value, why])
+    files.write_text(path, text.getvalue())
+
+
+def _draw(folder: Path, study: optuna.Study) -> None:
+    """History, curves by share of schedule, and the importance of the two settings."""
+    trials = study.trials
+    plots.study_history(
+        [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
+    )
+    curves = [
+        (t.number, sorted(t.intermediate_values.items()), t.state.name.lower()) for t in trials
+    ]
+    plots.study_curves(curves, folder / "intermediate.png")
+    plots.study_importance(search.importance(study), folder / "importance.png")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of this step; returns the exit code."""
+    return command.run_step(run, Params, argv)

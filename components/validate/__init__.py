@@ -1,0 +1,115 @@
+"""Check every image, split the data set, write the manifest that later steps read.
+
+    images --scan--> files --arrange--> groups, splits --judge--> outcomes --> manifest, report
+
+A data set that breaks a rule gets all the files too, but no splits, and stops the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from components.core.errors import InvalidData, MissingInput
+from components.core.images import DataParams, ImageParams, InvalidImage, read_square
+from components.io import files
+from components.io import manifest as manifest_file
+from components.io.command import run_step
+from components.io.report import validation_page
+from components.io.scan import read_regular, scan
+from components.validate.judge import judge
+from components.validate.rules import ValidateParams, suite
+from components.validate.tables import arrange, to_manifest, to_tables
+from components.validate.verdict import (
+    passes,
+    refusal,
+    summary,
+    to_csv,
+    to_problems,
+    to_report,
+    to_results,
+)
+
+_THUMBNAILS, _THUMBNAIL_SIDE = 40, 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The sections of params.yaml that validate reads."""
+
+    data: DataParams
+    validate: ValidateParams
+
+
+def run(
+    *,
+    images: Path,
+    manifest: Path,
+    quarantine: Path,
+    report: Path,
+    page: Path,
+    cache: Path,
+    params: Params,
+) -> None:
+    """Check the images and write what later steps and people read.
+
+    Args:
+        images: folder of class folders, or of train/ val/ test/ with class folders.
+        manifest: parquet to write, one row per file found.
+        quarantine: CSV to write: path, reason and rule of every problem.
+        report: JSON to write, a `ValidationReport`.
+        page: HTML to write, the report for people.
+        cache: folder that remembers what known bytes decode to; safe to delete.
+        params: settings.
+
+    Raises:
+        MissingInput: there is no image folder.
+        InvalidData: a rule of level error failed.
+    """
+    if not images.is_dir():
+        raise MissingInput(
+            f"{images}: there is no such folder. Run `dvc pull`, or `python -m pipeline "
+            f"sample-data`, or copy class folders there and run `dvc add {images}`."
+        )
+    settings, reader = params.validate, params.data.reader
+    data = arrange(scan(images, exclude=settings.exclude, params=reader, cache=cache), settings)
+    rules = suite(settings, reader.formats)
+    outcomes = judge(to_tables(data), rules)
+    results = to_results(rules, outcomes, settings, data.class_names)
+    frame = to_manifest(data, with_splits=passes(results))
+    verdict = to_report(data, frame, results)
+    problems = to_problems(data, outcomes)
+    readable = {member.file.path for member in data.members}
+    shown = [problem.path for problem in problems if problem.path in readable]
+    pictures = _thumbnails(images, shown, reader)
+    manifest_file.write(frame, manifest)
+    files.write_text(quarantine, to_csv(problems))
+    files.write_artifact(report, verdict)
+    files.write_text(page, validation_page(verdict, problems, pictures))
+    if not verdict.success:
+        raise InvalidData(f"{images}: {refusal(verdict, problems)} See {page}.")
+    print(*summary(verdict), f"report:   {page}", sep="\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: every path of `run`, and --params."""
+    return run_step(run, Params, argv)
+
+
+def _thumbnails(images: Path, paths: Iterable[str], reader: ImageParams) -> dict[str, bytes]:
+    """Small JPEGs of the first pictures."""
+    from PIL import Image
+
+    shown = reader.model_copy(update={"fit": "pad"})
+    thumbnails: dict[str, bytes] = {}
+    for path in list(dict.fromkeys(paths))[:_THUMBNAILS]:
+        try:
+            pixels = read_square(read_regular(images / path, reader), _THUMBNAIL_SIDE, shown)
+        except (OSError, InvalidImage):
+            continue
+        jpeg = BytesIO()
+        Image.fromarray(pixels).save(jpeg, "JPEG", quality=80)
+        thumbnails[path] = jpeg.getvalue()
+    return thumbnails

@@ -1,0 +1,7 @@
+"""`python -m components.validate`."""
+
+import sys
+
+from components.validate import main
+
+sys.exit(main())

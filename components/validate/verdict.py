@@ -1,0 +1,145 @@
+"""Outcomes to words: rule results, the list of problems, the lines that a person reads."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from components.core.artifacts import SPLITS, RuleResult, ValidationReport, data_digest
+from components.io.report import Problem
+from components.validate.judge import Outcome
+from components.validate.rules import Rule, RuleName, ValidateParams
+from components.validate.tables import DataSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FILES_OF_A_RULE = 20
+_NAMED = 3
+
+
+def to_results(
+    rules: Sequence[Rule],
+    outcomes: Mapping[RuleName, Outcome],
+    params: ValidateParams,
+    class_names: Sequence[str],
+) -> list[RuleResult]:
+    """One result a rule, in the order of the suite."""
+    results = []
+    for rule in rules:
+        outcome = outcomes[rule.name]
+        # A rule that could not be judged blocks, whatever its level.
+        tolerated = rule.name in params.warn_only and not outcome.fault
+        result = RuleResult(
+            rule=rule.name,
+            level="warn" if tolerated else "error",
+            success=outcome.success,
+            found=_found(rule, outcome, class_names),
+            wanted=rule.wanted,
+            files=[] if rule.table == "classes" else list(outcome.offenders)[:_FILES_OF_A_RULE],
+        )
+        results.append(result)
+    return results
+
+
+def _found(rule: Rule, outcome: Outcome, class_names: Sequence[str]) -> str:
+    if outcome.fault:
+        return f"a rule that {outcome.fault}"
+    if rule.name == "min_images":
+        return _count(outcome.rows, "image")
+    if rule.table != "classes":
+        return f"{len(outcome.offenders) or 'none'} of {_count(outcome.rows, 'file')}"
+    folders = _count(outcome.rows, "class folder")
+    if rule.name == "min_classes":
+        return folders + (f" ({class_names[0]})" if outcome.rows == 1 else "")
+    wrong = [f"{name}: {reason}" for name, reason in outcome.offenders.items()]
+    return f"{len(wrong)} of {folders} ({_listed(wrong)})" if wrong else f"none of {folders}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}" if number < 2 else f"{number:,} {noun}s"
+
+
+def _listed(names: Sequence[str], separator: str = ", ") -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return separator.join(names[:_NAMED]) + more
+
+
+def passes(results: Sequence[RuleResult]) -> bool:
+    """Whether no rule blocks."""
+    return all(result.success or result.level == "warn" for result in results)
+
+
+def to_report(data: DataSet, manifest: pd.DataFrame, results: list[RuleResult]) -> ValidationReport:
+    """The hand-off to later steps."""
+    status = Counter(file.status for file in data.files)
+    return ValidationReport(
+        success=passes(results),
+        data_digest=data_digest(manifest),
+        class_names=list(data.class_names),
+        found=len(data.files),
+        used=status["used"],
+        quarantined=status["quarantined"],
+        ignored=status["ignored"],
+        duplicates=data.duplicates,
+        counts=data.counts(),
+        rules=results,
+    )
+
+
+def to_problems(data: DataSet, outcomes: Mapping[RuleName, Outcome]) -> list[Problem]:
+    """Every row that breaks a rule, and every file that is quarantined; by rule of the suite."""
+    found = [
+        Problem(name, reason, rule)
+        for rule, outcome in outcomes.items()
+        for name, reason in outcome.offenders.items()
+    ]
+    found += [Problem(f.path, f.reason, f.rule) for f in data.files if f.status == "quarantined"]
+    # The scan's own words about a file come last and win.
+    return list({(problem.rule, problem.path): problem for problem in found}.values())
+
+
+def to_csv(problems: Sequence[Problem]) -> str:
+    """The quarantine list: path, reason, rule."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "reason", "rule"])
+    writer.writerows([problem.path, problem.reason, problem.rule] for problem in problems)
+    return text.getvalue()
+
+
+def refusal(report: ValidationReport, problems: Sequence[Problem]) -> str:
+    """Why the data set is blocked: the first failing rule with up to three offenders."""
+    failed = [rule for rule in report.rules if not rule.success and rule.level == "error"]
+    first = failed[0]
+    text = f"rule {first.rule}: found {first.found}; wanted {first.wanted}."
+    if first.files:
+        where = [f"{p.path}: {p.reason}" for p in problems if p.rule == first.rule]
+        text += f" {_listed(where, '; ')}."
+    if others := [rule.rule for rule in failed[1:]]:
+        text += f" Also failed: {', '.join(others)}."
+    return text
+
+
+def summary(report: ValidationReport) -> Iterator[str]:
+    """What a person wants to know of a data set that passed, in at most five lines."""
+    yield (
+        f"validate: {report.found:,} files = {report.used:,} used + {report.quarantined:,} "
+        f"quarantined + {report.ignored:,} ignored ({report.duplicates:,} duplicates)"
+    )
+    totals = {name: sum(count.values()) for name, count in report.counts.items()}
+    smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
+    spread = f"{smallest} has {totals[smallest]:,} images, {largest} {totals[largest]:,}"
+    yield f"classes:  {len(totals):,}; {spread}"
+    sizes = {split: sum(count[split] for count in report.counts.values()) for split in SPLITS}
+    yield "split:    " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    warned = [rule for rule in report.rules if not rule.success]
+    passed = f"rules:    {len(report.rules) - len(warned)} passed"
+    yield passed + "".join(f"; warning: {_warning(rule)}" for rule in warned)
+
+
+def _warning(rule: RuleResult) -> str:
+    return f"{rule.rule}, found {rule.found}" + (f" ({rule.files[0]})" if rule.files else "")

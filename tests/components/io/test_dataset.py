@@ -1,0 +1,135 @@
+"""From a validated folder to labelled pictures; nothing that changed since is accepted."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from components.core.artifacts import ValidationReport
+from components.core.errors import ChangedInput, MissingInput
+from components.core.images import DataParams, read_square
+from components.io import files
+from components.io.dataset import Dataset, Location, open_dataset, require_same_data
+
+DATA = DataParams.model_validate_json(
+    json.dumps(yaml.safe_load(Path("params.yaml").read_text())["data"])
+)
+SIZE = 32
+
+
+@pytest.fixture
+def location(workspace: Any, tmp_path: Path) -> Location:
+    """A validated data set that may be changed."""
+    copied = {name: tmp_path / path.name for name, path in workspace.inputs.items()}
+    for name, path in workspace.inputs.items():
+        if path.is_dir():
+            shutil.copytree(path, copied[name])
+        elif path.is_file():
+            shutil.copy(path, copied[name])
+    return Location(**copied)
+
+
+def whole(location: Location) -> Dataset:
+    return open_dataset(location, DATA, SIZE, ("train", "val", "test"))
+
+
+def test_pictures_labels_and_rows_belong_together(location: Location) -> None:
+    dataset = whole(location)
+    assert dataset.class_names == ["lying", "standing"]
+    for split, labelled in dataset.splits.items():
+        rows = dataset.rows[split]
+        assert len(labelled.pixels) == len(labelled.labels) == len(rows) > 0
+        assert labelled.labels.dtype == np.int64
+        assert set(rows["split"]) == {split}
+        assert rows["path"].tolist() == sorted(rows["path"])
+        pixels = labelled.pixels[:]
+        for n, path in enumerate(rows["path"]):
+            # The folder of a picture is its class: the index must be the one of that name.
+            assert dataset.class_names[labelled.labels[n]] == path.split("/")[0]
+            content = (location.images / path).read_bytes()
+            assert np.array_equal(pixels[n], read_square(content, SIZE, DATA.reader))
+
+
+def test_the_splits_share_no_picture_and_hold_all_that_are_used(location: Location) -> None:
+    dataset = whole(location)
+    paths = [path for rows in dataset.rows.values() for path in rows["path"]]
+    manifest = pd.read_parquet(location.manifest)
+    assert sorted(paths) == manifest.loc[manifest["status"] == "used", "path"].tolist()
+    assert len(set(paths)) == len(paths)
+
+
+def test_only_the_splits_asked_for_are_opened(location: Location) -> None:
+    manifest = pd.read_parquet(location.manifest)
+    for path in manifest.loc[manifest["split"] == "test", "path"]:
+        (location.images / path).unlink()  # nobody may miss them
+    shutil.rmtree(location.cache, ignore_errors=True)
+    dataset = open_dataset(location, DATA, SIZE, ("train", "val"))
+    assert set(dataset.splits) == set(dataset.rows) == {"train", "val"}
+
+
+def test_the_digest_is_the_one_of_the_report(location: Location) -> None:
+    report = files.read_artifact(location.report, ValidationReport)
+    assert whole(location).digest == report.data_digest
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def _other_label(location: Location) -> None:
+    manifest = pd.read_parquet(location.manifest)
+    manifest.loc[0, "label"] = "standing" if manifest.loc[0, "label"] == "lying" else "lying"
+    manifest.to_parquet(location.manifest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _other_label,
+        lambda at: rewrite(at.report, success=False),
+        lambda at: rewrite(at.report, data_digest="0" * 64),
+        lambda at: rewrite(at.report, class_names=["standing", "lying"]),
+        lambda at: rewrite(at.report, class_names=["lying"]),
+        lambda at: rewrite(at.report, class_names=["lying", "sitting"]),
+        lambda at: at.manifest.write_bytes(at.manifest.read_bytes()[:-50]),
+    ],
+)
+def test_a_manifest_and_a_report_that_do_not_agree_are_refused(
+    location: Location, change: Callable[[Location], None]
+) -> None:
+    change(location)
+    with pytest.raises(ChangedInput) as refused:
+        whole(location)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["manifest", "report"])
+def test_a_missing_file_is_named(location: Location, name: str) -> None:
+    path: Path = getattr(location, name)
+    path.unlink()
+    with pytest.raises(MissingInput, match=f"{path.name}: does not exist"):
+        whole(location)
+
+
+def test_a_changed_image_is_refused(location: Location) -> None:
+    shutil.rmtree(location.cache, ignore_errors=True)
+    path = next((location.images / "lying").iterdir())
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ChangedInput, match="its bytes are not the ones that validate saw"):
+        whole(location)
+
+
+def test_an_artifact_of_other_data_names_the_step_to_run() -> None:
+    require_same_data(Path("a.json"), "1" * 64, "1" * 64, "tune")
+    with pytest.raises(ChangedInput) as refused:
+        require_same_data(Path("a.json"), "1" * 64, "2" * 64, "tune")
+    assert str(refused.value) == (
+        "a.json: was made from data 111111111111, but the manifest is 222222222222; "
+        "run `dvc repro tune`."
+    )

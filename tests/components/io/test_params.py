@@ -1,0 +1,345 @@
+"""params.yaml: every kind of wrong setting is refused in one line that says how to mend it."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.core.errors import InvalidParams, MissingInput
+from components.io import params
+from components.io.command import STEPS
+
+COMMITTED = Path("params.yaml")
+
+
+class Gate(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_accuracy: Annotated[float, Field(ge=0, le=1)]
+    min_images: Annotated[int, Field(gt=0)]
+
+
+class Learn(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: Literal["tuned"] | Annotated[float, Field(ge=1e-6, le=1e-1)]
+    epochs: Literal["auto"] | tuple[Annotated[int, Field(ge=1, le=50)], int]
+    flip: bool
+    device: Literal["auto", "cpu", "cuda"]
+    name: Annotated[str, Field(min_length=1)]
+    tags: list[str]
+    shares: dict[Literal["train", "test"], float]
+    pattern: Annotated[str, Field(pattern="^a")] | None
+    gate: Gate
+
+    @model_validator(mode="after")
+    def _named(self) -> "Learn":
+        if self.name == "auto" and self.device == "auto":
+            raise ValueError("name and device cannot both be auto")
+        return self
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Params:
+    learn: Learn
+
+
+GOOD = """
+learn: # all is well
+  learning_rate: 1.0e-3
+  epochs: [3, 6]
+  flip: true
+  device: cpu
+  name: cells
+  tags: []
+  shares: {train: 0.9, test: 0.1}
+  pattern: null
+  gate: {min_accuracy: 0.95, min_images: 10}
+other: {}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "params.yaml"
+
+
+def line_of(file: Path, *changes: tuple[str, str]) -> str:
+    """The error line for GOOD with these replacements, less the name of the file."""
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    with pytest.raises(InvalidParams) as refused:
+        params.load(file, Params)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message.removeprefix("params.yaml: ")
+
+
+def test_good_settings_arrive_typed(file: Path) -> None:
+    file.write_text(GOOD)
+    learn = params.load(file, Params).learn
+    assert (learn.learning_rate, learn.epochs, learn.flip) == (0.001, (3, 6), True)
+    assert learn.gate == Gate(min_accuracy=0.95, min_images=10)
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "1.0e-3", "0.001", "10e-4", "+1e-3"])
+def test_a_number_may_be_written_as_people_and_dvc_write_it(file: Path, written: str) -> None:
+    file.write_text(GOOD.replace("1.0e-3", written))
+    assert params.load(file, Params).learn.learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "learning_rate",
+            "lerning_rate",
+            (
+                "learn.lerning_rate is not a setting. Did you mean learn.learning_rate?"
+                " (and 1 more: learn.learning_rate is missing; add it.)"
+            ),
+        ),
+        (
+            "min_accuracy",
+            "min_acuracy",
+            (
+                "learn.gate.min_acuracy is not a setting. Did you mean learn.gate.min_accuracy?"
+                " (and 1 more: learn.gate.min_accuracy is missing; add it.)"
+            ),
+        ),
+        (
+            "flip: true",
+            "flip: true\n  zzz: 1",
+            (
+                "learn.zzz is not a setting. Known here: learning_rate, epochs, flip, device, "
+                "name, tags, shares, pattern, gate."
+            ),
+        ),
+        ("  name: cells\n", "", "learn.name is missing; add it."),
+        ("learn:", "learm:", "section learn is missing; add it."),
+    ],
+)
+def test_a_wrong_or_missing_name_is_pointed_at(file: Path, old: str, new: str, line: str) -> None:
+    assert line_of(file, (old, new)) == line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "1.0e-3",
+            "'1e-3'",
+            "learn.learning_rate is the text '1e-3', not a number; write it as 0.001.",
+        ),
+        (
+            "1.0e-3",
+            "'1e-5'",
+            "learn.learning_rate is the text '1e-5', not a number; write it as 1.0e-05.",
+        ),
+        (
+            "1.0e-3",
+            "fast",
+            "learn.learning_rate is 'fast'; it should be 'tuned' or a number from 1.0e-06 to 0.1.",
+        ),
+        ("1.0e-3", "5", "learn.learning_rate is 5; it should be 'tuned' or a number from "),
+        ("1.0e-3", ".nan", "learn.learning_rate is NaN; it should be 'tuned' or a number from "),
+        ("1.0e-3", "nan", "learn.learning_rate is 'nan'; it should be 'tuned' or a number from "),
+        ("1.0e-3", "-.inf", "learn.learning_rate is -Infinity; it should be 'tuned' or a number "),
+        ("1.0e-3", "", "learn.learning_rate is null; it should be 'tuned' or a number from 1.0e"),
+        ("1.0e-3", "0", "learn.learning_rate is 0; it should be 'tuned' or a number from 1.0e-0"),
+        (
+            "[3, 6]",
+            "[0, 6]",
+            (
+                "learn.epochs is [0, 6]; it should be 'auto' or a list of 2, each a whole number "
+                "from 1 to 50 or a whole number."
+            ),
+        ),
+        ("[3, 6]", "3", "learn.epochs is 3; it should be 'auto' or a list of 2, each a whole numb"),
+        ("[3, 6]", "[3]", "learn.epochs is [3]; it should be 'auto' or a list of 2, each a whole"),
+        ("[3, 6]", "[2.5, 6]", "learn.epochs is [2.5, 6]; it should be 'auto' or a list of 2, "),
+        ("[3, 6]", "[true, 6]", "learn.epochs is [true, 6]; it should be 'auto' or a list of 2, "),
+        ("flip: true", "flip: 1", "learn.flip is 1; it should be true or false."),
+        ("flip: true", "flip: 'yes'", "learn.flip is 'yes'; it should be true or false."),
+        ("cpu", "tpu", "learn.device is 'tpu'; it should be 'auto', 'cpu' or 'cuda'."),
+        ("cells", "''", "learn.name is ''; it should be text of length at least 1."),
+        ("tags: []", "tags: all", "learn.tags is 'all'; it should be a list of text."),
+        ("tags: []", "tags: [1]", "learn.tags is [1]; it should be a list of text."),
+        (
+            "train: 0.9",
+            "trian: 0.9",
+            (
+                "learn.shares is {\"trian\": 0.9, \"test\": 0.1}; it should be 'train' or 'test', "
+                "each with a number."
+            ),
+        ),
+        ("null", "b", "learn.pattern is 'b'; it should be text that matches ^a or null."),
+        ("0.95", "95", "learn.gate.min_accuracy is 95; it should be a number from 0 to 1."),
+        ("10}", "0}", "learn.gate.min_images is 0; it should be a whole number above 0."),
+        ("10}", "'10'}", "learn.gate.min_images is the text '10', not a number; write it as 10."),
+        (
+            "{min_accuracy: 0.95, min_images: 10}",
+            "0.95",
+            "learn.gate is 0.95; it should be settings: min_accuracy, min_images.",
+        ),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_would_be_right(
+    file: Path, old: str, new: str, line: str
+) -> None:
+    found = line_of(file, (old, new))
+    assert found.startswith(line)
+    assert "more:" not in found  # not one problem for each branch of a choice
+
+
+def test_what_looks_like_a_date_is_text_where_text_is_wanted(file: Path) -> None:
+    file.write_text(GOOD.replace("cells", "2020-01-01"))
+    assert params.load(file, Params).learn.name == "2020-01-01"
+
+
+def test_a_rule_about_two_settings_speaks_for_itself(file: Path) -> None:
+    found = line_of(file, ("cells", "auto"), ("cpu", "auto"))
+    assert found == "learn: name and device cannot both be auto."
+
+
+def test_all_problems_are_told_at_once(file: Path) -> None:
+    found = line_of(file, ("1.0e-3", "fast"), ("0.95", "95"), ("flip: true", "flip: 0"))
+    assert found.startswith("learn.learning_rate is 'fast';")
+    assert "(and 2 more: learn.flip is 0; it should be true or false. " in found
+    assert "learn.gate.min_accuracy is 95;" in found
+
+
+def test_a_long_value_is_cut(file: Path) -> None:
+    found = line_of(file, ("cpu", "x" * 5000))
+    assert len(found) < 150
+
+
+@pytest.mark.parametrize("content", ["learn:", "learn: 5", "learn: [1, 2]", "learn: text"])
+def test_a_section_without_settings_is_refused(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(InvalidParams, match=r"^params\.yaml: learn is .* it should be settings: "):
+        params.load(file, Params)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("learn: {a: 1, a: 2}", "params.yaml: line 1: a is written twice; keep one of them."),
+        ("learn:\n  a: 1\nlearn: 2", "params.yaml: line 3: learn is written twice; keep one of "),
+        ("a: &x {b: 1}\nc: *x", "params.yaml: line 2: *x is a reference; write the value out."),
+        ("on: 1", "params.yaml: line 1: the key True is not text; put it in quotes."),
+        ("? [a]\n: 1", "params.yaml: line 1: the key ['a'] is not text; put it in quotes."),
+        ("{1: 2}", "params.yaml: line 1: the key 1 is not text; put it in quotes."),
+    ],
+)
+def test_the_traps_of_yaml_are_refused(file: Path, content: str, line: str) -> None:
+    file.write_text(content)
+    with pytest.raises(InvalidParams) as refused:
+        params.read_yaml(file)
+    assert str(refused.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"learn:\n\tflip: true",  # a tab
+        b"learn: [1, 2",
+        b"learn: 'open",
+        b"a: 1\n  b: 2",
+        b"learn: \xff\xfe",
+        b"\x00",
+        b"a: !!python/object/apply:os.system [true]",
+        b"<<: {a: 1}",
+        b"a: *nowhere",
+        b"[" * 3_000,
+        b"a: 1\n---\nb: 2",
+    ],
+)
+def test_what_is_no_yaml_is_refused_in_one_line(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(InvalidParams) as refused:
+        params.read_yaml(file)
+    assert str(refused.value).startswith(("params.yaml: ", f"{file}: is not valid YAML ("))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "text", "[1]", "5"])
+def test_a_file_without_sections_is_refused(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(InvalidParams, match="holds no sections"):
+        params.read_yaml(file)
+
+
+def test_a_mark_at_the_beginning_and_other_line_ends_do_no_harm(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert params.load(file, Params).learn.name == "cells"
+
+
+def test_a_huge_file_is_refused_unread(file: Path) -> None:
+    file.write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(InvalidParams, match="larger than 1 MiB"):
+        params.read_yaml(file)
+
+
+def test_a_missing_file_says_where_to_run(file: Path) -> None:
+    with pytest.raises(MissingInput, match="does not exist; run from the project's root folder"):
+        params.load(file, Params)
+
+
+def test_check_reads_the_whole_file(file: Path) -> None:
+    known: Mapping[str, type[BaseModel]] = {"learn": Learn}
+    file.write_text(GOOD.replace("other: {}\n", ""))
+    params.check(file, known)
+    file.write_text(GOOD.replace("other:", "lern:").replace("0.95", "95"))
+    with pytest.raises(InvalidParams) as refused:
+        params.check(file, known)
+    assert str(refused.value) == (
+        "params.yaml: lern is not a section. Did you mean learn? (and 1 more: "
+        "learn.gate.min_accuracy is 95; it should be a number from 0 to 1.)"
+    )
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_committed_settings_load_for_every_step(step: str) -> None:
+    kind = importlib.import_module(f"components.{step}").Params
+    loaded = params.load(COMMITTED, kind)
+    assert set(params.sections(kind)) == set(vars(loaded))
+
+
+def _settings(raw: object, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if not isinstance(raw, dict):
+        return [place]
+    inner = [name for key, value in raw.items() for name in _settings(value, (*place, key))]
+    return [*([place] if len(place) > 1 else []), *inner]
+
+
+def test_a_letter_lost_in_any_committed_setting_is_noticed(file: Path) -> None:
+    known = {
+        name: kind
+        for step in STEPS
+        for name, kind in params.sections(
+            importlib.import_module(f"components.{step}").Params
+        ).items()
+    }
+    raw = yaml.safe_load(COMMITTED.read_text())
+    names = _settings(raw)
+    assert len(names) > 40
+    for *outer, name in names:
+        changed = yaml.safe_load(COMMITTED.read_text())
+        inner = changed
+        for part in outer:
+            inner = inner[part]
+        inner[name[:-1]] = inner.pop(name)
+        file.write_text(yaml.safe_dump(changed))
+        with pytest.raises(InvalidParams) as refused:
+            params.check(file, known)
+        assert ".".join(outer) in str(refused.value), name
+        assert "\n" not in str(refused.value)

@@ -1,0 +1,147 @@
+"""What a person sees while epochs run."""
+
+import re
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from components.core.plan import Plan
+from components.core.training import Epoch
+from components.io.machine import Stop
+from components.io.progress import Progress
+
+PLAN = Plan(
+    learning_rate=1e-3,
+    epochs=3,
+    early_stopping=50,
+    batch_size=8,
+    augmentation="none",
+    any_way_up=False,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    warmup=0.0,
+    ema_decay=0.0,
+    image_size=64,
+    first_image_size=0.5,
+    seed=0,
+    device="cpu",
+    precision="fp32",
+    class_weights=(1.0, 1.0),
+)
+
+
+def epoch(index: int, best: bool = False) -> Epoch:
+    return Epoch(
+        index=index,
+        learning_rate=1e-3,
+        image_size=[32, 48, 64][index - 1],
+        train_loss=0.61,
+        val_loss=0.4567,
+        val_accuracy=0.75,
+        best=best,
+        state={},
+    )
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def run_epoch(progress: Progress, clock: Clock, seconds: float, scoring: float) -> None:
+    for batch in (1, 2, 3, 4):
+        clock.now += seconds / 4
+        assert progress.after_batch(batch, 4) is False
+    clock.now += scoring
+
+
+def test_an_epoch_is_one_line_without_a_terminal(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress("train", PLAN, 100, Stop())
+    for index in (1, 2, 3):
+        run_epoch(progress, clock, 4.0, 1.0)
+        progress.report(epoch(index, best=index == 2))
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "\r" not in out
+    lines = out.splitlines()
+    assert len(lines) == 3
+    # 5 seconds for 32 x 32 pictures: 48 x 48 and 64 x 64 are (48^2 + 64^2) / 32^2 as much work.
+    assert lines[0] == (
+        "train     epoch 1/3  32 px  train/loss 0.610  val/loss 0.457  val/accuracy 0.750  "
+        "5 s  25 img/s  31 s left"
+    )
+    assert lines[1].endswith("  [best]")
+    assert re.search(r"25 img/s  done$", lines[2])
+
+
+def test_images_a_second_count_training_alone(clock: Clock) -> None:
+    progress = Progress("train", PLAN, 100, Stop())
+    run_epoch(progress, clock, 4.0, 96.0)
+    assert progress.report(epoch(1)) == pytest.approx(25.0)
+    run_epoch(progress, clock, 2.0, 1.0)
+    assert progress.report(epoch(2)) == pytest.approx(50.0)
+
+
+def test_a_resumed_epoch_counts_only_the_batches_of_this_process(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress("train", replace(PLAN, first_image_size=1.0), 100, Stop())
+    for batch in (3, 4):  # 1 and 2 were done before
+        clock.now += 1.0
+        progress.after_batch(batch, 4)
+    assert progress.report(replace(epoch(1), image_size=64)) == pytest.approx(25.0)
+    # Half an epoch took 2 s: two whole ones take 8 s.
+    assert capsys.readouterr().out.endswith("  8 s left\n")
+
+
+def test_an_epoch_resumed_after_its_last_batch_trained_nothing(clock: Clock) -> None:
+    progress = Progress("train", PLAN, 100, Stop())
+    clock.now += 1.0  # scoring alone
+    assert progress.report(epoch(1)) == 0.0
+
+
+def test_long_waits_are_told_in_minutes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("train", replace(PLAN, first_image_size=1.0), 100, Stop())
+    run_epoch(progress, clock, 100.0, 50.0)
+    progress.report(replace(epoch(1), image_size=64))
+    assert capsys.readouterr().out.endswith("  5 min left\n")
+
+
+def test_a_signal_is_passed_on_after_the_batch(clock: Clock) -> None:
+    stop = Stop()
+    progress = Progress("train", PLAN, 100, stop)
+    assert progress.after_batch(1, 4) is False
+    assert not progress.stopped
+    stop.signal_number = 15
+    assert progress.after_batch(2, 4) is True
+    assert progress.stopped
+
+
+def test_a_terminal_sees_a_bar_that_goes_away(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress = Progress("train", PLAN, 100, Stop())
+    run_epoch(progress, clock, 4.0, 1.0)
+    progress.report(epoch(1))
+    out, err = capsys.readouterr()
+    assert "train" in err
+    assert "| 0/4 [" in err
+    assert err.endswith("\r")  # nothing of it stays
+    assert len(out.splitlines()) == 1

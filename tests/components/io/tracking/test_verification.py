@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from components.core.artifacts import ModelCard
+from components.core.errors import ChangedInput, PipelineError
+from components.core.images import Format, read_square
+from components.io import files, models
+from components.io.tracking import package, verification
+from components.io.tracking.store import Store
+
+
+@pytest.fixture
+def stored(store: str, model_folder: Path, tmp_path: Path) -> tuple[Store, str, Path]:
+    """A store, a logged model in it, and the folder of the files it keeps."""
+    client = MlflowClient(store)
+    experiment = client.create_experiment("e", str(tmp_path / "mlartifacts"))
+    logged = client.create_logged_model(experiment, name="model")
+    target = tmp_path / "package"
+    package.write(model_folder, target, run_id="1" * 32, model_id=logged.model_id)
+    client.log_model_artifacts(logged.model_id, str(target))
+    return Store(client, store, experiment, None), logged.model_id, Path(logged.artifact_location)
+
+
+Stored = tuple[Store, str, Path]
+
+
+def test_one_changed_byte_is_found(stored: Stored, model_folder: Path) -> None:
+    weights = stored[2] / "artifacts/model" / models.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ChangedInput, match="the artifact store damaged it"):
+        verification.verify(stored[0], stored[1], model_folder, files.digest_folder(model_folder))
+
+
+def test_missing_files_are_found(stored: Stored, model_folder: Path) -> None:
+    (stored[2] / "artifacts/model" / models.CARD).unlink()
+    with pytest.raises(ChangedInput, match="came back with digest"):
+        verification.verify(stored[0], stored[1], model_folder, files.digest_folder(model_folder))
+
+
+def test_a_package_that_does_not_load_is_found(stored: Stored, model_folder: Path) -> None:
+    (stored[2] / "code/components/core/images.py").write_text("raise RuntimeError('lost')\n")
+    with pytest.raises(PipelineError, match=r"does not load in a process of its own .*lost"):
+        verification.verify(stored[0], stored[1], model_folder, files.digest_folder(model_folder))
+
+
+def test_a_package_that_answers_differently_is_found(stored: Stored, model_folder: Path) -> None:
+    code = stored[2] / "code/components/core/inference.py"
+    text = code.read_text()
+    division = "logits.astype(np.float64) / temperature"
+    assert text.count(division) == 1
+    code.write_text(text.replace(division, f"{division} / 1.01"))
+    with pytest.raises(PipelineError, match="answers differently"):
+        verification.verify(stored[0], stored[1], model_folder, files.digest_folder(model_folder))
+
+
+def test_an_answer_that_is_an_error_counts_as_different(model_folder: Path) -> None:
+    card = models.load_card(model_folder)
+    with pytest.raises(PipelineError, match="answers differently"):
+        verification._compare([{"error": "no"}], np.array([[0.5, 0.5]]), card, model_folder)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_golden_images_are_readable_in_every_format(kind: Format, model_folder: Path) -> None:
+    card = models.load_card(model_folder)
+    images = card.images.model_copy(update={"formats": [kind]})
+    only: ModelCard = card.model_copy(update={"images": images})
+    pictures = verification.golden_images(only)
+    assert pictures == verification.golden_images(only)
+    squares = [read_square(picture, 32, images) for picture in pictures]
+    assert (squares[0] != squares[1]).any()

@@ -1,0 +1,72 @@
+"""The settings refuse what makes no sense, and every rule can be named by its setting."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from components.core.errors import InvalidParams
+from components.io.params import load
+from components.validate import Params
+from components.validate.rules import RuleName, ValidateParams, suite
+
+GOOD: dict[str, object] = {
+    "exclude": [],
+    "group_pattern": None,
+    "split": {"train": 0.7, "val": 0.15, "test": 0.15},
+    "split_seed": 0,
+    "min_images": 10,
+    "min_images_per_class": 3,
+    "min_side": 8,
+    "max_side": 1000,
+    "max_aspect": 5.0,
+    "max_unreadable": 0.0,
+    "max_imbalance": 10.0,
+    "warn_only": [],
+}
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_committed_settings_are_valid() -> None:
+    assert load(ROOT / "params.yaml", Params).validate.min_images >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("split", {"train": 0.7, "val": 0.2, "test": 0.2}, "sum to 1"),
+        ("split", {"train": 0.5, "val": 0.5}, "sum to 1"),
+        ("split", {"train": 1.0, "val": 0.0, "test": 0.0}, "less than 1|greater than 0"),
+        ("split", {"train": 0.7, "val": 0.15, "tset": 0.15}, "'train', 'val' or 'test'"),
+        ("group_pattern", "(", "a regular expression"),
+        ("min_images", 0, "greater than or equal to 1"),
+        ("max_unreadable", 95, "less than 1"),
+        ("max_aspect", 0.5, "greater than or equal to 1"),
+        ("warn_only", ["min_classes"], "Input should be"),
+        ("warn_only", ["typo"], "Input should be"),
+        ("min_imagse", 3, "Extra inputs"),
+    ],
+)
+def test_impossible_settings_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ValidateParams.model_validate(GOOD | {name: value})
+
+
+def test_shares_sum_to_one_within_rounding() -> None:
+    ValidateParams.model_validate(GOOD | {"split": {"train": 0.8, "val": 0.1, "test": 0.1}})
+    thirds = {"train": 1 / 3, "val": 1 / 3, "test": 1 / 3}
+    assert ValidateParams.model_validate(GOOD | {"split": thirds}).split == thirds
+
+
+def test_a_wrong_setting_is_one_line_with_the_place(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("train: 0.7", "train: 0.9")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InvalidParams, match=r"validate\.split is .* should be shares of train"):
+        load(tmp_path / "params.yaml", Params)
+
+
+def test_every_rule_is_in_the_suite_once() -> None:
+    names = [rule.name for rule in suite(ValidateParams.model_validate(GOOD), ["PNG"])]
+    declared = {name for part in get_args(RuleName) for name in get_args(part)}
+    assert sorted(names) == sorted(declared)

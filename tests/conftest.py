@@ -1,0 +1,64 @@
+"""What tests of several folders need: pictures as files, and a disk that fills up."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Before torch is imported: on tensors as small as the tests', threads cost more than they bring,
+# and on a busy machine they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+COLOURS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
+
+
+def _picture(
+    seed: int = 0,
+    size: tuple[int, int] = (40, 32),
+    colour: tuple[int, int, int] = (128, 128, 128),
+    kind: str = "PNG",
+) -> bytes:
+    noise = np.random.default_rng(seed).integers(-40, 41, (size[1], size[0], 3))
+    pixels = np.clip(noise + colour, 0, 255).astype(np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """picture(seed, size=(width, height), colour, kind) -> file bytes: noise around a colour."""
+    return _picture
+
+
+@pytest.fixture(scope="session")
+def class_folders() -> Callable[[Path, dict[str, int]], Path]:
+    """class_folders(root, {"cat": 12, "dog": 8}): PNG files, one colour a class, all different."""
+
+    def make(root: Path, counts: dict[str, int]) -> Path:
+        for k, (name, count) in enumerate(counts.items()):
+            folder = root / name
+            folder.mkdir(parents=True)
+            for n in range(count):
+                content = _picture(seed=1000 * k + n, colour=COLOURS[k % len(COLOURS)])
+                (folder / f"{n:03}.png").write_bytes(content)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 KiB; skipped where one may not be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount file systems")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

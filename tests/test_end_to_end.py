@@ -1,0 +1,240 @@
+"""`dvc repro` in a fresh project folder, on a slice of the sample's real photographs.
+
+The tests of this file share one folder and run in order: first the whole pipeline, then what a
+user does next.
+"""
+
+import base64
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import elpv_dataset
+import pytest
+
+from tests.components.conftest import QUICK, ROOT, write_params
+
+STEPS = ("validate", "tune", "train", "evaluate", "register")
+PROJECT = ("components", "pipeline", "dvc.yaml", ".dvcignore", ".dvc/config", ".gitignore")
+SLICE = {
+    "model.image_size": 64,
+    "validate.min_images": 100,
+    "tune.epochs": [1, 1],
+    "train.epochs": 2,
+    # any model of two epochs passes: this test is about the way, not about the quality
+    "register.gate.min_accuracy": 0.0,
+    "register.gate.min_macro_f1": 0.0,
+    "register.gate.min_class_recall": 0.0,
+    "register.gate.min_test_images": 10,
+}
+
+
+class Project:
+    """A checkout with its own git history, data and MLflow store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@example.org",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@example.org",
+        }
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a command in the folder; return stdout and stderr together."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def set_params(self, changes: Mapping[str, object]) -> None:
+        write_params(self.root / "params.yaml", {**SLICE, **changes})
+
+    def receipt(self) -> dict[str, object]:
+        text = (self.root / "artifacts/register/decision.json").read_text()
+        loaded: dict[str, object] = json.loads(text)
+        return loaded
+
+    def planned(self) -> list[str]:
+        """Stages that `dvc repro` would run now."""
+        plan = self.run("dvc", "repro", "--dry")
+        return [step for step in STEPS if f"Running stage '{step}'" in plan]
+
+
+def copy_project(root: Path) -> None:
+    for name in PROJECT:
+        source, target = ROOT / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+
+
+def copy_slice(images: Path, per_class: int) -> None:
+    package = Path(elpv_dataset.__file__).parent / "data"
+    rows = [line.split() for line in (package / "labels.csv").read_text().splitlines()]
+    for name, probability in (("functional", 0.0), ("defective", 1.0)):
+        folder = images / name
+        folder.mkdir(parents=True)
+        chosen = [row[0] for row in rows if float(row[1]) == probability][:per_class]
+        for path in chosen:
+            shutil.copy(package / path, folder / Path(path).name)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    assert set(SLICE) - set(QUICK), "the slice has settings of its own"
+    project = Project(tmp_path_factory.mktemp("project"))
+    copy_project(project.root)
+    copy_slice(project.root / "data/images", 60)
+    project.set_params({})
+    project.run("git", "init", "-q")
+    project.run("dvc", "add", "-q", "data/images")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "data and code")
+    return project
+
+
+@pytest.fixture(scope="module")
+def first_run(project: Project) -> str:
+    return project.run("dvc", "repro")
+
+
+def test_the_whole_pipeline_ends_with_a_champion(project: Project, first_run: str) -> None:
+    assert "PASS" in first_run
+    decision = project.receipt()["decision"]
+    assert isinstance(decision, dict)
+    assert decision["verdict"] == "promote"
+    assert project.receipt()["version"] == "1"
+
+
+def test_the_champion_loads_without_pickle_and_answers_like_evaluate(
+    project: Project, first_run: str
+) -> None:
+    import pandas as pd
+
+    rows = pd.read_parquet(project.root / "artifacts/evaluate/predictions.parquet")
+    row = rows.iloc[0]
+    image = (project.root / "data/images" / row["path"]).read_bytes()
+    request = [base64.b64encode(image).decode(), "bm90IGFuIGltYWdl"]
+    code = (
+        "import json, mlflow, sys; "
+        "model = mlflow.pyfunc.load_model('models:/solar-cells@champion'); "
+        "assert model.metadata.signature is not None; "
+        f"print(json.dumps(model.predict({request!r})))"
+    )
+    environment = {
+        **project.environment,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{project.root}/mlflow.db",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project.root.parent,  # not the project: the model brings its own code
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer, refusal = json.loads(done.stdout.splitlines()[-1])
+    assert answer["label"] == row["predicted"]
+    for name in ("functional", "defective"):
+        assert answer["probabilities"][name] == pytest.approx(row[f"p:{name}"], abs=1e-6)
+    assert refusal["error"]
+
+
+def test_a_second_run_does_nothing_but_check_the_registry(project: Project, first_run: str) -> None:
+    before = (project.root / "artifacts/register/decision.json").read_bytes()
+    started = time.monotonic()
+    output = project.run("dvc", "repro")
+    seconds = time.monotonic() - started
+    for step in STEPS[:-1]:
+        assert f"Stage '{step}' didn't change, skipping" in output
+    assert "Running stage 'register'" in output
+    assert (project.root / "artifacts/register/decision.json").read_bytes() == before
+    assert project.receipt()["version"] == "1"
+    assert seconds < 30  # under 10 s on an idle machine
+
+
+def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str) -> None:
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json").splitlines()[-1])
+    metrics = shown[""]["data"]["artifacts/evaluate/metrics.json"]["data"]
+    assert 0 <= metrics["accuracy_low"] <= metrics["accuracy"] <= 1
+    assert metrics["num_images"] >= 10
+    project.run("dvc", "plots", "show", "--out", "plots")
+    page = (project.root / "plots/index.html").read_text()
+    assert "confusion" in page
+    assert list((project.root / "plots/static").glob("*png"))
+
+
+def test_one_param_re_runs_only_what_depends_on_it(project: Project, first_run: str) -> None:
+    for changes, expected in (
+        ({"register.gate.min_accuracy": 0.01}, STEPS[4:]),
+        ({"evaluate.top_losses": 3}, STEPS[3:]),
+        ({"train.early_stopping": 7}, STEPS[2:]),
+        ({"tune.trials": 3}, STEPS[1:]),
+        ({"validate.min_images": 99}, STEPS),
+    ):
+        project.set_params(changes)
+        assert project.planned()[0] == expected[0], changes
+    project.set_params({})
+
+
+def test_a_wiped_registry_is_noticed(project: Project, first_run: str) -> None:
+    (project.root / "mlflow.db").unlink()
+    shutil.rmtree(project.root / "mlartifacts")
+    output = project.run("dvc", "repro")
+    assert "Running stage 'train'" not in output
+    assert project.receipt()["version"] == "1"
+    with_alias = project.run(
+        sys.executable,
+        "-c",
+        "import mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
+        "print(c.get_model_version_by_alias('solar-cells', 'champion').version)",
+    )
+    assert with_alias.split()[-1] == "1"
+
+
+def test_an_experiment_decides_but_registers_nothing(project: Project, first_run: str) -> None:
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "first run")
+    project.run("dvc", "exp", "run", "-S", "train.epochs=1")
+    assert project.receipt()["version"] is None
+    history = project.root / "artifacts/train/history.csv"
+    assert len(list(csv.DictReader(history.open()))) == 1
+
+
+def test_a_red_validation_stops_everything_behind_it(project: Project, first_run: str) -> None:
+    broken = next((project.root / "data/images/functional").glob("*.png"))
+    broken.unlink()  # a link into DVC's cache must not be written through
+    broken.write_bytes(b"")
+    output = project.run("dvc", "repro", code=255)
+    assert "error:" in output
+    assert broken.name in output
+    assert "Running stage 'tune'" not in output
+
+
+def test_a_typo_is_refused_before_any_work(project: Project, first_run: str) -> None:
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("min_macro_f1", "min_macro_f"))
+    output = project.run("dvc", "repro", code=255)
+    assert "register.gate.min_macro_f is not a setting. Did you mean" in output
+    assert "classes" not in output
