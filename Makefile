@@ -39,7 +39,7 @@ bench: install ## training against a plain script, and validate against plain Pi
 
 lock: $(BIN)/uv ## resolve all packages anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --upgrade --quiet -o requirements.lock
+	  --generate-hashes --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o requirements.lock
 
 install: .venv/installed
 

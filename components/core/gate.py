@@ -50,7 +50,7 @@ def wilson_interval(correct: int, total: int, z: float = _Z_95) -> Interval:
     centre = correct + z * z / 2
     half = z * math.sqrt(correct * (total - correct) / total + z * z / 4)
     scale = total + z * z
-    return Interval(low=max(0.0, (centre - half) / scale), high=min(1.0, (centre + half) / scale))
+    return Interval(low=(centre - half) / scale, high=min(1.0, (centre + half) / scale))
 
 
 def decide(policy: GatePolicy, evidence: Evaluation) -> Decision:

@@ -28,7 +28,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
-# Part of every key under which pixels are kept: raise it when the same bytes give other pixels.
+# Part of every key under which pixels and facts about them are kept: raise it when the same bytes
+# give other pixels or another perceptual hash.
 CONVERSION_VERSION = 1
 
 Format = Literal["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]

@@ -18,9 +18,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from components.core.errors import InvalidParams
 from components.core.images import DataParams
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Rate = Annotated[float, Field(ge=1e-6, le=1e-1)]
 Epochs = Annotated[int, Field(ge=1, le=50)]
+Range = TypeVar("Range", Literal["auto"] | tuple[float, float], Literal["auto"] | tuple[int, int])
 
 
 class TuneParams(BaseModel):
@@ -53,12 +54,12 @@ class TuneParams(BaseModel):
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
     train_share: Annotated[float, Field(gt=0, le=1)]
 
-    @model_validator(mode="after")
-    def _low_before_high(self) -> Self:
-        for name, pair in (("learning_rate", self.learning_rate), ("epochs", self.epochs)):
-            if pair != "auto" and pair[0] > pair[1]:
-                raise ValueError(f"{name}: [low, high] with low at most high")
-        return self
+    @field_validator("learning_rate", "epochs")
+    @classmethod
+    def _low_before_high(cls, value: Range) -> Range:
+        if value != "auto" and value[0] > value[1]:
+            raise ValueError("[low, high] with low at most high")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)

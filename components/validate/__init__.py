@@ -90,7 +90,7 @@ def run(
     files.write_text(page, validation_page(verdict, problems, pictures))
     if not verdict.success:
         raise InvalidData(f"{images}: {refusal(verdict, problems)} See {page}.")
-    print(*summary(verdict), f"report:   {page}", sep="\n")
+    print(*summary(verdict), f"validate  report: {page}", sep="\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -127,17 +127,17 @@ def refusal(report: ValidationReport, problems: Sequence[Problem]) -> str:
 def summary(report: ValidationReport) -> Iterator[str]:
     """What a person wants to know of a data set that passed, in at most five lines."""
     yield (
-        f"validate: {report.found:,} files = {report.used:,} used + {report.quarantined:,} "
+        f"validate  {report.found:,} files = {report.used:,} used + {report.quarantined:,} "
         f"quarantined + {report.ignored:,} ignored ({report.duplicates:,} duplicates)"
     )
     totals = {name: sum(count.values()) for name, count in report.counts.items()}
     smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
     spread = f"{smallest} has {totals[smallest]:,} images, {largest} {totals[largest]:,}"
-    yield f"classes:  {len(totals):,}; {spread}"
+    yield f"validate  {len(totals):,} classes: {spread}"
     sizes = {split: sum(count[split] for count in report.counts.values()) for split in SPLITS}
-    yield "split:    " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    yield "validate  split into " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     warned = [rule for rule in report.rules if not rule.success]
-    passed = f"rules:    {len(report.rules) - len(warned)} passed"
+    passed = f"validate  {len(report.rules) - len(warned)} rules passed"
     yield passed + "".join(f"; warning: {_warning(rule)}" for rule in warned)
 
 

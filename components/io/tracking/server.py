@@ -2,16 +2,19 @@
 
 import os
 import re
+import socket
 import sqlite3
 import time
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
 
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+# Schemes with their usual ports; SQLite has a file.
+_DATABASES = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 _TRIES = 3
 _TRY_SECONDS = 10.0
@@ -59,17 +62,17 @@ def require_reachable(uri: str | None = None) -> None:
     """Return when MLflow can be used; say within 30 seconds when it cannot.
 
     Args:
-        uri: a server or a SQLite file; other databases are not probed. None = `tracking_uri()`.
+        uri: a server or a database; None = `tracking_uri()`.
 
     Raises:
-        ServiceUnavailable: the server does not answer, or only with server errors.
+        ServiceUnavailable: the server does not answer, or only with server errors; nothing
+            listens where the database should be.
         PipelineError: the file cannot be opened, or is no database.
     """
     uri = tracking_uri() if uri is None else uri
     file = sqlite_file(uri)
     if file is not None:
         _require_database(file)
-    if not is_server(uri):
         return
     started = time.monotonic()
     problem = _probe(uri, _TRY_SECONDS)
@@ -89,6 +92,8 @@ def require_reachable(uri: str | None = None) -> None:
 
 def _probe(uri: str, timeout: float) -> str:
     """What is wrong with the server, or nothing. Any answer below 500 counts: MLflow judges it."""
+    if not is_server(uri):
+        return _probe_port(uri, timeout)
     health = f"{without_credentials(uri).rstrip('/')}/health"
     try:
         urllib.request.urlopen(health, timeout=timeout).close()  # noqa: S310 - http(s) only
@@ -96,6 +101,18 @@ def _probe(uri: str, timeout: float) -> str:
         return f"HTTP {error.code}" if error.code >= 500 else ""
     except (OSError, HTTPException, ValueError) as error:
         return str(getattr(error, "reason", "") or error or type(error).__name__)
+    return ""
+
+
+def _probe_port(uri: str, timeout: float) -> str:
+    """What is wrong with the port of a database: MLflow itself would try for minutes."""
+    place = urlsplit(uri)
+    try:
+        default = _DATABASES[place.scheme.partition("+")[0]]
+        address = (place.hostname or "localhost", place.port or default)
+        socket.create_connection(address, timeout).close()
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
     return ""
 
 

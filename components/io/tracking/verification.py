@@ -24,7 +24,7 @@ _LOAD_CHECK = Path(__file__).with_name("load_check.py")
 
 _SECONDS = 300
 
-# Probabilities; float32 rounding differs between machines by less.
+# Of probabilities. On one machine and in equal batches only rounding can differ.
 _TOLERANCE = 1e-6
 
 # Width and height: the network's square is cut out of either.
@@ -68,16 +68,21 @@ def _require_same_answers(package: Path, folder: Path) -> None:
         expected = _answers(folder, images)
         encoded = json.dumps([base64.b64encode(image).decode() for image in images])
         output, errors = process.communicate(encoded, timeout=_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise _unusable(folder, f"no answer in {_SECONDS} s") from error
     finally:
         process.kill()
         process.wait()
     if process.returncode:
-        last = (errors.strip().splitlines() or ["no message"])[-1]
-        raise PipelineError(
-            f"the registered form of {folder} does not load in a process of its own ({last}); "
-            "nothing was promoted. Run `dvc repro train`."
-        )
+        raise _unusable(folder, (errors.strip().splitlines() or ["no message"])[-1])
     _compare(json.loads(output.splitlines()[-1]), expected, card, folder)
+
+
+def _unusable(folder: Path, why: str) -> PipelineError:
+    return PipelineError(
+        f"the registered form of {folder} does not work in a process of its own ({why}); nothing "
+        "was promoted. Run `dvc repro register` again."
+    )
 
 
 def golden_images(card: ModelCard) -> list[bytes]:

@@ -66,7 +66,7 @@ def failing(decision: Decision) -> list[str]:
 
 
 def reason_of(decision: Decision, name: str) -> str:
-    return next(check.reason for check in decision.checks if check.name == name)
+    return {check.name: check.reason for check in decision.checks}[name]
 
 
 def test_wilson_interval_agrees_with_published_values() -> None:
@@ -77,7 +77,10 @@ def test_wilson_interval_agrees_with_published_values() -> None:
     assert wilson_interval(35, 35).low == pytest.approx(0.90109, abs=1e-5)
 
 
-def test_wilson_interval_takes_another_quantile() -> None:
+@given(st.floats(0, 10))
+def test_wilson_interval_takes_another_quantile(z: float) -> None:
+    assert wilson_interval(0, 10, z).low == pytest.approx(0, abs=1e-9)
+    assert wilson_interval(10, 10, z).high == pytest.approx(1)
     assert wilson_interval(9, 10, z=0.0).low == pytest.approx(0.9)
 
 
@@ -132,9 +135,7 @@ def test_accuracy_exactly_at_the_threshold_promotes_and_one_image_fewer_holds() 
 
 
 @pytest.mark.parametrize("total", [7, 10, 100, 333, 1000])
-def test_recall_exactly_at_a_decimal_threshold_promotes_and_one_image_fewer_holds(
-    total: int,
-) -> None:
+def test_recall_exactly_at_the_threshold_promotes_and_one_image_fewer_holds(total: int) -> None:
     for correct in range(1, total + 1):
         limit = policy(min_class_recall=float(str(correct / total)))
         exact = [[correct, total - correct], [0, 1]]
@@ -149,7 +150,9 @@ def test_macro_f1_exactly_at_the_threshold_is_not_lost_to_rounding(num_classes: 
     matrix = [[0] * num_classes for _ in range(num_classes)]
     for k in range(num_classes):
         matrix[k][k], matrix[k][(k + 1) % num_classes] = 7, 3
-    assert decide(policy(min_macro_f1=0.7), evidence(matrix)).verdict == "promote"
+    exact = decide(policy(min_macro_f1=0.7), evidence(matrix))
+    assert exact.verdict == "promote"
+    assert reason_of(exact, "macro F1") == "macro F1 is 0.700; 0.700 is wanted"
     assert decide(policy(min_macro_f1=math.nextafter(0.7, 1)), evidence(matrix)).verdict == "hold"
 
 
@@ -195,8 +198,6 @@ def test_reasons_give_the_numbers() -> None:
 def test_a_near_miss_is_shown_with_enough_digits() -> None:
     decision = decide(policy(min_class_recall=0.7), evidence([[6999, 3001], [0, 1]]))
     assert "0.6999 (6,999 of 10,000); 0.7000 is wanted" in decision.checks[0].reason
-    hair = decide(policy(min_class_recall=math.nextafter(0.9, 1)), evidence([[9, 1], [0, 1]]))
-    assert hair.verdict == "hold"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,6 @@ def test_a_near_miss_is_shown_with_enough_digits() -> None:
         ({"accuracy_low": 0.7}, "accuracy_low"),
         ({"accuracy_high": 0.99}, "accuracy_high"),
         ({"macro_f1": 0.9}, "macro_f1"),
-        ({"macro_f1": 1.5}, "macro_f1"),
         ({"num_images": 199}, "num_images is stated as 199"),
         ({"num_images": "many"}, "num_images"),
     ],

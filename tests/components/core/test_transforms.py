@@ -172,6 +172,15 @@ def test_any_way_up_turns_by_all_four_quarters_equally_often(custom: Callable[..
     assert min(counts) > 65  # 100 expected, 4 standard deviations are 35
 
 
+def test_a_mirrored_picture_is_turned_and_not_sheared(custom: Callable[..., None]) -> None:
+    custom(flip=1.0)
+    batch = ramp(40, size=8)
+    mirrored = batch[0].flip(-1)
+    for picture in augment(batch, "light", any_way_up=True, generator=seeded()):
+        turns = [torch.allclose(picture, mirrored.rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
+        assert sum(turns) == 1
+
+
 def test_a_crop_shows_a_part_of_the_picture_enlarged(custom: Callable[..., None]) -> None:
     custom(smallest_crop=0.25)
     found = augment(ramp(200), "light", any_way_up=False, generator=seeded())
@@ -234,14 +243,16 @@ def test_erasing_blanks_one_rectangle_in_some_pictures(custom: Callable[..., Non
     assert torch.equal(blank[:, 0], blank[:, 2])
     hit = blank[:, 0].any(dim=2).any(dim=1)
     assert float(hit.float().mean()) == pytest.approx(0.5, abs=0.1)
-    sides = set()
+    sides, squares = set(), []
     for hole in blank[hit][:, 0]:
         rows, columns = hole.any(dim=1).nonzero().flatten(), hole.any(dim=0).nonzero().flatten()
         assert hole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         assert int(hole.sum()) == len(rows) * len(columns)
         sides |= {len(rows), len(columns)}
+        squares.append(len(rows) == len(columns))
     assert min(sides) in (3, 4, 5)  # a tenth of the side
     assert max(sides) in (19, 20, 21)  # to a half
+    assert sum(squares) < len(squares) / 2
     assert (found[~blank] == 1.0).all()
 
 

@@ -68,10 +68,10 @@ def report(rules: list[RuleResult], success: bool) -> ValidationReport:
 def test_a_pass_is_told_in_four_lines() -> None:
     rules = [result(True), result(False, "warn")]
     assert list(summary(report(rules, True))) == [
-        "validate: 1,010 files = 1,000 used + 2 quarantined + 8 ignored (3 duplicates)",
-        "classes:  2; dog has 200 images, cat 800",
-        "split:    train 750, val 125, test 125",
-        "rules:    1 passed; warning: max_aspect, found x",
+        "validate  1,010 files = 1,000 used + 2 quarantined + 8 ignored (3 duplicates)",
+        "validate  2 classes: dog has 200 images, cat 800",
+        "validate  split into train 750, val 125, test 125",
+        "validate  1 rules passed; warning: max_aspect, found x",
     ]
 
 

@@ -137,8 +137,35 @@ def test_a_database_below_a_file_is_refused(tmp_path: Path) -> None:
         server.require_reachable(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
-def test_databases_on_servers_are_not_probed() -> None:
-    server.require_reachable("postgresql://nowhere.invalid/mlflow")
+def test_a_database_server_is_reachable_when_something_listens_on_its_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server.require_reachable(f"postgresql+psycopg2://ann:secret@127.0.0.1:{port}/mlflow")
+
+
+def test_a_database_server_that_is_not_there_is_reported_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_PAUSE_SECONDS", 0.01)
+    with pytest.raises(ServiceUnavailable, match="refused") as caught:
+        server.require_reachable(f"postgresql://ann:secret@127.0.0.1:{free_port()}/mlflow")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_server_without_a_port_is_asked_at_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def connect(address: tuple[str, int], _timeout: float) -> socket.socket:
+        asked.append(address)
+        raise OSError("nobody")
+
+    monkeypatch.setattr(server, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("components.io.tracking.server.socket.create_connection", connect)
+    with pytest.raises(ServiceUnavailable, match="nobody"):
+        server.require_reachable("postgresql://db.example.org/mlflow")
+    assert set(asked) == {("db.example.org", 5432)}
 
 
 def test_the_current_uri_is_probed_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +175,10 @@ def test_the_current_uri_is_probed_when_none_is_given(monkeypatch: pytest.Monkey
         server.require_reachable()
 
 
-def test_probing_does_not_import_mlflow() -> None:
+def test_probing_does_not_import_mlflow(tmp_path: Path) -> None:
     code = (
         "import sys; from components.io.tracking.server import require_reachable as r;"
-        "r('postgresql://x/y'); sys.exit('mlflow' in sys.modules)"
+        f"r('sqlite:///{tmp_path}/mlflow.db'); sys.exit('mlflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -44,8 +44,16 @@ def test_missing_files_are_found(stored: Stored, model_folder: Path) -> None:
 
 def test_a_package_that_does_not_load_is_found(stored: Stored, model_folder: Path) -> None:
     (stored[2] / "code/components/core/images.py").write_text("raise RuntimeError('lost')\n")
-    with pytest.raises(PipelineError, match=r"does not load in a process of its own .*lost"):
+    with pytest.raises(PipelineError, match=r"does not work in a process of its own .*lost"):
         verification.verify(stored[0], stored[1], model_folder, files.digest_folder(model_folder))
+
+
+def test_a_package_that_never_answers_is_found(
+    stored: Stored, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "_SECONDS", 0.1)
+    with pytest.raises(PipelineError, match="no answer in"):
+        verification._require_same_answers(stored[2], model_folder)
 
 
 def test_a_package_that_answers_differently_is_found(stored: Stored, model_folder: Path) -> None:
