@@ -61,7 +61,7 @@ if __name__ == "__main__":
 PATHS = ["--images", "a", "--plot-table", "b"]
 # As people have it: output to a pipe is buffered.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {
-    "PYTHONPATH": str(Path.cwd())
+    "PYTHONPATH": str(Path(__file__).parents[3])
 }
 
 
@@ -181,6 +181,7 @@ def test_a_closed_output_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_timings_are_appended_for_steps_that_were_done(tmp_path: Path) -> None:
     environment = {"PIPELINE_TIMINGS": str(tmp_path / "timings")}
     for way, step in (("good", "train"), ("data", "tune"), ("good", "toy"), ("good", "validate")):
@@ -189,7 +190,7 @@ def test_timings_are_appended_for_steps_that_were_done(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == ["train", "validate"]
     _, seconds, mebibytes = lines[0].split()
     assert 0 <= float(seconds) < 60
-    assert 5 < int(mebibytes) < 1000
+    assert 5 < int(mebibytes) < 300  # of the step itself, however large its parent is
 
 
 def test_telemetry_is_off_before_the_step_starts(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from components.io import files
 from components.io.dataset import Dataset, Location, open_dataset, require_same_data
 
 DATA = DataParams.model_validate_json(
-    json.dumps(yaml.safe_load(Path("params.yaml").read_text())["data"])
+    json.dumps(yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text())["data"])
 )
 SIZE = 32
 

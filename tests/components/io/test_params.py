@@ -14,7 +14,7 @@ from components.core.errors import InvalidParams, MissingInput
 from components.io import params
 from components.io.command import STEPS
 
-COMMITTED = Path("params.yaml")
+COMMITTED = Path(__file__).parents[3] / "params.yaml"
 
 
 class Gate(BaseModel):
