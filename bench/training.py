@@ -2,15 +2,16 @@
 
 Run: python -m bench.training [--rounds 3] [--size 128]
 
-Both sides learn from the same images at the same size and batch, each in a fresh process, in turn
-(A B A B ...), so that a machine that drifts drifts for both. A side's figure is images per second
-from its first to its last batch of one epoch after a short warm-up; the answer is the median of the
-ratios, round by round.
+Three sides learn from the same images in the same batches, each in a fresh process, in turn
+(A B C A B C ...), so that a machine that drifts drifts for all. `plain` and `ours` do equal work at
+the full size, after a short warm-up. `growing` is the loop as params.yaml runs it: some batches at
+the size of each of six epochs. The answers are the medians of the ratios, round by round.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -22,6 +23,8 @@ from pathlib import Path
 IMAGES = Path("data/images")
 WARM_UP = 4  # batches
 BATCH = 32
+EPOCHS, FIRST_SIZE = 6, 0.5  # of the training with growing pictures
+SIDES = ("plain", "ours", "growing")
 
 
 def plain(images: Path, size: int, batches: int) -> float:
@@ -71,12 +74,17 @@ def ours(images: Path, size: int, batches: int) -> float:
             started = time.perf_counter()
         return done == WARM_UP + batches
 
-    try:
-        for _ in fit(network, train, train, plan, after_batch=after_batch):
-            pass
-    except Stopped:
-        pass
+    with contextlib.suppress(Stopped):
+        next(fit(network, train, train, plan, after_batch=after_batch))
     return batches * BATCH / (time.perf_counter() - started)
+
+
+def growing(images: Path, size: int, batches: int) -> float:
+    """`ours` over the sizes of a training with growing pictures: images per second."""
+    from components.core.schedule import size_at
+
+    sizes = [size_at(epoch, EPOCHS, size, FIRST_SIZE) for epoch in range(1, EPOCHS + 1)]
+    return EPOCHS / sum(1 / ours(images, px, batches) for px in sizes)
 
 
 def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
@@ -118,22 +126,24 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
 
 
 def compare(images: Path, size: int, rounds: int, batches: int) -> None:
-    """Run both sides in turn and print every figure and the median ratio."""
-    ratios = []
+    """Run all sides in turn and print every figure and the median ratios."""
+    ratios: dict[str, list[float]] = {"ours": [], "growing": []}
     for number in range(1, rounds + 1):
-        rates = {}
-        for side in ("ours", "plain"):
-            words = ["--side", side, "--size", str(size), "--batches", str(batches)]
-            command = [sys.executable, "-m", "bench.training", "--images", str(images), *words]
-            found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-            rates[side] = float(json.loads(found.stdout.splitlines()[-1])["rate"])
-        ratios.append(rates["ours"] / rates["plain"])
-        print(
-            f"round {number}: ours {rates['ours']:6.1f} img/s   plain {rates['plain']:6.1f} img/s"
-            f"   ratio {ratios[-1]:.2f}",
-            flush=True,
-        )
-    print(f"median ratio {statistics.median(ratios):.2f} at {size} px, batch {BATCH}")
+        rates = {side: _measure(side, images, size, batches) for side in SIDES}
+        for side, found in ratios.items():
+            found.append(rates[side] / rates["plain"])
+        figures = "   ".join(f"{side} {rate:6.1f} img/s" for side, rate in rates.items())
+        print(f"round {number}: {figures}", flush=True)
+    for side, found in ratios.items():
+        shown = ", ".join(f"{ratio:.2f}" for ratio in found)
+        print(f"{side} / plain: median {statistics.median(found):.2f} ({shown})")
+
+
+def _measure(side: str, images: Path, size: int, batches: int) -> float:
+    options = ["--side", side, "--size", str(size), "--batches", str(batches)]
+    command = [sys.executable, "-m", "bench.training", "--images", str(images), *options]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(json.loads(found.stdout.splitlines()[-1])["rate"])
 
 
 def main() -> None:
@@ -143,12 +153,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=20)
-    parser.add_argument("--side", choices=["ours", "plain"])
+    parser.add_argument("--side", choices=SIDES)
     options = parser.parse_args()
     if options.side is None:
         compare(options.images, options.size, options.rounds, options.batches)
         return
-    side = ours if options.side == "ours" else plain
+    side = {"plain": plain, "ours": ours, "growing": growing}[options.side]
     print(json.dumps({"rate": side(options.images, options.size, options.batches)}))
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 STEPS = ("validate", "tune", "train", "evaluate", "register")
 PACKAGES = ("components", "pipeline", "bench")
 SOURCES = sorted(path for top in PACKAGES for path in (ROOT / top).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,11 @@ def test_files_and_functions_stay_small_and_ascii(path: Path) -> None:
             first = node.body[1] if len(node.body) > 1 and ast.get_docstring(node) else node.body[0]
             assert node.end_lineno is not None
             assert node.end_lineno - first.lineno + 1 <= 40, node.name
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_tests_are_ascii(path: Path) -> None:
+    assert path.read_text().isascii()
 
 
 def test_the_lock_names_no_index_and_pins_every_package_with_hashes() -> None:

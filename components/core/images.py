@@ -3,15 +3,12 @@
 bytes --sniff, allow-list--> decoder --pixel cap, full decode--> upright 8-bit RGB --> square
 """
 
-import hashlib
-import math
 import re
 import struct
 import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -78,24 +75,30 @@ class Decoded:
     """One picture.
 
     Attributes:
-        rgb: mode RGB, upright, opaque.
+        pixels: upright, opaque, 8-bit: mode RGB, or L when the file stores grey (a third of the
+            work for whatever looks at the pixels next).
         mode: Pillow's mode as stored in the file, e.g. L, P, RGBA, I;16.
         format: Pillow's format name, found in the content.
     """
 
-    rgb: Image.Image
+    pixels: Image.Image
     mode: str
     format: str
 
     @property
+    def rgb(self) -> Image.Image:
+        """The pixels in mode RGB, whatever the file stores."""
+        return self.pixels.convert("RGB")
+
+    @property
     def width(self) -> int:
         """Pixels, after orientation."""
-        return self.rgb.width
+        return self.pixels.width
 
     @property
     def height(self) -> int:
         """Pixels, after orientation."""
-        return self.rgb.height
+        return self.pixels.height
 
 
 # The decoders are called directly: no other plug-in of Pillow can ever see a file, and a JPEG with
@@ -160,69 +163,41 @@ def decode(content: bytes, params: ImageParams) -> Decoded:
             mode = image.mode
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
-            rgb = _flatten(image, params.background)
+            pixels = _flatten(image, params.background)
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise anything on damaged bytes
         raise InvalidImage(_explain(error, kind), kind) from error
-    return Decoded(rgb.transpose(turn) if turn is not None else rgb, mode, kind)
+    return Decoded(pixels.transpose(turn) if turn is not None else pixels, mode, kind)
 
 
-def to_square(rgb: Image.Image, size: int, params: ImageParams) -> NDArray[np.uint8]:
-    """Fit a picture into a square: (size, size, 3), bilinear with antialias.
+def to_square(picture: Image.Image, size: int, params: ImageParams) -> NDArray[np.uint8]:
+    """Fit a picture of mode RGB or L into a square: (size, size, 3), bilinear with antialias.
 
     `crop` keeps the centre of the longer side, `pad` shows everything on the background, `stretch`
     ignores the aspect ratio. Memory stays in the order of the result at any aspect ratio.
     """
     if params.fit == "pad":
-        scale = size / max(rgb.size)
-        inner = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
+        scale = size / max(picture.size)
+        inner = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         square = Image.new("RGB", (size, size), params.background)
         corner = ((size - inner[0]) // 2, (size - inner[1]) // 2)
-        square.paste(rgb.resize(inner, Resampling.BILINEAR), corner)
+        square.paste(picture.resize(inner, Resampling.BILINEAR), corner)
         return np.asarray(square)
     left = top = 0.0
-    right, bottom = map(float, rgb.size)
+    right, bottom = map(float, picture.size)
     if params.fit == "crop":
-        side = min(rgb.size)
-        left, top = (rgb.width - side) / 2, (rgb.height - side) / 2
+        side = min(picture.size)
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
         right, bottom = left + side, top + side
     # Resizing a box is resizing and then cropping, without the part that would be thrown away.
-    return np.asarray(rgb.resize((size, size), Resampling.BILINEAR, box=(left, top, right, bottom)))
+    box = (left, top, right, bottom)
+    return np.asarray(picture.resize((size, size), Resampling.BILINEAR, box=box).convert("RGB"))
 
 
 def read_square(content: bytes, size: int, params: ImageParams) -> NDArray[np.uint8]:
     """File bytes to network input pixels: (size, size, 3). Raises `InvalidImage`."""
-    return to_square(decode(content, params).rgb, size, params)
-
-
-def pixel_digest(rgb: Image.Image) -> str:
-    """SHA-256 over width, height and RGB bytes, in hex: equal for every encoding of a picture."""
-    sha = hashlib.sha256(struct.pack("<2I", *rgb.size))
-    sha.update(rgb.tobytes())
-    return sha.hexdigest()
-
-
-def perceptual_hash(rgb: Image.Image) -> str:
-    """64-bit DCT hash, 16 hex digits: pictures that look alike differ in few bits.
-
-    C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010: grey,
-    32 x 32, DCT-II, the 8 x 8 lowest frequencies without the constant row and column, each against
-    their median.
-    """
-    small = rgb.resize((32, 32), Resampling.BILINEAR, reducing_gap=2.0).convert("L")
-    waves = _dct_rows()
-    # Rounded: rounding errors of a flat picture must not become bits.
-    low = np.round(waves @ np.asarray(small, dtype=np.float64) @ waves.T, 3)
-    # Above the lower median is above the median, and a sort is three times as fast.
-    return np.packbits(low > np.sort(low, axis=None)[31]).tobytes().hex()
-
-
-@cache
-def _dct_rows() -> NDArray[np.float64]:
-    """Rows 1..8 of the 32-point DCT-II matrix, unscaled: cos(pi (2n + 1) k / 64)."""
-    k, n = np.arange(1, 9)[:, None], np.arange(32)[None, :]
-    return np.cos(math.pi * (2 * n + 1) * k / 64)
+    return to_square(decode(content, params).pixels, size, params)
 
 
 def _sniff(content: bytes, params: ImageParams) -> Format:
@@ -254,12 +229,12 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _flatten(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
-    """Any mode to opaque RGB."""
+    """Any mode to opaque RGB; opaque grey stays L."""
     picture: Image.Image = image
     if image.mode.startswith(("I", "F")):
         picture = _to_8_bit(image)
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
+        return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
     rgba = picture.convert("RGBA")
     flat = Image.new("RGB", rgba.size, background)
     flat.paste(rgba, mask=rgba)

@@ -166,6 +166,7 @@ def _build(path: Path, source: _Source) -> None:
     shape = (len(source.paths), source.size, source.size, 3)
     with files.replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        _claim_disk(temporary)
 
         def fill(index: int) -> None:
             array[index] = source.read(index)
@@ -175,3 +176,10 @@ def _build(path: Path, source: _Source) -> None:
         array.flush()
         note = json.dumps({"sha256": files.digest_file(temporary)})
     files.write_text(path.with_suffix(".json"), note + "\n")
+
+
+def _claim_disk(path: Path) -> None:
+    """Let a full disk say so now: a mapped page without disk behind it would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -63,12 +63,23 @@ def guarded(action: Callable[[], object], name: str) -> int:
         # The reader of our output has gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
+    except OSError as error:
+        # Of a file: permissions, a full disk, a broken mount. Without one it is a bug.
+        if error.filename is not None:
+            what = f"{error.filename}: {error.strerror}"
+            print(f"error: {what}; mend that, then run the same command again.", file=sys.stderr)
+            return PipelineError.exit_code
+        return _report_bug(name)
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
-        traceback.print_exc()
-        print(f"{name}: this is a bug in the pipeline; please report it.", file=sys.stderr)
-        return BUG
+        return _report_bug(name)
     _note_timing(name, time.monotonic() - started)
     return code if isinstance(code, int) else 0
+
+
+def _report_bug(name: str) -> int:
+    traceback.print_exc()
+    print(f"{name}: this is a bug in the pipeline; please report it.", file=sys.stderr)
+    return BUG
 
 
 def _note_timing(name: str, seconds: float) -> None:

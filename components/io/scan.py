@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Literal
 
 from components.core.artifacts import SPLITS, Split
+from components.core.fingerprints import perceptual_hash, pixel_digest
 from components.core.images import (
     CONVERSION_VERSION,
     ImageParams,
     InvalidImage,
     decode,
-    perceptual_hash,
-    pixel_digest,
 )
 from components.io import files
 
@@ -226,7 +225,7 @@ def _measure(images: Path, file: File, params: ImageParams, known: Mapping[str, 
         foreign = error.format and error.format not in params.formats
         file = replace(file, facts=Facts(format=error.format))
         return file.quarantined("formats" if foreign else "max_unreadable", str(error))
-    pixels, look = pixel_digest(image.rgb), perceptual_hash(image.rgb)
+    pixels, look = pixel_digest(image.pixels), perceptual_hash(image.pixels)
     facts = Facts(pixels, look, image.width, image.height, image.mode, image.format)
     return replace(file, facts=facts)
 

@@ -289,7 +289,7 @@ def test_a_dead_server_is_found_within_30_seconds(
     assert "does not answer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a:b", " a", "-a", "a" * 101, "models@x", "é"])
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", " a", "-a", "a" * 101, "models@x", "\u00e9"])
 def test_names_that_a_registry_cannot_hold_are_refused(name: str) -> None:
     settings = {"model_name": "a.b-c_1", "from_experiments": False, "gate": GATE}
     register.RegisterParams.model_validate(settings)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from components.core.errors import ChangedInput
+from components.core.errors import ChangedInput, PipelineError
 from components.core.images import DataParams, read_square
 from components.core.inference import Pixels
 from components.io import cache as pixel_cache
@@ -257,3 +257,14 @@ def test_files_that_another_process_deletes_are_no_error(
 
     monkeypatch.setattr(Path, "glob", late)
     assert np.array_equal(folder.open(size=32)[:], folder.decoded(size=32))
+
+
+def test_a_disk_that_filled_up_meanwhile_is_an_error_and_not_a_crash(
+    folder: Folder, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lots = shutil.disk_usage(folder.images)
+    monkeypatch.setattr("components.io.cache.shutil.disk_usage", lambda _: lots)
+    folder.cache = small_disk
+    with pytest.raises(PipelineError, match="could not be written"):
+        folder.open(size=64)
+    assert list(small_disk.iterdir()) == []

@@ -45,6 +45,10 @@ def run(*, images: Path, plot_table: Path, params: Params) -> None:
             raise errors.ServiceUnavailable("MLflow: no answer; run again.")
         case "stopped":
             raise errors.Interrupted("train: stopped; run again.", signal.SIGTERM)
+        case "unreadable":
+            open("/dev/null/x")
+        case "unnamed":
+            raise OSError(5, "no file at all")
         case "bug":
             {}["no such key"]
         case "wait":
@@ -101,6 +105,11 @@ def test_a_step_that_is_done_exits_with_0(tmp_path: Path) -> None:
     [
         ("data", 1, "error: data/images: one class; two are needed.\n"),
         ("service", 5, "error: MLflow: no answer; run again.\n"),
+        (
+            "unreadable",
+            1,
+            "error: /dev/null/x: Not a directory; mend that, then run the same command again.\n",
+        ),
         ("stopped", 143, "error: train: stopped; run again.\n"),
     ],
 )
@@ -109,6 +118,10 @@ def test_what_is_no_bug_is_one_line_and_an_honest_exit_code(
 ) -> None:
     done = toy(tmp_path, way)
     assert (done.returncode, done.stderr) == (code, line)
+
+
+def test_an_error_of_the_system_without_a_file_is_a_bug(tmp_path: Path) -> None:
+    assert toy(tmp_path, "unnamed").returncode == 70
 
 
 def test_a_bug_keeps_its_traceback_and_exits_with_70(tmp_path: Path) -> None:

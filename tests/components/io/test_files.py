@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,7 @@ class Other(BaseModel):
     schema_version: Literal[2] = 2
 
 
-NOTE = Note(text="é", numbers={"b": 0.1, "a": 2.0})
+NOTE = Note(text="\u00e9", numbers={"b": 0.1, "a": 2.0})
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -48,8 +49,8 @@ def test_a_file_appears_under_its_name_only_when_it_is_whole(target: Path) -> No
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    files.write_text(tmp_path / "a" / "b" / "c.txt", "grüße")
-    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "grüße".encode()
+    files.write_text(tmp_path / "a" / "b" / "c.txt", "gr\u00fc\u00dfe")
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "gr\u00fc\u00dfe".encode()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "page.html", "Makefile", ".dvcignore"])
@@ -212,7 +213,7 @@ def test_an_artifact_comes_back_equal(tmp_path: Path) -> None:
 
 
 def test_equal_artifacts_are_equal_bytes(tmp_path: Path) -> None:
-    reordered = Note(numbers={"a": 2.0, "b": 0.1}, text="é")
+    reordered = Note(numbers={"a": 2.0, "b": 0.1}, text="\u00e9")
     for name, note in (("one", NOTE), ("two", reordered)):
         files.write_artifact(tmp_path / name, note)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -308,3 +309,16 @@ def test_digest_of_the_sources_covers_this_package() -> None:
     digest = files.digest_sources()
     assert digest == files.digest_sources()
     assert len(digest) == 64
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_a_live_one_writes(
+    tmp_path: Path,
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f".model.{dead.pid}.part.bin"
+    live = tmp_path / f".model.{os.getppid()}.part.bin"
+    for path in (left, live):
+        path.write_bytes(b"half")
+    files.write_bytes(tmp_path / "model.bin", b"whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [live.name, "model.bin"]

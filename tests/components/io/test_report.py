@@ -8,7 +8,7 @@ import pytest
 from components.core.artifacts import RuleResult, ValidationReport
 from components.io.report import Problem, render, validation_page
 
-NASTY = "<script>alert('1')</script> \"&amp;\" 日本語"
+NASTY = "<script>alert('1')</script> \"&amp;\" \u65e5\u672c\u8a9e"
 
 
 def rule(name: str, success: bool, level: str = "error") -> RuleResult:

@@ -136,11 +136,23 @@ def test_thousands_of_metrics_fit(store: str) -> None:
 
 
 def test_strange_names_do_not_crash(store: str) -> None:
-    strange = ["a|b", "../../etc", "x//y/", "Zürich 電池", "", "/", ".", "\n", "l" * 300]
+    strange = [
+        "a|b",
+        "../../etc",
+        "x//y/",
+        "Z\u00fcrich \u96fb\u6c60",
+        "",
+        "/",
+        ".",
+        "\n",
+        "l" * 300,
+    ]
     with open_run(kind="model", name="n", key="k1") as run:
         run.metrics(dict.fromkeys(strange, 1.0))
         run.params(dict.fromkeys(strange, 1))
-    assert {"a_b", "etc", "x/y", "Zürich 電池", "_", "l" * 250} == set(only(store).data.metrics)
+    assert {"a_b", "etc", "x/y", "Z\u00fcrich \u96fb\u6c60", "_", "l" * 250} == set(
+        only(store).data.metrics
+    )
 
 
 def test_parameters_are_text_and_long_ones_are_cut(store: str) -> None:
