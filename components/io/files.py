@@ -73,10 +73,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def _remove_leftovers(path: Path) -> None:
     """Delete what a killed process left beside `path`; another live process keeps its file."""
     ours = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.part{re.escape(path.suffix)}")
-    for name in os.listdir(path.parent):
-        owner = ours.fullmatch(name)
+    for leftover in path.parent.iterdir():
+        owner = ours.fullmatch(leftover.name)
         if owner and not _alive(int(owner[1])):
-            (path.parent / name).unlink(missing_ok=True)
+            leftover.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:
