@@ -79,12 +79,20 @@ def test_the_heap_is_told_to_keep_what_it_has(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def without_mallopt(_name: object) -> Any:
+        asked.append("without mallopt")
+        return object()
+
     def nothing(_name: object) -> Any:
+        asked.append("nothing")
         raise OSError("no such library")
 
-    for other in (lambda _name: object(), nothing):
+    for other in (without_mallopt, nothing):
         monkeypatch.setattr(ctypes, "CDLL", other)
         machine.steady_heap()
+    assert asked == ["without mallopt", "nothing"]
 
 
 def test_kernels_are_deterministic(deterministic: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,7 +225,7 @@ def test_a_version_whose_answer_was_lost_is_found(
         raise MlflowException("connection reset")
 
     monkeypatch.setattr(MlflowClient, "create_model_version", lost)
-    register(good)
+    assert register(good).version == "1"
     require_complete(client, good)
 
 

@@ -20,6 +20,14 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def is_reachable(uri: str) -> bool:
+    try:
+        server.require_reachable(uri)
+    except ServiceUnavailable:
+        return False
+    return True
+
+
 def test_without_the_variable_the_database_is_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,11 +125,11 @@ def test_server_errors_are_reported(
 @pytest.mark.parametrize("status", [200, 401, 404])
 def test_any_other_answer_counts_as_reachable(status: int, serve: Serve) -> None:
     with serve(200, health=status) as host:
-        server.require_reachable(f"http://ann:secret@{host}/")
+        assert is_reachable(f"http://ann:secret@{host}/")
 
 
 def test_a_database_that_does_not_exist_yet_is_reachable(tmp_path: Path) -> None:
-    server.require_reachable(f"sqlite:///{tmp_path}/new/mlflow.db")
+    assert is_reachable(f"sqlite:///{tmp_path}/new/mlflow.db")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ def test_a_database_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_database_server_is_reachable_when_something_listens_on_its_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        server.require_reachable(f"postgresql+psycopg2://ann:secret@127.0.0.1:{port}/mlflow")
+        assert is_reachable(f"postgresql+psycopg2://ann:secret@127.0.0.1:{port}/mlflow")
 
 
 def test_a_database_server_that_is_not_there_is_reported_without_the_password(
