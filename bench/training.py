@@ -61,7 +61,7 @@ def ours(images: Path, size: int, batches: int) -> float:
     """`core.training.fit` with the standard preset at constant size: images per second."""
     from components.io import machine
 
-    machine.steady_heap()
+    machine.prepare()
     from components.core.training import Stopped, fit
 
     network, train, plan = _prepare(images, size)

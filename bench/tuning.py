@@ -116,7 +116,7 @@ def run_trials(count: int, out: Path) -> None:
     """Train `count` random settings to their end; write each curve as it comes."""
     from components.io import machine
 
-    machine.steady_heap()
+    machine.prepare()
     from dataclasses import replace
 
     from components import tune

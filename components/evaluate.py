@@ -103,6 +103,7 @@ def run(
         InvalidData: no image is in the test split.
         PipelineError: the model gives NaN or infinite outputs.
     """
+    machine.prepare()
     machine.make_deterministic()
     loaded = models.load(model)
     card = loaded.card

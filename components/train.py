@@ -94,7 +94,7 @@ def run(
         picture: PNG to write, the same curves.
         params: settings.
     """
-    machine.steady_heap()
+    machine.prepare()
     machine.make_deterministic()
     tuned = files.read_artifact(hyperparameters, Hyperparameters)
     location = Location(images, manifest, report, cache)

@@ -100,7 +100,7 @@ def run(
     Raises:
         PipelineError: no trial was completed.
     """
-    machine.steady_heap()
+    machine.prepare()
     machine.make_deterministic()
     location = Location(images, manifest, report, cache)
     dataset = open_dataset(location, params.data, params.model.image_size, ("train", "val"))

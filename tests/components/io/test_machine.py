@@ -113,3 +113,14 @@ def test_facts_name_what_a_number_depends_on(monkeypatch: pytest.MonkeyPatch) ->
     }
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
     assert machine.facts("cuda")["device"] == "cuda (H200)"
+
+
+def test_idle_threads_sleep_soon_unless_the_environment_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    machine.prepare()
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    machine.prepare()
+    assert os.environ["GOMP_SPINCOUNT"] == "5"
