@@ -1,13 +1,14 @@
 """Which pruning rule is sound when trials differ in length? Replays rules on unpruned trials.
 
-Run: python -m bench.tuning [--trials 16] [--out bench/tuning.csv]   (20 minutes on 2 cores)
+Run: python -m bench.tuning [--trials 16] [--out bench/tuning.csv]   (10 minutes on 2 cores)
      python -m bench.tuning --replay bench/tuning.csv                (at once)
 
 Trials with random learning rate and epochs run to their end on the sample, with the settings of
-params.yaml. Their curves are then replayed through the median rule in three versions, in many
-random orders: comparing at equal epochs, at equal shares of the own schedule, and only among trials
-of the same length. Reported per version: how often the best trial of an order was pruned, the
-median loss of what was chosen instead, and the share of epochs saved.
+params.yaml. Their curves are then replayed through the median rule in four versions, in many
+random orders: comparing at equal epochs, at equal shares of the own schedule (each quarter, or the
+third only), and only among trials of the same length. Reported per version: how often the best
+trial of an order was pruned, the median loss of what was chosen instead, and the share of epochs
+saved.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ def equal_share(trial: Trial, epoch: int, other: Trial) -> float | None:
     return other.curve[reached - 1]
 
 
+def third_quarter(trial: Trial, epoch: int, other: Trial) -> float | None:
+    """The same, but silent before three quarters of the schedule."""
+    return None if 4 * epoch // trial.epochs < 3 else equal_share(trial, epoch, other)
+
+
 def same_length(trial: Trial, epoch: int, other: Trial) -> float | None:
     """Step = epoch, but only trials of the same length are compared."""
     return other.curve[epoch - 1] if other.epochs == trial.epochs else None
@@ -65,6 +71,7 @@ def same_length(trial: Trial, epoch: int, other: Trial) -> float | None:
 RULES: dict[str, Rule] = {
     "equal epochs": equal_epochs,
     "equal share of schedule": equal_share,
+    "three quarters only": third_quarter,
     "same length only": same_length,
 }
 

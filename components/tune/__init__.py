@@ -4,9 +4,9 @@ Reads images, manifest.parquet, report.json (rows of train and val only).
 Writes hyperparameters.json, trials.csv and pictures. The study itself lies in a journal file: a
 stopped search continues with what it has when the same command runs again.
 
-Trials of different length are compared at equal shares of their own schedule (a quarter, a half,
-three quarters), never at equal epochs: under a cosine that ends with the trial, epoch 3 of 3 and
-epoch 3 of 20 are different things. docs/decisions.md has the measurement.
+Trials of different length are compared at three quarters of their own schedule, never at equal
+epochs: under a cosine that ends with the trial, epoch 3 of 3 and epoch 3 of 20 are different
+things. docs/decisions.md has the measurement.
 """
 
 from __future__ import annotations

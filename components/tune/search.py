@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from components.core.inference import Pixels
     from components.core.training import Epoch, Labelled
 
-# Trials are compared after each quarter of their own schedule.
+# Trials report after each quarter of their own schedule and are compared at the third: earlier, the
+# best trial of a study was often pruned (bench/tuning.py).
 QUARTERS = 4
+PRUNING_QUARTER = 3
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def open_study(path: Path, task: Task) -> optuna.Study:
         study_name=task.name, storage=storage, direction="minimize", load_if_exists=True
     )
     study.sampler = optuna.samplers.TPESampler(seed=task.plan.seed + len(study.trials))
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=1)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=PRUNING_QUARTER)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)

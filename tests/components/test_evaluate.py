@@ -188,7 +188,7 @@ def test_the_order_of_the_manifest_changes_no_number(
 def test_the_batch_size_changes_nothing_beyond_rounding(
     run: Evaluate, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "_PIXELS_AT_ONCE", 2 * 32 * 32)
+    monkeypatch.setattr("components.core.inference._PIXELS_AT_ONCE", 2 * 32 * 32)
     pairs = run()
 
     both = (done.outputs, pairs)
