@@ -286,7 +286,7 @@ def test_damaged_bytes_decode_or_are_refused_but_never_crash(
 
 def test_a_bomb_is_refused_by_its_header_in_little_memory() -> None:
     script = (
-        "import resource, sys\n"
+        "import pathlib, resource, sys\n"
         "from components.core.images import ImageParams, InvalidImage, decode\n"
         "content = sys.stdin.buffer.read()\n"
         "limit = 400 << 20\n"
@@ -297,7 +297,8 @@ def test_a_bomb_is_refused_by_its_header_in_little_memory() -> None:
         "    decode(content, params)\n"
         "except InvalidImage as error:\n"
         # not ru_maxrss: that begins with the size of the process that started this one
-        "    peak = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
+        "    status = pathlib.Path('/proc/self/status').read_text()\n"
+        "    peak = status.split('VmHWM:')[1].split()[0]\n"
         "    print(error, int(peak) // 1024 < 300)\n"
     )
     bomb = png_of_zeros(12_000, 12_000)
