@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# How far the loss makes up for rare classes: not at all, by the square root, in full.
+_POWERS = {"none": 0.0, "root": 0.5, "balanced": 1.0}
+
+
 class TrainingParams(BaseModel):
     """Section `training` of params.yaml: how tune and train both run their epochs."""
 
@@ -30,7 +34,7 @@ class TrainingParams(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
-    class_weights: Literal["none", "balanced"]
+    class_weights: Literal["none", "root", "balanced"]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     first_image_size: Annotated[float, Field(ge=0.25, le=1)]
     device: Device
@@ -80,9 +84,7 @@ def make_plan(
         require_size(architecture, size)
     device = resolve_device(training.device)
     batch_size, augmentation = training.batch_size, training.augmentation
-    weights = (1.0,) * num_classes
-    if training.class_weights == "balanced":
-        weights = balanced_weights(labels, num_classes)
+    power = _POWERS[training.class_weights]
     return Plan(
         learning_rate=learning_rate,
         epochs=epochs,
@@ -99,5 +101,5 @@ def make_plan(
         seed=training.seed,
         device=device,
         precision=resolve_precision(training.precision, device, architecture),
-        class_weights=weights,
+        class_weights=tuple(w**power for w in balanced_weights(labels, num_classes)),
     )

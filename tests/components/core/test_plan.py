@@ -69,6 +69,11 @@ def test_weights_of_classes_are_equal_when_they_are_not_asked_for() -> None:
     assert plan(class_weights="none").class_weights == (1.0, 1.0)
 
 
+def test_the_root_lies_between_equal_and_balanced_weights() -> None:
+    found = plan(class_weights="root").class_weights
+    assert found == pytest.approx(((4 / 6) ** 0.5, (4 / 2) ** 0.5))
+
+
 def test_explicit_values_win_over_the_preset() -> None:
     found = plan(batch_size=5, augmentation="none")
     assert (found.batch_size, found.augmentation) == (5, "none")
