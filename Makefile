@@ -13,7 +13,8 @@ demo: install ## the whole pipeline on the sample images
 test: install ## all fast tests, with the branch coverage of components/core
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
 
-test-slow: install ## tests that take minutes
+test-slow: install ## tests that take minutes; PostgreSQL is installed from Debian if it is missing
+	sh infra/install_postgres.sh
 	$(BIN)/python -m pytest -m slow
 
 lint: install
@@ -33,9 +34,11 @@ ui: install ## runs and model versions at http://127.0.0.1:5000
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
 	  --default-artifact-root ./mlartifacts --host 127.0.0.1 --port $${PORT:-5000}
 
-bench: install ## training against a plain script, and validate against plain Pillow
+bench: install ## every figure of docs/decisions.md that can be measured again
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.validation
+	$(BIN)/python -m bench.near_duplicates
+	$(BIN)/python -m bench.gate
 
 lock: $(BIN)/uv ## resolve all packages anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

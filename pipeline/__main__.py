@@ -8,17 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components import evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.io.tracking import server
-from pipeline import export, sample_data
+from pipeline import export, pins, replay, review, sample_data
 
 SETTINGS = Path("params.yaml")
 IMAGES = Path("data/images")
+DECISION = Path("artifacts/register/decision.json")
 
 # Every section of params.yaml with the class that owns it.
 SECTIONS = {
@@ -73,10 +74,22 @@ def _print_timings(path: Path, total: float) -> None:
     print(f"{'total':<10}{total:>8.1f}")
 
 
-VERBS = {
+def pin_splits() -> None:
+    """Write the splits of the last validation into data/splits.csv, where they stay."""
+    done = Path("artifacts/validate")
+    print(pins.pin(done / "manifest.parquet", done / "report.json", Path("data/splits.csv")))
+
+
+def prove(decision: Path) -> None:
+    """Compute a decision again from its stored evidence, and compare every byte."""
+    print(replay.replay(decision))
+
+
+VERBS: dict[str, Callable[[], None]] = {
     "check": check,
     "demo": demo,
     "export": export_model,
+    "pin-splits": pin_splits,
     "sample-data": materialise_sample,
 }
 
@@ -86,15 +99,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
         description="Folders of pictures in, a reviewed model version out.",
-        epilog="Exit codes: 0 done, 1 you can fix it, 2 wrong usage, 5 a service did not answer, "
-        "70 a bug of ours, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 you can fix it, 2 wrong usage, 3 the answer is no, 5 a "
+        "service did not answer, 70 a bug of ours, 130 interrupted.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, action in VERBS.items():
-        text = (action.__doc__ or "").splitlines()[0]
-        verbs.add_parser(name, help=text, description=text)
-    verb = parser.parse_args(argv).verb
-    return command.guarded(VERBS[verb], verb)
+        _add(verbs, name, action).set_defaults(act=lambda _, action=action: action())
+    proof = _add(verbs, "replay", prove)
+    proof.add_argument("decision", type=Path, nargs="?", default=DECISION)
+    proof.set_defaults(act=lambda arguments: prove(arguments.decision))
+    review.add_parsers(verbs)
+    arguments = parser.parse_args(argv)
+    return command.guarded(lambda: arguments.act(arguments), arguments.verb)
+
+
+def _add(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    action: Callable[..., None],
+) -> argparse.ArgumentParser:
+    text = (action.__doc__ or "").splitlines()[0]
+    return verbs.add_parser(name, help=text, description=text)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def test_the_pipeline_learns_data_unlike_the_sample(
     project = Project(tmp_path)
     copy_project(tmp_path)
     changes = make(tmp_path / "data/images")
-    project.set_params({"train.epochs": 6, "register.gate.min_test_images": 10, **changes})
+    project.set_params({"train.epochs": 6, "register.gate.max_accuracy": None, **changes})
     project.run("git", "init", "-q")
     project.run("dvc", "add", "-q", "data/images")
     output = project.run("dvc", "repro")

@@ -116,7 +116,7 @@ def test_layers_hold_and_a_planted_import_between_steps_is_caught(tmp_path: Path
             copy.write_text(source.read_text())
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     assert lint(tmp_path).returncode == 0, lint(tmp_path).stdout
-    step = tmp_path / "components" / "evaluate.py"
+    step = tmp_path / "components" / "evaluate" / "__init__.py"
     step.write_text(step.read_text() + "\nimport components.train\nimport optuna\n")
     found = lint(tmp_path)
     assert found.returncode == 1

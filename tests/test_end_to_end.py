@@ -21,7 +21,16 @@ import pytest
 from tests.components.conftest import QUICK, ROOT, write_params
 
 STEPS = ("validate", "tune", "train", "evaluate", "register")
-PROJECT = ("components", "pipeline", "dvc.yaml", ".dvcignore", ".dvc/config", ".gitignore")
+PROJECT = (
+    "components",
+    "pipeline",
+    "dvc.yaml",
+    "data/groups.csv",
+    "data/splits.csv",
+    ".dvcignore",
+    ".dvc/config",
+    ".gitignore",
+)
 SLICE = {
     "model.image_size": 64,
     "validate.min_images": 100,
@@ -32,6 +41,8 @@ SLICE = {
     "register.gate.min_macro_f1": 0.0,
     "register.gate.min_class_recall": 0.0,
     "register.gate.min_test_images": 10,
+    "register.gate.min_test_images_per_class": 5,
+    "register.gate.max_ece": None,
 }
 
 
@@ -172,6 +183,16 @@ def test_a_second_run_does_nothing_but_check_the_registry(project: Project, firs
     assert (project.root / "artifacts/register/decision.json").read_bytes() == before
     assert project.receipt()["version"] == "1"
     assert seconds < 30  # under 10 s on an idle machine
+
+
+def test_the_decision_is_proved_and_the_registry_tells_its_history(
+    project: Project, first_run: str
+) -> None:
+    pipeline = (sys.executable, "-m", "pipeline")
+    assert "promote, recomputed from" in project.run(*pipeline, "replay")
+    assert "version 1" in project.run(*pipeline, "status")
+    assert "promoted" in project.run(*pipeline, "history")
+    assert "PASS" in project.run(*pipeline, "review")
 
 
 def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str) -> None:

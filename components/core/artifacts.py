@@ -6,7 +6,11 @@ artifacts/validate/report.json    ValidationReport   validate     tune train eva
 artifacts/tune/hyperparameters    Hyperparameters    tune         train
 artifacts/train/model/card.json   ModelCard          train        evaluate register serving
 artifacts/evaluate/evaluation     Evaluation         evaluate     register
-artifacts/register/decision.json  Receipt            register     people
+artifacts/evaluate/predictions    PREDICTION_COLUMNS evaluate     register
+artifacts/evaluate/latency.json   Latency            evaluate     register
+artifacts/register/champion       PREDICTION_COLUMNS register     people
+
+What register decides has its own module, `decision`.
 """
 
 from __future__ import annotations
@@ -25,8 +29,6 @@ SCHEMA_VERSION: Literal[1] = 1
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-Verdict = Literal["promote", "hold", "error"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -48,7 +50,7 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "reason": "why not used; empty when used",
 }
 
-_DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256", "status"]
+DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256", "status"]
 
 
 def data_digest(manifest: pd.DataFrame) -> str:
@@ -56,10 +58,32 @@ def data_digest(manifest: pd.DataFrame) -> str:
 
     Covers path, label, split, group, both content hashes and status of every row, by path.
     """
-    rows = manifest.sort_values("path")[_DIGEST_COLUMNS].itertuples(index=False)
+    rows = manifest.sort_values("path")[DIGEST_COLUMNS].itertuples(index=False)
     sha = hashlib.sha256(f"manifest v{SCHEMA_VERSION}\n".encode())
     for row in rows:
         sha.update("\0".join(map(str, row)).encode("utf-8", "surrogateescape") + b"\n")
+    return sha.hexdigest()
+
+
+# One row per test image, sorted by path; then one column `p:<class>` for each class.
+PREDICTION_COLUMNS: dict[str, str] = {
+    "path": "relative to the image folder",
+    "group": "as in the manifest",
+    "label": "true class",
+    "predicted": "the answer",
+}
+
+
+def split_digest(rows: pd.DataFrame) -> str:
+    """SHA-256 over pixels and labels of a split: of `test` it names the exam, the test digest.
+
+    Args:
+        rows: manifest rows of the split.
+    """
+    pairs = sorted(zip(rows["pixel_sha256"], rows["label"], strict=True))
+    sha = hashlib.sha256(f"split v{SCHEMA_VERSION}\n".encode())
+    for pixels, label in pairs:
+        sha.update(f"{pixels}\0{label}\n".encode("utf-8", "surrogateescape"))
     return sha.hexdigest()
 
 
@@ -100,6 +124,10 @@ class ValidationReport(Artifact):
     ignored: int
     duplicates: int = Field(description="Files dropped because another file has the same bytes.")
     counts: dict[str, dict[Split, int]] = Field(description="Class -> split -> used images.")
+    look_alikes: int = Field(description="Used images that look like another one.")
+    groups: int = Field(description="Of used images; single ones count.")
+    largest_group: int = Field(description="Used images in it.")
+    pinned: int = Field(description="Used images that the ledger holds in their split.")
     rules: list[RuleResult]
 
 
@@ -131,13 +159,6 @@ class ModelCard(Artifact):
     settings: dict[str, str | int | float | bool] = Field(description="Effective settings.")
     best_epoch: int = Field(ge=1)
     val_loss: float
-
-
-class Interval(Part):
-    """A two-sided 95 % confidence interval."""
-
-    low: Share
-    high: Share
 
 
 class ClassMetrics(Part):
@@ -176,32 +197,14 @@ class Evaluation(Artifact):
     confusion: list[list[int]] = Field(description="Row = true class, column = predicted.")
     model_digest: str = Field(description="Of the model folder.")
     data_digest: str
+    test_digest: str
     predictions_sha256: str
 
 
-class Check(Part):
-    """One condition of the gate with its outcome."""
+class Latency(Artifact):
+    """How long one picture takes, from file bytes to probabilities, one at a time."""
 
-    name: str
-    value: float | None
-    wanted: str
-    verdict: Verdict
-    reason: str
-
-
-class Decision(Part):
-    """The gate's answer: checks that failed come first."""
-
-    verdict: Verdict
-    checks: list[Check]
-
-
-class Receipt(Artifact):
-    """What register decided and did. Equal inputs and registry give equal bytes."""
-
-    decision: Decision
-    model_name: str
-    version: str | None = Field(description="None when nothing was registered.")
-    model_digest: str
-    data_digest: str
-    predictions_sha256: str
+    p50_ms: float = Field(gt=0)
+    p95_ms: float = Field(gt=0)
+    pictures: int = Field(ge=1, description="Measured, after a warm-up.")
+    machine: str = Field(description="Processor and number of threads, or GPU.")

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Part of every key under which pixels and facts about them are kept: raise it when the same bytes
 # give other pixels or another perceptual hash.
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 
 Format = Literal["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]
 Channel = Annotated[int, Field(ge=0, le=255)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.core import inference
 from components.core.artifacts import ClassMetrics, Metrics
 from components.core.errors import PipelineError
-from components.core.gate import wilson_interval
+from components.core.intervals import wilson_interval
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -225,7 +225,7 @@ def measure(
     _require_finite(logits)
     matrix = confusion(labels, answers(logits), len(class_names))
     per_class = class_metrics(matrix, class_names)
-    interval = wilson_interval(int(np.trace(matrix)), len(labels))
+    interval = wilson_interval(int(np.trace(matrix)), len(labels), 0.95)
     calibrated = inference.probabilities(logits, temperature)
     plain = inference.probabilities(logits, 1.0)
     metrics = Metrics(

@@ -5,8 +5,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 
 from components.core.artifacts import SPLITS, Split
+
+NOTHING_PINNED: Mapping[str, Split] = MappingProxyType({})
 
 
 def captured(paths: Iterable[str], pattern: str | None) -> Iterator[str | None]:
@@ -52,9 +55,15 @@ def group(pixels: Sequence[str], pairs: Iterable[tuple[int, int]] = ()) -> list[
 
 
 def assign(
-    labels: Sequence[str], groups: Sequence[str], shares: Mapping[Split, float], seed: int
+    labels: Sequence[str],
+    groups: Sequence[str],
+    shares: Mapping[Split, float],
+    seed: int,
+    pinned: Mapping[str, Split] = NOTHING_PINNED,
 ) -> list[Split]:
     """Give each file a split, so that groups stay whole and every class keeps the shares.
+
+    Pinned groups stay where they are; the others fill up what these leave of the shares.
 
     The groups of a class are taken in the order of SHA-256(seed, group), each to the split that is
     emptiest for its share (Sainte-Lague: smallest (files there + half the group) / share). A class
@@ -67,6 +76,7 @@ def assign(
         groups: group of each file, from `group`.
         shares: of train, val and test; each above 0.
         seed: another seed gives another split.
+        pinned: split of groups that never move.
     """
     frequency = Counter(labels)
     members: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -79,15 +89,19 @@ def assign(
     homes: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(members, key=lambda name: _shuffled(name, seed)):
         homes[min(members[name], key=rarity)].append(name)
+    placed = {name: pinned[name] for name in members if name in pinned}
     filled = {split: Counter[str]() for split in SPLITS}
-    placed: dict[str, Split] = {}
+    for name, split in placed.items():
+        filled[split].update(members[name])
     for label in sorted(homes, key=rarity):
         for name in homes[label]:
-            size = members[name][label]
-            split = min(SPLITS, key=lambda s: (filled[s][label] + size / 2) / shares[s])
-            filled[split].update(members[name])
-            placed[name] = split
-        _leave_none_empty({name: members[name][label] for name in homes[label]}, placed)
+            if name not in pinned:
+                size = members[name][label]
+                split = min(SPLITS, key=lambda s: (filled[s][label] + size / 2) / shares[s])
+                filled[split].update(members[name])
+                placed[name] = split
+        sizes = {name: members[name][label] for name in homes[label]}
+        _leave_none_empty(sizes, placed, pinned)
     return [placed[name] for name in groups]
 
 
@@ -95,15 +109,18 @@ def _shuffled(name: str, seed: int) -> str:
     return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
 
 
-def _leave_none_empty(sizes: Mapping[str, int], placed: dict[str, Split]) -> None:
+def _leave_none_empty(
+    sizes: Mapping[str, int], placed: dict[str, Split], pinned: Mapping[str, Split]
+) -> None:
     """Move the smallest group that can be spared into each split without a group of this class.
 
     Args:
         sizes: files of the class in each of its groups, in order of placement.
         placed: split of each group; changed in place. With fewer than three groups nothing moves.
+        pinned: groups that never move.
     """
     for split in SPLITS if len(sizes) >= len(SPLITS) else ():
         count = Counter(placed[name] for name in sizes)
-        if not count[split]:
-            spare = (name for name in sizes if count[placed[name]] > 1)
+        spare = [name for name in sizes if count[placed[name]] > 1 and name not in pinned]
+        if spare and not count[split]:
             placed[min(spare, key=lambda name: sizes[name])] = split

@@ -54,24 +54,30 @@ class _Source:
     def read(self, index: int) -> NDArray[np.uint8]:
         """Picture `index`, (S, S, 3), from bytes that are checked against the manifest."""
         path = self.images / self.paths[index]
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ChangedInput(
-                f"{path}: could not be read ({error.strerror}), but validate used it; put it back "
-                "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
-            ) from error
-        if hashlib.sha256(content).hexdigest() != self.digests[index]:
-            raise ChangedInput(
-                f"{path}: its bytes are not the ones that validate saw; restore the file "
-                "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
-            )
+        content = read_unchanged(path, self.digests[index])
         try:
             return read_square(content, self.size, self.data.reader)
         except InvalidImage as error:
             raise ChangedInput(
                 f"{path}: validate could read it, but now: {error}; run `dvc repro`."
             ) from error
+
+
+def read_unchanged(path: Path, sha256: str) -> bytes:
+    """The bytes of an image, if they are the ones that validate saw; else `ChangedInput`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ChangedInput(
+            f"{path}: could not be read ({error.strerror}), but validate used it; put it back "
+            "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ChangedInput(
+            f"{path}: its bytes are not the ones that validate saw; restore the file "
+            "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
+        )
+    return content
 
 
 class _Streamed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +14,16 @@ from components.core.artifacts import Split, ValidationReport
 from components.core.errors import ChangedInput
 from components.core.training import Labelled
 from components.io import cache as pixel_cache
-from components.io import files, manifest
+from components.io import files, manifest, scan
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from components.core.images import DataParams
+
+
+# Files of one task of the thread pool, so that the cost of tasks is lost in the cost of files.
+_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,19 @@ class Dataset:
 def open_dataset(
     location: Location, data: DataParams, image_size: int, splits: tuple[Split, ...]
 ) -> Dataset:
-    """Open `splits`; the rows of other splits are never even read.
+    """Open `splits`; of the files of other splits only the names are looked at.
+
+    Every file of `splits` is read and hashed, also where its decoded pixels are in the cache.
 
     Raises:
-        ChangedInput: the manifest is not the one that the report describes, or an image's bytes
-            are not the manifest's.
+        ChangedInput: the manifest is not the one that the report describes, an image's bytes are
+            not the manifest's, or files were added or removed since.
     """
     report = files.read_artifact(location.report, ValidationReport)
-    rows = manifest.read(location.manifest, location.report, splits)
+    whole = manifest.load(location.manifest, location.report)
+    _require_same_files(location.images, whole)
+    rows = manifest.rows_of(whole, splits)
+    _require_same_bytes(location.images, rows)
     index = {name: k for k, name in enumerate(report.class_names)}
     # The data digest covers the manifest's labels, not the report's list of them.
     if report.class_names != sorted(index) or not index.keys() >= set(rows["label"]):
@@ -65,6 +76,33 @@ def open_dataset(
         labelled[split] = Labelled(pixels, np.array(part["label"].map(index), dtype=np.int64))
         parts[split] = part
     return Dataset(labelled, parts, report.class_names, report.data_digest)
+
+
+def _require_same_files(images: Path, whole: pd.DataFrame) -> None:
+    """Raise unless the folder holds exactly the files of the manifest, junk aside."""
+    known = set(whole.loc[whole["reason"] != scan.JUNK, "path"])
+    found = scan.present(images)
+    if gone := sorted(known - found):
+        raise ChangedInput(
+            f"{images / gone[0]}: is gone, but validate found it; put it back (`dvc checkout`) or "
+            "run `dvc repro` to validate the folder as it is now."
+        )
+    if new := sorted(found - known):
+        raise ChangedInput(
+            f"{images / new[0]}: was added after validate; run `dvc repro` to validate the folder "
+            "as it is now, or take the file out (`dvc checkout`)."
+        )
+
+
+def _require_same_bytes(images: Path, rows: pd.DataFrame) -> None:
+    named = list(zip(rows["path"], rows["sha256"], strict=True))
+
+    def check(first: int) -> None:
+        for path, sha256 in named[first : first + _CHUNK]:
+            pixel_cache.read_unchanged(images / path, sha256)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(check, range(0, len(named), _CHUNK)))
 
 
 def require_same_data(path: Path, found: str, wanted: str, step: str) -> None:

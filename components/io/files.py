@@ -121,10 +121,14 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
 
 
+def to_json(artifact: BaseModel) -> str:
+    """A typed hand-off as JSON: sorted keys, so equal values give equal bytes."""
+    return json.dumps(artifact.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+
+
 def write_artifact(path: Path, artifact: BaseModel) -> None:
-    """Write a typed hand-off as JSON: sorted keys, so equal values give equal bytes."""
-    content = json.dumps(artifact.model_dump(mode="json"), indent=2, sort_keys=True)
-    write_text(path, content + "\n")
+    """Write a typed hand-off as JSON."""
+    write_text(path, to_json(artifact))
 
 
 def read_artifact(path: Path, kind: type[T]) -> T:

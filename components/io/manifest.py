@@ -22,8 +22,8 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     files.write_with(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
-def read(manifest: Path, report: Path, splits: Sequence[Split]) -> pd.DataFrame:
-    """The used rows of `splits`, by path; rows of other splits never reach the caller.
+def load(manifest: Path, report: Path) -> pd.DataFrame:
+    """The whole manifest, if it passed and the report is about it: all rows, by path.
 
     Raises:
         MissingInput: one of the files is absent.
@@ -48,6 +48,15 @@ def read(manifest: Path, report: Path, splits: Sequence[Split]) -> pd.DataFrame:
             f"{manifest}: has digest {digest[:12]}, but {report} is about "
             f"{verdict.data_digest[:12]}; {_FIX}."
         )
-    wanted = [("status", "==", "used"), ("split", "in", set(splits))]
-    rows = pd.read_parquet(BytesIO(content), filters=wanted)
-    return rows.sort_values("path", ignore_index=True)  # a manifest may have been rewritten
+    return whole.sort_values("path", ignore_index=True)  # a manifest may have been rewritten
+
+
+def rows_of(whole: pd.DataFrame, splits: Sequence[Split]) -> pd.DataFrame:
+    """The used rows of `splits`, by path."""
+    wanted = (whole["status"] == "used") & whole["split"].isin(splits)
+    return whole[wanted].reset_index(drop=True)
+
+
+def read(manifest: Path, report: Path, splits: Sequence[Split]) -> pd.DataFrame:
+    """The used rows of `splits`, by path. Raises as `load` does."""
+    return rows_of(load(manifest, report), splits)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.core.artifacts import SPLITS, Split
-from components.core.fingerprints import perceptual_hash, pixel_digest
+from components.core.fingerprints import look, perceptual_hash, pixel_digest
 from components.core.images import (
     CONVERSION_VERSION,
     ImageParams,
@@ -31,6 +31,8 @@ from components.io import files
 
 FileRule = Literal["", "names", "special_files", "stray_files", "formats", "max_unreadable"]
 Status = Literal["used", "quarantined", "ignored"]
+
+JUNK = "hidden or junk file"
 
 # Besides hidden ones: what operating systems, storage boxes and DVC leave between pictures.
 _JUNK = re.compile(
@@ -45,7 +47,11 @@ _CHUNK = 32
 
 @dataclass(frozen=True)
 class Facts:
-    """What the content of an image is, in the words of the manifest; empty when undecodable."""
+    """What the content of an image is, in the words of the manifest; empty when undecodable.
+
+    Attributes:
+        look: little-endian words of `fingerprints.look`.
+    """
 
     pixel_sha256: str = ""
     phash: str = ""
@@ -53,6 +59,7 @@ class Facts:
     height: int = 0
     mode: str = ""
     format: str = ""
+    look: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,11 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
     return Scan(_measure_all(images, found, params, cache), sorted(labels), ready_made)
 
 
+def present(images: Path) -> set[str]:
+    """The paths of all files below `images`, as the manifest shows them, without junk."""
+    return {show(path) for path, kind in _walk(images) if kind != "folder" and not _is_junk(path)}
+
+
 def show(path: str) -> str:
     r"""A path fit for tables and terminals: control and undecodable characters as \n or \udcff.
 
@@ -152,9 +164,13 @@ def _kind(entry: os.DirEntry[str]) -> str:
     return "file" if entry.is_file(follow_symlinks=False) else "a FIFO, socket or device"
 
 
+def _is_junk(path: str) -> bool:
+    return any(_JUNK.fullmatch(part) for part in path.rstrip("/").split("/"))
+
+
 def _why_ignored(path: str, exclude: Mapping[str, re.Pattern[str]]) -> str:
-    if any(_JUNK.fullmatch(part) for part in path.rstrip("/").split("/")):
-        return "hidden or junk file"
+    if _is_junk(path):
+        return JUNK
     return next((f"excluded by {name}" for name, glob in exclude.items() if glob.match(path)), "")
 
 
@@ -225,8 +241,15 @@ def _measure(images: Path, file: File, params: ImageParams, known: Mapping[str, 
         foreign = error.format and error.format not in params.formats
         file = replace(file, facts=Facts(format=error.format))
         return file.quarantined("formats" if foreign else "max_unreadable", str(error))
-    pixels, look = pixel_digest(image.pixels), perceptual_hash(image.pixels)
-    facts = Facts(pixels, look, image.width, image.height, image.mode, image.format)
+    facts = Facts(
+        pixel_sha256=pixel_digest(image.pixels),
+        phash=perceptual_hash(seen := look(image.pixels)),
+        width=image.width,
+        height=image.height,
+        mode=image.mode,
+        format=image.format,
+        look=seen.astype("<u8").tobytes(),
+    )
     return replace(file, facts=facts)
 
 
@@ -256,12 +279,21 @@ def _recall(memory: Path) -> dict[str, Facts]:
     try:
         digest, body = memory.read_bytes().split(b"\n", 1)
         if hashlib.sha256(body).hexdigest().encode() == digest:
-            return {sha256: Facts(*facts) for sha256, facts in json.loads(body).items()}
+            table, looks = body.split(b"\n", 1)
+            rows = json.loads(table)
+            size = len(looks) // max(len(rows), 1)
+            return {
+                sha256: replace(Facts(*facts), look=looks[k * size : (k + 1) * size])
+                for k, (sha256, facts) in enumerate(rows.items())
+            }
     except (OSError, ValueError, TypeError):
         pass
     return {}
 
 
 def _remember(memory: Path, seen: Mapping[str, Facts]) -> None:
-    body = json.dumps({sha256: astuple(facts) for sha256, facts in seen.items()}).encode()
+    """One line of digest, one of JSON, then the looks: a hundred thousand take 0.2 GB."""
+    rows = {sha256: astuple(facts)[:-1] for sha256, facts in seen.items()}
+    looks = b"".join(facts.look for facts in seen.values())
+    body = json.dumps(rows).encode() + b"\n" + looks
     files.write_bytes(memory, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)

@@ -1,6 +1,7 @@
 """Check every image, split the data set, write the manifest that later steps read.
 
     images --scan--> files --arrange--> groups, splits --judge--> outcomes --> manifest, report
+                              ^ groups.csv, splits.csv
 
 A data set that breaks a rule gets all the files too, but no splits, and stops the pipeline.
 """
@@ -17,11 +18,13 @@ from components.core.images import DataParams, ImageParams, InvalidImage, read_s
 from components.io import files
 from components.io import manifest as manifest_file
 from components.io.command import run_step
+from components.io.placement import read_groups, read_ledger
 from components.io.report import validation_page
 from components.io.scan import read_regular, scan
 from components.validate.judge import judge
+from components.validate.placing import DataSet, arrange
 from components.validate.rules import ValidateParams, suite
-from components.validate.tables import arrange, to_manifest, to_tables
+from components.validate.tables import to_manifest, to_tables
 from components.validate.verdict import (
     passes,
     refusal,
@@ -46,6 +49,8 @@ class Params:
 def run(
     *,
     images: Path,
+    groups: Path,
+    ledger: Path,
     manifest: Path,
     quarantine: Path,
     report: Path,
@@ -57,6 +62,8 @@ def run(
 
     Args:
         images: folder of class folders, or of train/ val/ test/ with class folders.
+        groups: CSV of path and group: what belongs together besides look-alikes.
+        ledger: CSV of pictures that keep their split; `pipeline.pins` writes it.
         manifest: parquet to write, one row per file found.
         quarantine: CSV to write: path, reason and rule of every problem.
         report: JSON to write, a `ValidationReport`.
@@ -65,16 +72,11 @@ def run(
         params: settings.
 
     Raises:
-        MissingInput: there is no image folder.
-        InvalidData: a rule of level error failed.
+        MissingInput: there is no image folder, or one of the two tables is absent.
+        InvalidData: a table is broken, or a rule of level error failed.
     """
-    if not images.is_dir():
-        raise MissingInput(
-            f"{images}: there is no such folder. Run `dvc pull`, or `python -m pipeline "
-            f"sample-data`, or copy class folders there and run `dvc add {images}`."
-        )
     settings, reader = params.validate, params.data.reader
-    data = arrange(scan(images, exclude=settings.exclude, params=reader, cache=cache), settings)
+    data = _look(images, groups, ledger, cache, params)
     rules = suite(settings, reader.formats)
     outcomes = judge(to_tables(data), rules)
     results = to_results(rules, outcomes, settings, data.class_names)
@@ -96,6 +98,23 @@ def run(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line: every path of `run`, and --params."""
     return run_step(run, Params, argv)
+
+
+def _look(images: Path, groups: Path, ledger: Path, cache: Path, params: Params) -> DataSet:
+    """Read the tables and every image, and arrange what was found."""
+    if not images.is_dir():
+        raise MissingInput(
+            f"{images}: there is no such folder. Run `dvc pull`, or `python -m pipeline "
+            f"sample-data`, or copy class folders there and run `dvc add {images}`."
+        )
+    settings, pins = params.validate, read_ledger(ledger)
+    found = scan(images, exclude=settings.exclude, params=params.data.reader, cache=cache)
+    if pins and found.ready_made:
+        raise InvalidData(
+            f"{ledger}: pins images, but {images} comes split into train, val and test; remove all "
+            "lines but the first, or merge the three folders."
+        )
+    return arrange(found, settings, read_groups(groups, {f.path for f in found.files}), pins)
 
 
 def _thumbnails(images: Path, paths: Iterable[str], reader: ImageParams) -> dict[str, bytes]:

@@ -29,9 +29,11 @@ Tolerable = Literal[
     "max_side",
     "max_aspect",
     "max_imbalance",
+    "max_group_share",
 ]
-# Without two classes, each of them in every split, there is nothing to learn or to measure.
-RuleName = Tolerable | Literal["min_classes", "every_split"]
+# Without two classes, each of them in every split, there is nothing to learn or to measure; a group
+# that is pinned to two splits has no split.
+RuleName = Tolerable | Literal["min_classes", "every_split", "split_ledger"]
 
 
 def _three_shares(shares: dict[Split, float]) -> dict[Split, float]:
@@ -55,6 +57,12 @@ class ValidateParams(BaseModel):
 
     exclude: list[str] = Field(description="Glob patterns of paths to leave out.")
     group_pattern: Annotated[str, AfterValidator(_compiles)] | None
+    near_duplicate_bits: Annotated[int, Field(ge=4, le=16)] | None = Field(
+        description="Of 64 in which the hashes of look-alikes may differ; null: look for none."
+    )
+    near_duplicate_likeness: float = Field(
+        gt=0, le=1, description="Least correlation of the sketches of look-alikes."
+    )
     split: Annotated[
         dict[Split, Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_three_shares)
     ]
@@ -66,6 +74,7 @@ class ValidateParams(BaseModel):
     max_aspect: float = Field(ge=1, description="Longer side / shorter side.")
     max_unreadable: float = Field(ge=0, lt=1, description="Share of all files.")
     max_imbalance: float = Field(ge=1, description="Largest class / smallest class.")
+    max_group_share: float = Field(gt=0, le=1, description="Largest group of a class / the class.")
     warn_only: list[Tolerable] = Field(description="Rules that report but do not block.")
 
 
@@ -110,12 +119,17 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
         ),
         _clean("max_unreadable", "files", f"at most {100 * share:g}% unreadable", mostly=1 - share),
         _clean("label_conflicts", "files", "one label for equal pixels; remove the wrong ones"),
-        _clean("split_leaks", "files", "equal pixels and groups in one split only"),
+        _clean("split_leaks", "files", "look-alikes and groups in one split only; remove one side"),
+        _clean(
+            "split_ledger",
+            "files",
+            "groups pinned to one split; remove the image, or one side's lines in the ledger",
+        ),
     ]
 
 
 def _about_classes(params: ValidateParams) -> list[Rule]:
-    few = params.min_images_per_class
+    few, share = params.min_images_per_class, params.max_group_share
     thrice = "every class in train, val and test; that takes 3 unlike images"
     return [
         _clean("class_names", "classes", "one plainly named folder per class"),
@@ -137,6 +151,14 @@ def _about_classes(params: ValidateParams) -> list[Rule]:
             f"a largest class of at most {params.max_imbalance:g} times the smallest",
             "the largest class is {:.1f} times as large",
             max_value=params.max_imbalance,
+        ),
+        _between(
+            "max_group_share",
+            "classes",
+            "group_share",
+            f"groups of at most {100 * share:g}% of a class; are the look-alikes real?",
+            "the largest group is {:.0%} of it",
+            max_value=share,
         ),
     ]
 

@@ -1,75 +1,20 @@
-"""From files found to the manifest and the tables that the rules are about."""
+"""From an arranged data set to the manifest and the tables that the rules are about."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from components.core import splits
-from components.core.artifacts import MANIFEST_COLUMNS, SPLITS, Split
-from components.io.scan import File, Scan
-from components.validate.rules import Table, ValidateParams
+from components.core.artifacts import MANIFEST_COLUMNS
+from components.validate.placing import DataSet
+from components.validate.rules import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _LIKE_A_SPLIT = {"train", "training", "val", "valid", "validation", "test", "testing"}
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file that may be used, and where it belongs."""
-
-    file: File
-    group: str
-    split: Split
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Every file found, and group and split of those that may be used."""
-
-    files: Sequence[File]
-    members: Sequence[Member]
-    class_names: Sequence[str]
-    duplicates: int
-
-    def counts(self) -> dict[str, dict[Split, int]]:
-        """Images that may be used, by class and split."""
-        tally = Counter((member.file.label, member.split) for member in self.members)
-        return {name: {split: tally[name, split] for split in SPLITS} for name in self.class_names}
-
-
-def arrange(found: Scan, params: ValidateParams) -> DataSet:
-    """Drop all but one of files with equal bytes and label; give the others groups and splits.
-
-    A ready-made split is kept as it is.
-    """
-    files = _mark_duplicates(found.files)
-    used = [file for file in files if file.status == "used"]
-    captured = splits.captured([file.path for file in used], params.group_pattern)
-    groups = splits.group([file.facts.pixel_sha256 for file in used], splits.equal(captured))
-    labels = [file.label for file in used]
-    assigned = splits.assign(labels, groups, params.split, params.split_seed)
-    rows = zip(used, groups, assigned, strict=True)
-    members = [Member(file, group, file.split or split) for file, group, split in rows]
-    duplicates = len([file for file in found.files if file.status == "used"]) - len(used)
-    return DataSet(files, members, found.class_names, duplicates)
-
-
-def _mark_duplicates(files: Sequence[File]) -> list[File]:
-    """Ignore all but the first of files with equal bytes, label and ready-made split."""
-    first: dict[tuple[str, str, str], str] = {}
-    marked = []
-    for file in files:
-        key = file.sha256, file.label, file.split
-        if file.status == "used" and (path := first.setdefault(key, file.path)) != file.path:
-            file = replace(file, status="ignored", reason=f"same bytes as {path}")
-        marked.append(file)
-    return marked
 
 
 def to_manifest(data: DataSet, *, with_splits: bool) -> pd.DataFrame:
@@ -97,15 +42,14 @@ def _files(data: DataSet) -> pd.DataFrame:
 
     rows = [file for file in data.files if file.status != "ignored"]
     by_label = [(m.file.path, m.file.facts.pixel_sha256, m.file.label) for m in data.members]
-    by_split = [(m.file.path, m.group, m.split) for m in data.members]
     conflicts = _clashes(by_label, "same pixels as")
-    leaks = _clashes(by_split, "same pixels or group as")
     twins = _twins([file.path for file in rows])
     table = {
         "name": [file.path for file in rows],
         "format": [file.facts.format for file in rows],
         "label_conflicts": [conflicts.get(file.path, "") for file in rows],
-        "split_leaks": [leaks.get(file.path, "") for file in rows],
+        "split_leaks": [data.leaks.get(file.path, "") for file in rows],
+        "split_ledger": [data.torn.get(file.path, "") for file in rows],
     }
     for rule in ("special_files", "names", "stray_files", "max_unreadable"):
         table[rule] = [file.reason if file.rule == rule else "" for file in rows]
@@ -176,9 +120,19 @@ def _classes(data: DataSet) -> pd.DataFrame:
             "images": totals,
             "splits": [sum(1 for n in count.values() if n) for count in counts.values()],
             "imbalance": [max(totals) / total if total else float("inf") for total in totals],
+            "group_share": list(_group_shares(data)),
             "class_names": list(_odd_names(data.class_names)),
         }
     )
+
+
+def _group_shares(data: DataSet) -> Iterator[float]:
+    """Of each class: its largest group's share of its images; a single image is no group."""
+    sizes = Counter(member.group for member in data.members)
+    shared = Counter((m.file.label, m.group) for m in data.members if sizes[m.group] > 1)
+    for name, count in data.counts().items():
+        largest = max((n for (label, _), n in shared.items() if label == name), default=0)
+        yield largest / max(sum(count.values()), 1)
 
 
 def _odd_names(class_names: Sequence[str]) -> Iterator[str]:

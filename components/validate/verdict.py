@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from components.core.artifacts import SPLITS, RuleResult, ValidationReport, data_digest
 from components.io.report import Problem
 from components.validate.judge import Outcome
+from components.validate.placing import DataSet
 from components.validate.rules import Rule, RuleName, ValidateParams
-from components.validate.tables import DataSet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,7 @@ def passes(results: Sequence[RuleResult]) -> bool:
 def to_report(data: DataSet, manifest: pd.DataFrame, results: list[RuleResult]) -> ValidationReport:
     """The hand-off to later steps."""
     status = Counter(file.status for file in data.files)
+    groups = Counter(member.group for member in data.members)
     return ValidationReport(
         success=passes(results),
         data_digest=data_digest(manifest),
@@ -86,6 +87,10 @@ def to_report(data: DataSet, manifest: pd.DataFrame, results: list[RuleResult]) 
         ignored=status["ignored"],
         duplicates=data.duplicates,
         counts=data.counts(),
+        look_alikes=data.look_alikes,
+        groups=len(groups),
+        largest_group=max(groups.values(), default=0),
+        pinned=sum(member.pinned for member in data.members),
         rules=results,
     )
 
@@ -125,7 +130,7 @@ def refusal(report: ValidationReport, problems: Sequence[Problem]) -> str:
 
 
 def summary(report: ValidationReport) -> Iterator[str]:
-    """What a person wants to know of a data set that passed, in at most five lines."""
+    """What a person wants to know of a data set that passed, in five lines."""
     yield (
         f"validate  {report.found:,} files = {report.used:,} used + {report.quarantined:,} "
         f"quarantined + {report.ignored:,} ignored ({report.duplicates:,} duplicates)"
@@ -133,9 +138,17 @@ def summary(report: ValidationReport) -> Iterator[str]:
     totals = {name: sum(count.values()) for name, count in report.counts.items()}
     smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
     spread = f"{smallest} has {totals[smallest]:,} images, {largest} {totals[largest]:,}"
+    if totals[smallest] == totals[largest]:
+        spread = f"{totals[smallest]:,} images each"
     yield f"validate  {len(totals):,} classes: {spread}"
     sizes = {split: sum(count[split] for count in report.counts.values()) for split in SPLITS}
-    yield "validate  split into " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    pinned = f"; {report.pinned:,} pinned" if report.pinned else ""
+    shown = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    yield f"validate  split into {shown}{pinned}"
+    yield (
+        f"validate  {_count(report.groups, 'group')}, the largest of {report.largest_group:,}; "
+        f"{_count(report.look_alikes, 'image')} with look-alikes"
+    )
     warned = [rule for rule in report.rules if not rule.success]
     passed = f"validate  {len(report.rules) - len(warned)} rules passed"
     yield passed + "".join(f"; warning: {_warning(rule)}" for rule in warned)

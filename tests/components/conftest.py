@@ -12,6 +12,8 @@ import yaml
 from PIL import Image
 
 from components import validate
+from components.core.artifacts import Evaluation
+from components.core.decision import Evidence, GatePolicy, Incumbent
 from components.io import params
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,6 +35,44 @@ QUICK = {
     "tune.train_share": 0.5,
     "train.early_stopping": 50,
 }
+
+
+# Nothing is demanded: what remains is whether the evidence is sound.
+LENIENT = GatePolicy(
+    confidence=0.95,
+    min_accuracy=0.0,
+    min_macro_f1=0.0,
+    min_class_recall=0.0,
+    min_test_images=1,
+    min_test_images_per_class=1,
+    max_ece=None,
+    max_accuracy=None,
+    max_model_mb=None,
+    max_latency_ms=None,
+    against_champion="non_inferior",
+    margin=0.05,
+    max_class_loss=0.1,
+    max_gain=None,
+    free_test_uses=20,
+)
+
+
+def first_model(evaluation: Evaluation, class_names: list[str]) -> Evidence:
+    """Evidence about a model that has no champion to beat."""
+    return Evidence(
+        class_names=class_names,
+        model_digest=evaluation.model_digest,
+        data_digest=evaluation.data_digest,
+        test_digest=evaluation.test_digest,
+        evaluation_sha256="e" * 64,
+        predictions_sha256=evaluation.predictions_sha256,
+        model_bytes=1,
+        latency_p95_ms=None,
+        earlier_uses=0,
+        shared_with_training=0,
+        withdrawn="",
+        champion=Incumbent(state="none", model_digest="", predictions_sha256="", reason=""),
+    )
 
 
 @dataclass(frozen=True)
@@ -103,10 +143,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         folder.mkdir(parents=True)
         for seed in range(24):
             (folder / f"{seed:02}.png").write_bytes(_picture(label, seed))
+    (root / "data/groups.csv").write_text("path,group\n")
+    (root / "data/splits.csv").write_text("pixel_sha256,split,path\n")
     out = root / "artifacts/validate"
     loaded = params.load(write_params(root / "params.yaml", {}), validate.Params)
     validate.run(
         images=root / "data/images",
+        groups=root / "data/groups.csv",
+        ledger=root / "data/splits.csv",
         manifest=out / "manifest.parquet",
         quarantine=out / "quarantine.csv",
         report=out / "report.json",

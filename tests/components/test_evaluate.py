@@ -11,15 +11,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from components import evaluate
 from components.core import gate
-from components.core.artifacts import Evaluation, Metrics, ModelCard, ValidationReport
+from components.core.artifacts import (
+    Evaluation,
+    Latency,
+    Metrics,
+    ModelCard,
+    ValidationReport,
+    split_digest,
+)
 from components.core.errors import ChangedInput, InvalidData, PipelineError
-from components.io import files, models
+from components.io import answers, files, models
 from components.io.params import load
-from components.io.plots import answers
-from tests.components.conftest import Settings, Workspace, write_params
+from components.io.plots import answers as pictures
+from tests.components.conftest import LENIENT, Settings, Workspace, first_model, write_params
 
 TABLES = {"confusion.csv", "per_class.csv", "reliability.csv", "roc.csv"}
 PICTURES = {"confusion.png", "per_class.png", "reliability.png", "top_losses.png"}
@@ -101,6 +109,7 @@ def outputs_in(folder: Path) -> Outputs:
         "metrics": folder / "metrics.json",
         "evaluation": folder / "evaluation.json",
         "predictions": folder / "predictions.parquet",
+        "latency": folder / "latency.json",
         "plots": folder / "plots",
     }
 
@@ -120,8 +129,9 @@ def done(workspace: Workspace, original: Path, tmp_path_factory: pytest.TempPath
 
 
 def contents(outputs: Outputs) -> dict[str, bytes]:
+    """All files but the one that no second run repeats."""
     found = [*outputs["plots"].iterdir(), *(p for p in outputs.values() if p.is_file())]
-    return {path.name: path.read_bytes() for path in found}
+    return {path.name: path.read_bytes() for path in found if path != outputs["latency"]}
 
 
 def test_numbers_tables_and_pictures_are_written(done: Done, original: Path) -> None:
@@ -145,7 +155,7 @@ def test_predictions_hold_each_test_image_once_and_agree_with_the_numbers(
     rows = pd.read_parquet(outputs["predictions"])
     manifest = pd.read_parquet(workspace.inputs["manifest"])
     assert rows["path"].tolist() == sorted(manifest.loc[manifest["split"] == "test", "path"])
-    assert list(rows.columns) == ["path", "label", "predicted", "p:lying", "p:standing"]
+    assert list(rows.columns) == ["path", "group", "label", "predicted", "p:lying", "p:standing"]
     shares = rows[["p:lying", "p:standing"]]
     assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * len(rows))
     assert rows["predicted"].tolist() == [
@@ -159,13 +169,33 @@ def test_predictions_hold_each_test_image_once_and_agree_with_the_numbers(
     assert table.to_numpy().tolist() == evaluation.confusion
 
 
-def test_the_gate_finds_no_contradiction_in_the_evidence(done: Done) -> None:
+def test_the_gate_finds_no_contradiction_in_the_evidence(done: Done, workspace: Workspace) -> None:
     evaluation = files.read_artifact(done.outputs["evaluation"], Evaluation)
-    policy = gate.GatePolicy(
-        min_accuracy=0.0, min_macro_f1=0.0, min_class_recall=0.0, min_test_images=1
+    said = answers.read(done.outputs["predictions"], evaluation.predictions_sha256)
+
+    decision = gate.decide(
+        LENIENT, first_model(evaluation, said.class_names), evaluation, said, None
     )
 
-    assert gate.decide(policy, evaluation).verdict == "promote"
+    assert [c.reason for c in decision.checks if c.verdict == "error"] == []
+    manifest = pd.read_parquet(workspace.inputs["manifest"])
+    assert evaluation.test_digest == split_digest(manifest[manifest["split"] == "test"])
+
+
+def test_the_run_says_on_which_test_set_the_model_was_measured(done: Done) -> None:
+    evaluation = files.read_artifact(done.outputs["evaluation"], Evaluation)
+    client = MlflowClient(done.store)
+    [experiment] = client.search_experiments(filter_string="name = 'image-classification'")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.data.tags["test"] == evaluation.test_digest
+
+
+def test_single_pictures_are_timed(done: Done, workspace: Workspace) -> None:
+    found = files.read_artifact(done.outputs["latency"], Latency)
+    assert 0 < found.p50_ms <= found.p95_ms < 10_000
+    assert found.pictures == files.read_artifact(done.outputs["metrics"], Metrics).num_images
+    assert found.machine.startswith("cpu (")
+    assert any(f"95 % at most {found.p95_ms:.0f} ms" in line for line in done.lines)
 
 
 def test_the_order_of_the_manifest_changes_no_number(
@@ -204,7 +234,7 @@ def test_no_file_outside_the_test_split_is_needed(
     images = shutil.copytree(workspace.inputs["images"], tmp_path / "images")
     manifest = pd.read_parquet(workspace.inputs["manifest"])
     for path in manifest.loc[manifest["split"] != "test", "path"]:
-        (images / path).unlink()
+        (images / path).write_bytes(b"never read")
 
     outputs = run(images=images, cache=tmp_path / "empty cache")
 
@@ -265,7 +295,7 @@ def test_the_folder_of_pictures_is_replaced_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(answers, "top_losses", fail)
+        patch.setattr(pictures, "top_losses", fail)
         with pytest.raises(PipelineError, match=r"plots: could not be written \(No space left"):
             run()
     assert contents(outputs) == before

@@ -1,6 +1,8 @@
+"""The step with planted models in a real registry: better, equal, worse, and broken ones."""
+
 import base64
+import csv
 import json
-import os
 import shutil
 import socket
 import time
@@ -8,75 +10,40 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-import yaml
 from mlflow import MlflowClient, pyfunc
 from pydantic import ValidationError
 
 from components import register
-from components.core.artifacts import Evaluation, ModelCard, Receipt, ValidationReport
-from components.core.images import ImageParams
-from components.core.metrics import measure
-from components.core.model import build
+from components.core.artifacts import Evaluation
+from components.core.decision import Receipt
+from components.core.errors import ChangedInput, PipelineError
 from components.io import files, models
-from components.io.tracking import registry
-from components.io.tracking.verification import golden_images
+from components.io.tracking import promotion, registry
+from components.io.tracking.store import open_store
+from pipeline.replay import replay
+from tests.planted import (
+    NAME,
+    Planted,
+    evaluate_model,
+    plant_data,
+    plant_model,
+    register_model,
+    settings,
+    validate_again,
+)
 
-NAME = "cells"
-CLASSES = ["good cell", "bad|cell"]
-GATE = {"min_accuracy": 0.7, "min_macro_f1": 0.65, "min_class_recall": 0.5, "min_test_images": 200}
+Register = Callable[..., Receipt]
+
+# Rows of the test split that a model gets wrong.
+FEW, MANY = range(0, 216, 12), range(0, 216, 3)
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and evidence of 170 right answers in 200: the interval begins at 0.794."""
-    project = tmp_path_factory.mktemp("template")
-    model = project / "model"
-    card = ModelCard(
-        architecture="resnet18",
-        class_names=CLASSES,
-        image_size=32,
-        images=ImageParams(
-            formats=["PNG"], max_pixels=9999, multi_frame="refuse", background=(0, 0, 0), fit="crop"
-        ),
-        temperature=1.7,
-        weights_sha256=models.save_weights(model, build("resnet18", 2).state_dict()),
-        initial_weights="random",
-        data_digest="d" * 64,
-        training_key="e" * 64,
-        settings={"learning_rate": 0.001},
-        best_epoch=1,
-        val_loss=0.6,
-    )
-    models.save_card(model, card)
-    report = ValidationReport(
-        success=True,
-        data_digest=card.data_digest,
-        class_names=CLASSES,
-        **dict.fromkeys(("found", "used", "quarantined", "ignored", "duplicates"), 600),
-        counts={name: {"train": 300, "val": 100, "test": 100} for name in CLASSES},
-        rules=[],
-    )
-    files.write_artifact(project / "report.json", report)
-    files.write_text(project / "predictions.parquet", "predictions")
-    logits = np.eye(2, dtype=np.float32)[np.repeat([0, 1, 0, 1], [90, 10, 20, 80])]
-    found = measure(logits, np.repeat([0, 1], 100), CLASSES, temperature=1.7, bins=15)
-    evaluation = Evaluation(
-        metrics=found[0],
-        per_class=found[1],
-        confusion=found[2].tolist(),
-        model_digest=files.digest_folder(model),
-        data_digest=card.data_digest,
-        predictions_sha256=files.digest_file(project / "predictions.parquet"),
-    )
-    files.write_artifact(project / "evaluation.json", evaluation)
-    return project
-
-
-@pytest.fixture
-def project(template: Path, tmp_path: Path) -> Path:
-    """The template again, as links: files are replaced, never changed in place."""
-    return Path(shutil.copytree(template, tmp_path / "project", copy_function=os.link))
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """360 pictures, 216 of them in the test split."""
+    return plant_data(tmp_path_factory.mktemp("planted"), {"intact": 180, "scratch|ed": 180})
 
 
 @pytest.fixture(scope="module")
@@ -96,202 +63,437 @@ def client(uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
 
 
 @pytest.fixture
-def unverified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Skips reading packages back, which takes seconds; the list names those it was asked for."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Skips loading packages in fresh processes, which takes seconds; notes what it was asked."""
     asked: list[str] = []
 
-    def note(_store: object, model_id: str, _folder: Path, _digest: str) -> None:
+    def note(_store: object, model_id: str, *_: object) -> None:
         asked.append(model_id)
 
     monkeypatch.setattr(registry, "verify", note)
     return asked
 
 
-def run(project: Path, *, from_experiments: bool = False, **thresholds: float) -> Receipt:
-    section = {"model_name": NAME, "from_experiments": from_experiments, "gate": GATE | thresholds}
-    params = register.Params(register=register.RegisterParams.model_validate(section))
-    register.run(**paths(project), params=params)
-    return files.read_artifact(project / "decision.json", Receipt)
+@pytest.fixture
+def model(planted: Planted, client: MlflowClient) -> Callable[..., Path]:
+    """model(name, wrong rows, salt) -> an evaluated model folder. Copy it before you change it."""
 
+    def make(name: str, wrong: range = range(0), salt: int = 0) -> Path:
+        folder = planted.root / "models" / name
+        if not folder.exists():
+            plant_model(planted, name, wrong, salt)
+            evaluate_model(planted, folder)
+        return folder
 
-def command(project: Path) -> int:
-    """The step as DVC runs it."""
-    section = {"model_name": NAME, "from_experiments": False, "gate": GATE}
-    (project / "params.yaml").write_text(yaml.safe_dump({"register": section}))
-    arguments = [text for name, path in paths(project).items() for text in (f"--{name}", str(path))]
-    return register.main([*arguments, "--params", str(project / "params.yaml")])
-
-
-def paths(project: Path) -> dict[str, Path]:
-    names = ("model", "evaluation.json", "predictions.parquet", "report.json", "decision.json")
-    return {name.partition(".")[0]: project / name for name in names}
+    return make
 
 
 def aliases(client: MlflowClient) -> dict[str, str]:
     return {k: str(v) for k, v in client.get_registered_model(NAME).aliases.items()}
 
 
-def edit(path: Path, **values: object) -> None:
-    files.write_text(path, json.dumps(json.loads(path.read_text()) | values))
+def failing(receipt: Receipt) -> list[str]:
+    return [check.name for check in receipt.decision.checks if check.verdict in ("hold", "error")]
 
 
-def test_a_good_model_becomes_champion_and_loads_from_the_registry(
-    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def out(planted: Planted, folder: Path) -> Path:
+    return planted.root / "registered" / folder.name
+
+
+def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    receipt = run(project)
-    printed = capsys.readouterr().out
-    assert printed.startswith("register  PASS 0.850 accuracy on 200 test images (95 %: 0.794 to")
-    assert "champion is version 1" in printed
-    assert receipt.version == "1"
-    assert receipt.decision.verdict == "promote"
-    assert receipt.model_digest == files.digest_folder(project / "model")
-    assert aliases(client) == {"candidate": "1", "champion": "1"}
+    folder = model("few", FEW)
+    receipt = register_model(planted, folder)
 
+    assert receipt.decision.verdict == "promote"
+    assert receipt.decision.first_model
+    assert receipt.evidence.champion.state == "none"
+    assert receipt.data_diff.baseline == ""
+    assert aliases(client) == {"candidate": "1", "champion": "1"}
+    printed = capsys.readouterr().out
+    assert "register  PASS 0.917 accuracy on 216 test images" in printed
+    assert f"champion is version 1: models:/{NAME}@champion" in printed
     version = client.get_model_version(NAME, "1")
-    assert str(version.description).startswith("PASS 0.850 ")
-    assert version.tags["model"] == version.tags["verified"] == receipt.model_digest
-    stored = client.get_run(str(version.run_id))
-    assert stored.info.status == "FINISHED"
-    assert stored.outputs is not None
-    assert [f"models:/{m.model_id}" for m in stored.outputs.model_outputs] == [version.source]
-    kept = Path(stored.info.artifact_uri) / "register/decision.json"
-    assert kept.read_bytes() == (project / "decision.json").read_bytes()
+    assert str(version.description).startswith("PASS 0.917 ")
+    assert version.tags["model"] == version.tags["verified"] == files.digest_folder(folder)
+    assert version.tags["test"] == receipt.evidence.test_digest
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    model = pyfunc.load_model(f"models:/{NAME}@champion")
-    image = golden_images(models.load_card(project / "model"))[0]
-    good, bad = model.predict([base64.b64encode(image).decode(), "no image"])
-    assert good["label"] in CLASSES
+    row = planted.test.iloc[1]
+    picture = (planted.location.images / row["path"]).read_bytes()
+    served = pyfunc.load_model(f"models:/{NAME}@champion")
+    good, bad = served.predict([base64.b64encode(picture).decode(), "no image"])
+    assert good["label"] == row["label"]
     assert bad == {"error": "not base64"}
 
 
-def test_a_second_run_creates_nothing_and_writes_the_same_bytes(
-    project: Path, client: MlflowClient, unverified: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(project)
-    before = (project / "decision.json").read_bytes()
-    run(project)
-    assert (project / "decision.json").read_bytes() == before
-    assert len(unverified) == 1
-    assert "already registered: cells version 1" in capsys.readouterr().out
-
-
-def test_a_refused_model_is_registered_but_the_champion_stays(
-    project: Path, client: MlflowClient, unverified: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(project)
-    (project / "model/notes.txt").write_text("another model")
-    edit(project / "evaluation.json", model_digest=files.digest_folder(project / "model"))
-    capsys.readouterr()
-    receipt = run(project, min_accuracy=0.8)
-    assert receipt.version == "2"
-    assert receipt.decision.verdict == "hold"
-    assert aliases(client) == {"candidate": "2", "champion": "1"}
-    printed = capsys.readouterr().out
-    assert printed.startswith("register  HOLD 0.850 ")
-    assert "accuracy is at least 0.794" in printed
-    assert "champion stays version 1\n" in printed
-
-
-def test_the_champion_stays_though_its_verdict_fell(
-    project: Path, client: MlflowClient, unverified: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(project, min_test_images=201).decision.verdict == "hold"
-    assert aliases(client) == {"candidate": "1"}
-    assert "there is no champion yet" in capsys.readouterr().out
-    run(project)
-    assert run(project, min_accuracy=0.9).version == "1"
-    assert aliases(client) == {"candidate": "1", "champion": "1"}
-    assert "champion stays version 1, this model" in capsys.readouterr().out
-
-
-def test_a_refusal_exits_with_0(
-    project: Path, client: MlflowClient, unverified: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    edit(project / "evaluation.json", confusion=[[90, 10], [10, 90]])
-    assert command(project) == 0
-    assert capsys.readouterr().out.startswith("register  ERROR 0.850 ")
-    assert aliases(client) == {"candidate": "1"}
-    assert client.get_model_version(NAME, "1").tags["gate"] == "error"
-
-
-def test_an_experiment_is_judged_but_not_registered(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_second_run_changes_nothing_anywhere(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    register_model(planted, model("many", MANY))
+    register_model(planted, model("few", FEW))
+    decision = out(planted, model("few", FEW)) / "decision.json"
+    before, records = decision.read_bytes(), journal_of(client)
+
+    capsys.readouterr()
+    register_model(planted, model("few", FEW))
+
+    assert decision.read_bytes() == before
+    assert journal_of(client) == records
+    assert len(quick) == 2
+    assert f"already registered: {NAME} version 2" in capsys.readouterr().out
+    assert aliases(client) == {"candidate": "2", "champion": "2", "previous": "1"}
+
+
+def journal_of(client: MlflowClient) -> dict[str, str]:
+    run = client.get_run(client.get_registered_model(NAME).tags["journal"])
+    return dict(run.data.params)
+
+
+def test_a_better_model_succeeds_the_champion_that_answered_the_same_images(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    register_model(planted, model("many", MANY))
+    folder = model("few", FEW)
+    receipt = register_model(planted, folder, **{"register.gate.against_champion": "superior"})
+
+    assert receipt.decision.verdict == "promote"
+    assert aliases(client) == {"candidate": "2", "champion": "2", "previous": "1"}
+    champion = pd.read_parquet(out(planted, folder) / "comparison/champion.parquet")
+    wrong = np.flatnonzero(champion["label"] != champion["predicted"])
+    assert wrong.tolist() == list(MANY), "these are the champion's own answers, given now"
+    with (out(planted, folder) / "comparison/changes.csv").open(newline="") as table:
+        changes = list(csv.DictReader(table))
+    assert [c["change"] for c in changes] == ["newly right"] * (len(MANY) - len(FEW))
+    assert "54 test images newly right, 0 newly wrong" in describe(client, "2")
+    assert "Since the champion's data: nothing changed." in describe(client, "2")
+
+
+def describe(client: MlflowClient, version: str) -> str:
+    text = str(client.get_model_version(NAME, version).description)
+    assert len(text) <= 4500
+    return text
+
+
+def test_a_worse_model_is_registered_but_the_champion_stays(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    register_model(planted, model("few", FEW))
+    capsys.readouterr()
+    receipt = register_model(planted, model("many", MANY), **{"register.gate.min_accuracy": 0.1})
+
+    assert receipt.decision.verdict == "hold"
+    assert "champion" in failing(receipt)
+    assert aliases(client) == {"candidate": "2", "champion": "1"}
+    printed = capsys.readouterr().out
+    assert "champion stays version 1\n" in printed
+    assert 'to approve it: python -m pipeline approve 2 --reason "..."' in printed
+    assert describe(client, "2").startswith("HOLD 0.667 ")
+    assert "pipeline approve 2" in describe(client, "2")
+
+
+def test_a_first_model_must_still_meet_every_bound(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    receipt = register_model(planted, model("many", MANY), **{"register.gate.min_accuracy": 0.8})
+    assert receipt.decision.first_model
+    assert failing(receipt) == ["accuracy"]
+    assert aliases(client) == {"candidate": "1"}
+
+
+def test_an_equal_model_is_no_worse_but_not_superior(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    register_model(planted, model("few", FEW))
+    twin = model("twin", FEW, 1)
+    held = register_model(planted, twin, **{"register.gate.against_champion": "superior"})
+    assert failing(held) == ["champion"]
+    assert aliases(client)["champion"] == "1"
+    assert register_model(planted, twin).decision.verdict == "promote"
+    assert aliases(client)["champion"] == "2"
+
+
+def test_a_champion_with_other_classes_needs_a_person(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    register_model(planted, model("few", FEW))
+    other = plant_data(tmp_path / "other", {"intact": 120, "dented": 120, "rusty": 120})
+    plant_model(other, "three")
+    evaluate_model(other, other.root / "models/three")
+    receipt = register_model(other, other.root / "models/three")
+    assert receipt.evidence.champion.state == "other_classes"
+    assert receipt.decision.verdict == "hold"
+    assert aliases(client)["champion"] == "1"
+
+
+def test_an_unreadable_champion_is_an_error_and_not_a_first_model(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    register_model(planted, model("many", MANY))
+    stored = str(client.get_model_version(NAME, "1").source).removeprefix("models:/")
+    location = Path(client.get_logged_model(stored).artifact_location)
+    shutil.rmtree(planted.cache / "champions", ignore_errors=True)
+    shutil.rmtree(location)
+    with pytest.raises(PipelineError, match=r"no decision is possible: .*champion"):
+        register_model(planted, model("few", FEW))
+    receipt = files.read_artifact(out(planted, model("few", FEW)) / "decision.json", Receipt)
+    assert receipt.decision.verdict == "error"
+    assert receipt.evidence.champion.state == "unusable"
+    assert aliases(client) == {"candidate": "2", "champion": "1"}
+    assert client.get_model_version(NAME, "2").tags["gate"] == "error"
+
+
+def test_a_champion_that_was_moved_by_hand_blocks_until_somebody_looks(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    register_model(planted, model("many", MANY))
+    register_model(planted, model("few", FEW))
+    client.set_registered_model_alias(NAME, "champion", "1")
+    with pytest.raises(PipelineError, match="no decision is possible"):
+        register_model(planted, model("perfect"))
+    assert aliases(client)["champion"] == "1"
+
+
+def test_a_model_that_was_rolled_back_does_not_return_by_itself(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    register_model(planted, model("many", MANY))
+    register_model(planted, model("few", FEW))
+    with open_store() as store:
+        seat = promotion.seat(store, NAME)
+        promotion.promote(store, NAME, "1", over=seat, cause="rolled_back", reason="flicker")
+    receipt = register_model(planted, model("few", FEW))
+    assert failing(receipt) == ["history"]
+    assert "flicker" in receipt.decision.checks[0].reason
+    assert aliases(client)["champion"] == "1"
+
+
+def test_a_champion_that_changes_meanwhile_is_compared_with_again(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    register_model(planted, model("many", MANY))
+    register_model(
+        planted, model("perfect"), **{"register.gate.max_accuracy": 0.999}
+    )  # held: too good
+    original = registry.state_verdict
+    calls: list[int] = []
+
+    def slow(*args: object, **kwargs: object) -> None:
+        original(*args, **kwargs)  # type: ignore[arg-type]
+        if not calls:
+            calls.append(1)
+            with open_store() as store:
+                seat = promotion.seat(store, NAME)
+                promotion.promote(store, NAME, "2", over=seat, cause="approved", reason="checked")
+
+    monkeypatch.setattr(registry, "state_verdict", slow)
+    capsys.readouterr()
+    receipt = register_model(planted, model("few", FEW))
+
+    assert "the champion has changed meanwhile: comparing again" in capsys.readouterr().out
+    assert receipt.evidence.champion.model_digest == files.digest_folder(model("perfect"))
+    assert receipt.decision.verdict == "hold"
+    assert aliases(client) == {"candidate": "3", "champion": "2", "previous": "1"}
+
+
+def test_models_judged_on_one_test_set_are_counted(
+    planted: Planted, tmp_path: Path, model: Callable[..., Path], client: MlflowClient,
+    quick: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/fresh.db")
+    folders = [model("many", MANY), model("few", FEW), model("perfect")]
+    uses = [register_model(planted, folder).evidence.earlier_uses for folder in folders]
+    again = [register_model(planted, folder).evidence.earlier_uses for folder in folders]
+    assert uses == again == [0, 1, 2]
+
+
+def test_changed_data_are_told_apart_from_the_champions(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    register_model(planted, model("many", MANY))
+    root = tmp_path / "grown"
+    shutil.copytree(planted.root / "data", root / "data")
+    shutil.rmtree(root / "data/images/intact/deep", ignore_errors=True)
+    (root / "data/images/intact/000.png").unlink()
+    grown = Planted(root)
+    added = plant_data(tmp_path / "more", {"a": 3, "b": 3}, **{"validate.min_images": 3,
+                       "validate.min_images_per_class": 3})  # fmt: skip
+    for number, path in enumerate(sorted(added.location.images.rglob("*.png"))):
+        shutil.copy(path, root / f"data/images/intact/new-{number}.png")
+    validate_again(grown)
+    plant_model(grown, "grown", FEW)
+    evaluate_model(grown, root / "models/grown")
+    diff = register_model(grown, root / "models/grown").data_diff
+    assert (diff.added, diff.removed, diff.relabelled) == (6, 1, 0)
+    assert diff.examples["removed"] == ["intact/000.png"]
+    assert "6 added, 1 removed" in describe(client, "2")
+
+
+def test_a_decision_is_recomputed_to_the_byte_and_a_tampered_one_is_not(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    register_model(planted, model("many", MANY))
+    register_model(planted, model("few", FEW))
+    run = client.get_run(str(client.get_model_version(NAME, "2").run_id))
+    kept = Path(shutil.copytree(f"{run.info.artifact_uri}/register", tmp_path / "kept"))
+    decision = kept / "decision.json"
+    assert replay(decision).endswith("promote, recomputed from 216 answers, same bytes")
+
+    content = json.loads(decision.read_text())
+    files.write_text(decision, files.to_json(Receipt.model_validate(content)))
+    assert "same bytes" in replay(decision)
+    content["decision"]["verdict"] = "hold"
+    files.write_text(decision, files.to_json(Receipt.model_validate(content)))
+    with pytest.raises(ChangedInput, match=r"says hold, but its evidence gives promote"):
+        replay(decision)
+    for name in ("predictions.parquet", "champion.parquet", "evaluation.json"):
+        (kept / name).write_bytes((kept / name).read_bytes() + b" ")
+        with pytest.raises(ChangedInput, match=name):
+            replay(decision)
+        (kept / name).write_bytes((kept / name).read_bytes()[:-1])
+
+
+def test_an_experiment_is_judged_but_not_registered_unless_params_say_so(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = model("few", FEW)
     monkeypatch.setenv("DVC_EXP_NAME", "hazy-owl")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/never.db")
-    receipt = run(project)
+    receipt = register_model(planted, folder)
     assert receipt.decision.verdict == "promote"
     assert receipt.version is None
-    assert not (tmp_path / "never.db").exists()
+    assert client.search_registered_models() == []
     assert "not registered: this is a DVC experiment" in capsys.readouterr().out
+    assert register_model(planted, folder, **{"register.from_experiments": True}).version == "1"
 
 
-def test_an_experiment_is_registered_if_params_say_so(
-    project: Path, client: MlflowClient, unverified: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DVC_EXP_NAME", "hazy-owl")
-    assert run(project, from_experiments=True).version == "1"
-
-
-def flip_a_weight(project: Path) -> None:
-    weights = project / "model" / models.WEIGHTS
-    content = bytearray(weights.read_bytes())
+def flip_a_weight(model: Path, _: Path) -> None:
+    content = bytearray((model / models.WEIGHTS).read_bytes())
     content[-1] ^= 1
-    files.write_bytes(weights, bytes(content))
+    files.write_bytes(model / models.WEIGHTS, bytes(content))
 
 
-def edited(file: str, **values: object) -> Callable[[Path], None]:
-    return lambda project: edit(project / file, **values)
+def edited(**values: object) -> Callable[[Path, Path], None]:
+    def edit(_: Path, evaluated: Path) -> None:
+        path = evaluated / "evaluation.json"
+        files.write_text(path, json.dumps(json.loads(path.read_text()) | values))
+
+    return edit
+
+
+def swap_answers(_: Path, evaluated: Path) -> None:
+    """A table of other images, with an evaluation that names its digest."""
+    path = evaluated / "predictions.parquet"
+    table = pd.read_parquet(path)
+    table.loc[0, "path"] = "intact/other.png"
+    table.to_parquet(path, index=False)
+    edited(predictions_sha256=files.digest_file(path))(Path(), evaluated)
 
 
 @pytest.mark.parametrize(
     ("tamper", "named"),
     [
-        (flip_a_weight, "model: its digest is"),
-        (lambda p: (p / "model/notes.txt").write_text("x"), "model: its digest is"),
-        (lambda p: shutil.rmtree(p / "model"), "card.json: does not exist"),
-        (lambda p: files.write_text(p / "predictions.parquet", "x"), "parquet: its digest is"),
-        (lambda p: (p / "predictions.parquet").unlink(), "parquet: does not exist"),
-        (edited("evaluation.json", data_digest="e" * 64), "evaluation.json: its data digest is ee"),
-        (edited("evaluation.json", extra=1), "evaluation.json: is not a Evaluation"),
-        (edited("evaluation.json", per_class=[]), "its classes are not those of"),
-        (edited("report.json", data_digest="e" * 64), "report.json: its data digest is ee"),
-        (edited("report.json", class_names=CLASSES[::-1]), "its classes are not those of"),
-        (edited("report.json", success=False), "report.json: the images break a rule"),
+        (flip_a_weight, "its digest is"),
+        (lambda m, _: (m / "notes.txt").write_text("x"), "its digest is"),
+        (lambda m, _: shutil.rmtree(m), "card.json: does not exist"),
+        (lambda _, e: files.write_text(e / "predictions.parquet", "x"), "it was changed"),
+        (lambda _, e: (e / "predictions.parquet").unlink(), "parquet: does not exist"),
+        (lambda _, e: (e / "latency.json").unlink(), "latency.json: does not exist"),
+        (edited(data_digest="e" * 64), "evaluation.json: its data digest is ee"),
+        (edited(test_digest="e" * 64), "evaluation.json: its test digest is ee"),
+        (edited(extra=1), "evaluation.json: is not a Evaluation"),
+        (edited(per_class=[]), "its classes are not those of"),
+        (swap_answers, "its images, labels or groups are not the test split"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(
-    tamper: Callable[[Path], object], named: str, project: Path, client: MlflowClient,
-    capsys: pytest.CaptureFixture[str],
+    tamper: Callable[[Path, Path], object], named: str, planted: Planted,
+    model: Callable[..., Path], client: MlflowClient, tmp_path: Path,
 ) -> None:  # fmt: skip
-    tamper(project)
-    assert command(project) == 1
-    error = capsys.readouterr().err
-    assert named in error
-    assert error.count("\n") == 1
+    original = model("few", FEW)
+    folder = shutil.copytree(original, planted.root / "models/tampered", dirs_exist_ok=True)
+    evaluated = planted.root / "evaluated/tampered"
+    shutil.copytree(planted.root / "evaluated/few", evaluated, dirs_exist_ok=True)
+    try:
+        tamper(folder, evaluated)
+        with pytest.raises(PipelineError) as caught:
+            register_model(planted, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(evaluated)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert client.search_registered_models() == []
-    assert not (project / "decision.json").exists()
+    assert not (out(planted, folder) / "decision.json").exists()
+
+
+def test_numbers_that_do_not_follow_from_the_answers_are_an_error(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    folder = model("many", MANY)
+    path = planted.root / "evaluated/many/evaluation.json"
+    before = path.read_bytes()
+    stated = files.read_artifact(path, Evaluation)
+    better = stated.metrics.model_copy(update={"accuracy": 0.99})
+    files.write_artifact(path, stated.model_copy(update={"metrics": better}))
+    try:
+        with pytest.raises(PipelineError, match=r"accuracy is stated as 0\.99"):
+            register_model(planted, folder)
+    finally:
+        files.write_bytes(path, before)
+    assert aliases(client) == {"candidate": "1"}
+
+
+def test_latency_counts_only_where_it_is_bounded(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
+) -> None:
+    folder = model("few", FEW)
+    assert register_model(planted, folder).evidence.latency_p95_ms is None
+    bounded = register_model(planted, folder, **{"register.gate.max_latency_ms": 0.001})
+    assert failing(bounded) == ["latency"]
 
 
 def test_a_dead_server_is_found_within_30_seconds(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    planted: Planted, model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = model("few", FEW)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     started = time.monotonic()
-    assert command(project) == 5
+    settings(planted, register.Params, {})
+    place, evaluated = planted.location, planted.root / "evaluated/few"
+    paths = {
+        "images": place.images,
+        "manifest": place.manifest,
+        "report": place.report,
+        "model": folder,
+        "cache": place.cache,
+        **{name: evaluated / f"{name}.json" for name in ("evaluation", "latency")},
+        "predictions": evaluated / "predictions.parquet",
+        "decision": planted.root / "dead/decision.json",
+        "comparison": planted.root / "dead/comparison",
+        "params": planted.root / "params.yaml",
+    }
+    arguments = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
+    assert register.main(arguments) == 5
     assert time.monotonic() - started < 30
     assert "does not answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", " a", "-a", "a" * 101, "models@x", "\u00e9"])
-def test_names_that_a_registry_cannot_hold_are_refused(name: str) -> None:
-    settings = {"model_name": "a.b-c_1", "from_experiments": False, "gate": GATE}
-    register.RegisterParams.model_validate(settings)
+def test_names_that_a_registry_cannot_hold_are_refused(planted: Planted, name: str) -> None:
+    sound = settings(planted, register.Params, {}).register.model_dump()
+    register.RegisterParams.model_validate(sound)
     with pytest.raises(ValidationError):
-        register.RegisterParams.model_validate({**settings, "model_name": name})
+        register.RegisterParams.model_validate({**sound, "model_name": name})

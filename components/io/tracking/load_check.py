@@ -1,4 +1,4 @@
-"""Load a stored model in a process of its own and let it answer.
+"""Load a stored model in a process of its own, without network, and let it answer.
 
 Run by path, so that this checkout is not importable: all code comes out of the package.
 Argument: the package's folder. Input: a JSON list of base64 images. Last line of output: the
@@ -8,13 +8,29 @@ answers as JSON.
 import json
 import sys
 
-from mlflow import pyfunc
+# Audit events of Python's own calls; what compiled code or a process of its own does, raises none.
+_FORBIDDEN = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+
+_attempts: list[str] = []
+
+
+def refuse(event: str, arguments: tuple[object, ...]) -> None:
+    """Audit hook: raise on a forbidden event, and remember it should the error be swallowed."""
+    if event in _FORBIDDEN:
+        _attempts.append(f"{event} {arguments!r}"[:200])
+        raise PermissionError(f"a model may not use the network: {_attempts[-1]}")
 
 
 def main() -> None:
     """Read the images, print the answers."""
+    from mlflow import pyfunc
+
+    sys.addaudithook(refuse)
     model = pyfunc.load_model(sys.argv[1])
-    print(json.dumps(model.predict(json.load(sys.stdin))))
+    answers = json.dumps(model.predict(json.load(sys.stdin)))
+    if _attempts:
+        sys.exit(f"a model may not use the network: {_attempts[0]}")
+    print(answers)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Versions in the model registry: one per model folder, with verdict, description and aliases.
+"""Versions in the model registry: one per model folder, with the gate's verdict on it.
 
 Everything may run again at any point: a version is found by the digest of its folder, a tag of the
 very call that creates it, and whatever is missing behind it is done again.
@@ -6,97 +6,87 @@ very call that creates it, and whatever is missing behind it is done again.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.artifacts import Decision, Evaluation, ModelCard, ValidationReport
-from components.core.errors import PipelineError
-from components.io.tracking import package, version_page
+from components.core.artifacts import ModelCard
+from components.core.decision import Check, Receipt
+from components.core.errors import ChangedInput
+from components.io import files
+from components.io.tracking import journal, lock, package, seats, verification
+from components.io.tracking.journal import Entry, Journal, JournalMoved
 from components.io.tracking.runs import Run
 from components.io.tracking.verification import verify
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
     from components.io.tracking.store import Store
 
-# The newest version that was judged; and the one in use.
-CANDIDATE, CHAMPION = "candidate", "champion"
+# The tag `gate` of a version and of its run.
+GATE = {"promote": "pass", "hold": "hold", "error": "error"}
 
-_ABOUT = (
-    "Image classifier. `champion` is the version in use, `candidate` the one judged last; each "
-    "version's description says how it was judged."
-)
+_WANTED = 60
 
 
 @dataclass(frozen=True)
-class Submission:
-    """A model with its evidence and the verdict on it.
+class Version:
+    """A registered model folder.
 
     Attributes:
         name: of the registered model.
-        folder: weights and card.
-        digest: of `folder`.
+        number: of the version.
+        created: whether it is new.
+        tags: as they were found or made.
     """
 
     name: str
-    folder: Path
-    digest: str
-    card: ModelCard
-    evaluation: Evaluation
-    report: ValidationReport
-    decision: Decision
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the registry holds now.
-
-    Attributes:
-        version: of this model.
-        created: whether it is new.
-        champion: the version in use, if there is one.
-    """
-
-    version: str
+    number: str
     created: bool
-    champion: str | None
+    tags: dict[str, str]
 
 
-def register(run: Run, submission: Submission) -> Outcome:
-    """Make sure that the model is a version, judged as decided; move `champion` on `promote` only.
+def ensure_version(
+    run: Run, *, name: str, folder: Path, digest: str, card: ModelCard, test_digest: str
+) -> Version:
+    """Make sure that the model folder is a version whose stored package was read back and answered.
 
-    A version that is there already is judged anew. No alias moves before the stored package has
-    been read back and has answered like the model folder.
+    Args:
+        run: that the model comes from.
+        name: of the registered model.
+        folder: weights and card.
+        digest: of `folder`.
+        card: of `folder`.
+        test_digest: of the test set that it is judged on.
+
+    Raises:
+        ChangedInput: other bytes came back from the artifact store.
+        PipelineError: the package does not work by itself.
     """
-    client, name = run.store.client, submission.name
-    found = _find(run.store, submission)
-    version = found or _create(run, submission)
-    number = str(version.version)
-    if version.tags.get("verified") != submission.digest:
-        verify(run.store, _model_id(version), submission.folder, submission.digest)
-        client.set_model_version_tag(name, number, "verified", submission.digest)
-    _judge(run, version, submission)
-    aliases = _aliases(client, name)
-    if aliases.get(CANDIDATE) != number:
-        client.set_registered_model_alias(name, CANDIDATE, number)
-    if submission.decision.verdict == "promote" and aliases.get(CHAMPION) != number:
-        aliases[CHAMPION] = _promote(client, name, number)
-    return Outcome(number, created=found is None, champion=aliases.get(CHAMPION))
+    found = _find(run.store, name, digest)
+    created = found is None
+    if found is None:
+        model_id, package_digest = _upload(run, folder, digest, card)
+        verify(run.store, model_id, digest, package_digest)
+        tags = {"model": digest, "verified": digest, "package": package_digest}
+        tags |= {"data": card.data_digest, "test": test_digest, **run.lineage}
+        found = _create(run, name, model_id, tags)
+    elif found.tags.get("verified") != digest:
+        verify(run.store, seats.logged_model(found), digest, found.tags.get("package", ""))
+        run.store.client.set_model_version_tag(name, str(found.version), "verified", digest)
+    return Version(name, str(found.version), created, dict(found.tags))
 
 
-def _find(store: Store, submission: Submission) -> ModelVersion | None:
-    """The newest version of this model folder whose files are still there."""
-    wanted = f"name='{submission.name}' AND tags.model='{submission.digest}'"
+def _find(store: Store, name: str, digest: str) -> ModelVersion | None:
+    """The oldest version of this model folder whose files are still there."""
+    wanted = f"name='{name}' AND tags.model='{digest}'"
     versions = store.client.search_model_versions(wanted)
-    newest_first = sorted(versions, key=lambda version: int(version.version), reverse=True)
-    return next((version for version in newest_first if _is_stored(store, version)), None)
+    oldest_first = sorted(versions, key=lambda version: int(version.version))
+    return next((version for version in oldest_first if _is_stored(store, version)), None)
 
 
 def _is_stored(store: Store, version: ModelVersion) -> bool:
@@ -104,7 +94,7 @@ def _is_stored(store: Store, version: ModelVersion) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        logged = store.client.get_logged_model(_model_id(version))
+        logged = store.client.get_logged_model(seats.logged_model(version))
         return bool(list_artifacts(logged.artifact_location, tracking_uri=store.uri))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -112,37 +102,8 @@ def _is_stored(store: Store, version: ModelVersion) -> bool:
         return False
 
 
-def _model_id(version: ModelVersion) -> str:
-    return str(version.source).removeprefix("models:/")
-
-
-def _create(run: Run, submission: Submission) -> ModelVersion:
-    """Upload, read back, then create the version with everything it is found by, in one call."""
-    from mlflow.exceptions import MlflowException
-
-    client, name, digest = run.store.client, submission.name, submission.digest
-    model_id = _upload(run, submission)
-    verify(run.store, model_id, submission.folder, digest)
-    tags = {"model": digest, "verified": digest, "data": submission.card.data_digest, **run.lineage}
-    with suppress(MlflowException):  # it exists; if it does not, the next call says why
-        client.create_registered_model(name, description=_ABOUT)
-    try:
-        version = client.create_model_version(
-            name, f"models:/{model_id}", run.id, tags=tags, model_id=model_id
-        )
-    except MlflowException:
-        # The answer may be lost although the version was made.
-        found = _find(run.store, submission)
-        if found is None:
-            raise
-        return found
-    versions = json.dumps([{"name": name, "version": str(version.version)}])
-    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
-    return version
-
-
-def _upload(run: Run, submission: Submission) -> str:
-    """Store the model folder as an MLflow model; return the id of the logged model."""
+def _upload(run: Run, folder: Path, digest: str, card: ModelCard) -> tuple[str, str]:
+    """Store the folder as an MLflow model; return the logged model and the package's digest."""
     from mlflow.entities import LoggedModelOutput
 
     client = run.store.client
@@ -150,53 +111,132 @@ def _upload(run: Run, submission: Submission) -> str:
         run.store.experiment_id,
         name="model",
         source_run_id=run.id,
-        tags={"model": submission.digest},
-        params={name: str(value)[:250] for name, value in submission.card.settings.items()},
+        tags={"model": digest},
+        params={name: str(value)[:250] for name, value in card.settings.items()},
         model_type="image-classifier",
     )
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "package"
-        package.write(submission.folder, target, run_id=run.id, model_id=logged.model_id)
+        package.write(folder, target, run_id=run.id, model_id=logged.model_id)
+        package_digest = files.digest_folder(target)
         client.log_model_artifacts(logged.model_id, str(target))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
-    return str(logged.model_id)
+    return str(logged.model_id), package_digest
 
 
-def _judge(run: Run, version: ModelVersion, submission: Submission) -> None:
-    """State the verdict on the version and on its run."""
-    client, name, number = run.store.client, submission.name, str(version.version)
-    decision = submission.decision
-    gate = version_page.WORDS[decision.verdict].lower()
-    digest = hashlib.sha256(decision.model_dump_json().encode()).hexdigest()
-    for tag, value in {"gate": gate, "decision": digest}.items():
-        if version.tags.get(tag) != value:
+def _create(run: Run, name: str, model_id: str, tags: dict[str, str]) -> ModelVersion:
+    """Create the version with everything it is found by in one call, unless somebody just has."""
+    from mlflow.exceptions import MlflowException
+
+    client, digest = run.store.client, tags["model"]
+    with lock.held(run.store, name) as guard:
+        journal.ensure(run.store, name)
+        found = _find(run.store, name, digest)
+        if found is not None:
+            return found
+        try:
+            version = client.create_model_version(
+                name, f"models:/{model_id}", run.id, tags=tags, model_id=model_id
+            )
+        except MlflowException:
+            # The answer may be lost although the version was made.
+            found = _find(run.store, name, digest)
+            if found is None:
+                raise
+            return found
+    oldest = None if guard.exclusive else _find(run.store, name, digest)
+    if oldest is not None and str(oldest.version) != str(version.version):
+        # Another process was as fast; everybody keeps the oldest.
+        client.delete_model_version(name, str(version.version))
+        return oldest
+    versions = json.dumps([{"name": name, "version": str(version.version)}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+    return version
+
+
+def state_verdict(run: Run, version: Version, *, receipt: Path, description: str) -> None:
+    """Say what was decided: in the journal, on the version, on its run; and make it `candidate`.
+
+    The same receipt again is no new record.
+
+    Args:
+        run: that the model comes from.
+        version: that was judged.
+        receipt: the file decision.json.
+        description: the page on which people decide.
+    """
+    client, name, number = run.store.client, version.name, version.number
+    decided, digest = files.read_artifact(receipt, Receipt), files.digest_file(receipt)
+    gate, test = GATE[decided.decision.verdict], decided.evidence.test_digest
+    _record(run, version, decided, digest)
+    found = client.get_model_version(name, number)
+    for tag, value in {"gate": gate, "decision": digest, "test": test}.items():
+        if found.tags.get(tag) != value:
             client.set_model_version_tag(name, number, tag, value)
-    description = version_page.describe(
-        decision,
-        submission.evaluation,
-        submission.report,
-        lineage={t: version.tags[t] for t in ("data", "git", "dvc", "model") if t in version.tags},
-        run_route=run.store.route(run.id),
-        model_uri=f"models:/{name}/{number}",
-    )
-    if version.description != description:
+    if found.description != description:
         client.update_model_version(name, number, description)
+    if seats.aliases(run.store, name).get(seats.CANDIDATE) != number:
+        client.set_registered_model_alias(name, seats.CANDIDATE, number)
     run.tags({"gate": gate, "version": f"{name}/{number}"})
 
 
-def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
-    aliases = client.get_registered_model(name).aliases
-    return {alias: str(version) for alias, version in aliases.items()}
+def _record(run: Run, version: Version, receipt: Receipt, digest: str) -> None:
+    """Append the verdict to the journal, unless the newest one on this version says the same."""
+    with lock.held(run.store, version.name) as guard:
+        while True:
+            log = journal.read(run.store, version.name)
+            entry = _entry(run, version, receipt, digest, log)
+            entry = entry.model_copy(update={"locked": guard.exclusive})
+            before = log.verdict_on(version.number)
+            if before and before.receipt_sha256 == digest:
+                return
+            try:
+                journal.append(run.store, log, entry)
+                return
+            except JournalMoved:
+                if guard.exclusive:
+                    raise
 
 
-def _promote(client: MlflowClient, name: str, number: str) -> str:
-    """Move `champion` to the version; read it back, for there is no compare-and-swap."""
-    client.set_registered_model_alias(name, CHAMPION, number)
-    seen = str(client.get_model_version_by_alias(name, CHAMPION).version)
-    if seen != number:
-        raise PipelineError(
-            f"MLflow: {name}@{CHAMPION} was set to version {number}, but is {seen}: somebody else "
-            "moved it at the same time. Run `dvc repro register` again when they are done."
+def _entry(run: Run, version: Version, receipt: Receipt, digest: str, log: Journal) -> Entry:
+    evidence, decision = receipt.evidence, receipt.decision
+    compared = evidence.champion.model_digest
+    served = [r for r in log.records if r.action == "promoted" and r.model_digest == compared]
+    failing = [check.reason for check in decision.checks if check.verdict in ("hold", "error")]
+    return Entry(
+        action="decided",
+        version=version.number,
+        model_digest=evidence.model_digest,
+        package_digest=version.tags.get("package", ""),
+        champion=served[-1].version if served else "",
+        champion_digest=compared,
+        verdict=decision.verdict,
+        receipt_sha256=digest,
+        data_digest=evidence.data_digest,
+        test_digest=evidence.test_digest,
+        git=run.lineage.get("git", ""),
+        checks={check.name: _shortened(check) for check in decision.checks},
+        reason="; ".join(failing),
+    )
+
+
+def _shortened(check: Check) -> tuple[float | None, str, str]:
+    value = check.value if check.value is not None and math.isfinite(check.value) else None
+    return value, check.wanted[:_WANTED], check.verdict
+
+
+def fetch(store: Store, name: str, version: str, target: Path) -> Path:
+    """Download a version's package into `target`; return its model folder.
+
+    Raises:
+        ChangedInput: its bytes are not those that the version's tag and the journal name.
+    """
+    found = seats.find_version(store, name, version)
+    recorded = journal.read(store, name).verdict_on(version)
+    if found is None or recorded is None or found.tags.get("model") != recorded.model_digest:
+        raise ChangedInput(
+            f"MLflow: version {version} of {name} is gone, or its tag `model` is not the digest in "
+            "the journal; `python -m pipeline status` says more."
         )
-    return seen
+    return verification.download(store, seats.logged_model(found), target, recorded.model_digest)

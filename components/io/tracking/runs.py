@@ -60,6 +60,10 @@ class Run:
         """The tags `git` and `dvc` of the code and images that the run was made from."""
         return {name: self._tags[name] for name in ("git", "dvc") if name in self._tags}
 
+    def tag(self, name: str) -> str:
+        """The value of a tag; empty when it was never set."""
+        return self._tags.get(name, "")
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; a later value replaces an earlier one."""
         from mlflow.entities import RunTag
@@ -112,6 +116,29 @@ class Run:
             points = self.store.client.get_metric_history(self.id, key) if known else []
             self._points[key] = {(point.step, point.value) for point in points}
         return self._points[key]
+
+    def count_earlier(self, tag: str) -> int:
+        """How many other runs of this kind were begun before this one and have the same tag.
+
+        Deleted ones count: what was looked at was looked at.
+        """
+        from mlflow.entities import ViewType
+
+        client, kind = self.store.client, self._tags["pipeline.kind"]
+        begun = client.get_run(self.id).info.start_time
+        wanted = (
+            f"tags.`pipeline.kind` = '{kind}' AND tags.`{tag}` = '{self._tags[tag]}' "
+            f"AND attributes.start_time < {begun}"
+        )
+        keys: set[str] = set()
+        token: str | None = None
+        while token != "":
+            page = client.search_runs(
+                [self.store.experiment_id], wanted, ViewType.ALL, page_token=token
+            )
+            keys |= {run.data.tags["pipeline.key"] for run in page}
+            token = page.token or ""
+        return len(keys - {self._tags["pipeline.key"]})
 
     def file(self, path: Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts, into `folder` there."""

@@ -1,4 +1,4 @@
-"""Whether a stored package is the model folder byte by byte, and answers like it."""
+"""Whether a stored package has the bytes that were uploaded, and answers like its model folder."""
 
 import base64
 import json
@@ -27,39 +27,65 @@ _SECONDS = 300
 # Of probabilities. On one machine and in equal batches only rounding can differ.
 _TOLERANCE = 1e-6
 
+_RESTORE = "restore the artifact store from a backup, or run `dvc repro register`."
+
 # Width and height: the network's square is cut out of either.
 _GOLDEN_SIZES = ((97, 61), (48, 80))
 
 
-def verify(store: Store, model_id: str, folder: Path, digest: str) -> None:
-    """Download the package of a logged model and compare it with the folder it was made from.
+def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -> None:
+    """Download the package of a logged model, compare its bytes, and let it answer by itself.
+
+    The answers must be those of the model folder inside it, computed here.
 
     Args:
         store: where the package is.
         model_id: the logged model.
-        folder: weights and card.
-        digest: of `folder`.
+        digest: of its model folder.
+        package_digest: of the whole package; empty if it is not known.
 
     Raises:
         ChangedInput: other bytes came back.
         PipelineError: the package does not load by itself, or answers differently.
     """
-    from mlflow.artifacts import download_artifacts
-
-    location = store.client.get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as scratch:
-        package = Path(download_artifacts(location, dst_path=scratch, tracking_uri=store.uri))
-        found = files.digest_folder(package / "artifacts" / folder.resolve().name)
-        if found != digest:
+        folder = download(store, model_id, Path(scratch), digest)
+        package = folder.parent.parent
+        if package_digest and files.digest_folder(package) != package_digest:
             raise ChangedInput(
-                f"MLflow: model {model_id} came back with digest {found[:12]}, but {folder} has "
-                f"{digest[:12]}; the artifact store damaged it. Check the store, then run "
-                "`dvc repro register`."
+                f"MLflow: the code or the description inside model {model_id} is not what was "
+                f"uploaded: {_RESTORE}"
             )
-        _require_same_answers(package, folder)
+        _require_same_answers(package, folder, model_id)
 
 
-def _require_same_answers(package: Path, folder: Path) -> None:
+def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
+    """Fetch the package of a logged model into the folder `target`; return its model folder.
+
+    Raises:
+        ChangedInput: the model folder has another digest, or is not there.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        location = store.client.get_logged_model(model_id).artifact_location
+        package = Path(download_artifacts(location, dst_path=str(target), tracking_uri=store.uri))
+    except (MlflowException, OSError) as error:
+        if isinstance(error, MlflowException) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ChangedInput(f"MLflow: the files of model {model_id} are gone: {_RESTORE}") from error
+    folders = [path for path in (package / "artifacts").glob("*") if path.is_dir()]
+    found = files.digest_folder(folders[0]) if len(folders) == 1 else "none"
+    if found != digest:
+        raise ChangedInput(
+            f"MLflow: model {model_id} came back with digest {found[:12]}, but was stored with "
+            f"{digest[:12]}; the artifact store damaged it: {_RESTORE}"
+        )
+    return folders[0]
+
+
+def _require_same_answers(package: Path, folder: Path, model_id: str) -> None:
     card = models.load_card(folder)
     images = golden_images(card)
     process = _start(package)
@@ -69,19 +95,19 @@ def _require_same_answers(package: Path, folder: Path) -> None:
         encoded = json.dumps([base64.b64encode(image).decode() for image in images])
         output, errors = process.communicate(encoded, timeout=_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise _unusable(folder, f"no answer in {_SECONDS} s") from error
+        raise _unusable(model_id, f"no answer in {_SECONDS} s") from error
     finally:
         process.kill()
         process.wait()
     if process.returncode:
-        raise _unusable(folder, (errors.strip().splitlines() or ["no message"])[-1])
-    _compare(json.loads(output.splitlines()[-1]), expected, card, folder)
+        raise _unusable(model_id, (errors.strip().splitlines() or ["no message"])[-1])
+    _compare(json.loads(output.splitlines()[-1]), expected, card, model_id)
 
 
-def _unusable(folder: Path, why: str) -> PipelineError:
+def _unusable(model_id: str, why: str) -> PipelineError:
     return PipelineError(
-        f"the registered form of {folder} does not work in a process of its own ({why}); nothing "
-        "was promoted. Run `dvc repro register` again."
+        f"MLflow: model {model_id} does not work in a process of its own ({why}); no alias was "
+        "moved. Run `dvc repro register` to store it again."
     )
 
 
@@ -129,14 +155,14 @@ def _compare(
     answers: list[dict[str, Any]],
     expected: NDArray[np.float64],
     card: ModelCard,
-    folder: Path,
+    model_id: str,
 ) -> None:
     rows = [answer.get("probabilities", {}) for answer in answers]
     found = [[row.get(name, math.nan) for name in card.class_names] for row in rows]
     difference = float(np.abs(np.asarray(found) - expected).max())
     if not difference <= _TOLERANCE:
         raise PipelineError(
-            f"the registered form of {folder} answers differently (probabilities differ by up to "
-            f"{difference:.2g}; {_TOLERANCE:.0e} is allowed); nothing was promoted. Run `dvc repro "
-            "train`."
+            f"MLflow: model {model_id} answers differently from its own model folder (probabilities"
+            f" differ by up to {difference:.2g}; {_TOLERANCE:.0e} is allowed); no alias was moved. "
+            "Run `dvc repro train`."
         )

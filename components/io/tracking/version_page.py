@@ -1,18 +1,21 @@
 """The description of a model version: the page on which people decide."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 
-from components.core.artifacts import Check, Decision, Evaluation, ValidationReport, Verdict
+from components.core.artifacts import Evaluation, ValidationReport
+from components.core.decision import Check, DataDiff, Decision, Receipt
 from components.core.metrics import most_confused
 
-WORDS: dict[Verdict, str] = {"promote": "PASS", "hold": "HOLD", "error": "ERROR"}
+WORDS = {"promote": "PASS", "warn": "WARN", "hold": "HOLD", "error": "ERROR"}
 
 # MLflow's database column holds 5,000.
 LIMIT = 4500
 
 _REASON, _NAME = 240, 60
+_REASONS = 6
 
 
 def headline(decision: Decision, evaluation: Evaluation) -> str:
@@ -24,46 +27,104 @@ def headline(decision: Decision, evaluation: Evaluation) -> str:
     )
 
 
+class Changes(NamedTuple):
+    """Test images that the champion answered correctly and this model does not, and the reverse."""
+
+    newly_wrong: int
+    newly_right: int
+
+
 def describe(
-    decision: Decision,
+    receipt: Receipt,
     evaluation: Evaluation,
     report: ValidationReport,
+    changes: Changes,
     *,
     lineage: dict[str, str],
     run_route: str,
-    model_uri: str,
 ) -> str:
-    """Markdown of at most 4,500 characters: verdict, checks, weak spots, data, origin, use.
+    """Markdown of at most 4,500 characters: verdict, checks, weak spots, data, origin, what to do.
 
     Args:
-        decision: of the gate.
+        receipt: of a registered version.
         evaluation: what it was decided on.
         report: of the data.
+        changes: against the champion; zeros without a comparison.
         lineage: tag -> value, e.g. git revision; shown as it is.
         run_route: the run's page inside the MLflow UI.
-        model_uri: `models:/<name>/<version>`.
     """
+    decision = receipt.decision
     table = ["| check | value | wanted | verdict |", "|---|---|---|---|"]
-    failing = [check for check in decision.checks if check.verdict != "promote"]
+    notable = [check for check in decision.checks if check.verdict != "promote"]
     parts = [
         headline(decision, evaluation),
+        "\n".join(f"- {_plain(check.reason, _REASON)}" for check in notable[:_REASONS]),
         "\n".join([*table, *map(_row, decision.checks)]),
-        "\n".join(f"- {_plain(check.reason, _REASON)}" for check in failing),
+        _to_do(receipt),
         _weak_spots(evaluation),
-        _data(report),
+        _against_champion(receipt, changes),
+        f"{_data(report)} {data_words(receipt.data_diff)}",
         _origin(lineage, run_route),
-        f'Use: `mlflow.pyfunc.load_model("{model_uri}").predict(["<image file in base64>"])`',
+        _use(receipt),
     ]
     return "\n\n".join(part for part in parts if part)[:LIMIT]
 
 
+def _to_do(receipt: Receipt) -> str:
+    if receipt.decision.verdict != "hold":
+        return ""
+    return (
+        f'To approve: `python -m pipeline approve {receipt.version} --reason "..."`, or set the '
+        "tag `review` of this version to `approved` and run `python -m pipeline sync`."
+    )
+
+
+def _use(receipt: Receipt) -> str:
+    uri = f"models:/{receipt.model_name}/{receipt.version}"
+    return f'Use: `mlflow.pyfunc.load_model("{uri}").predict(["<image file in base64>"])`'
+
+
+def _against_champion(receipt: Receipt, changes: Changes) -> str:
+    champion = receipt.evidence.champion
+    if champion.state != "compared":
+        return ""
+    return (
+        f"Against the champion `{_short(champion.model_digest)}`: {changes.newly_right:,} test "
+        f"images newly right, {changes.newly_wrong:,} newly wrong."
+    )
+
+
+def data_words(diff: DataDiff) -> str:
+    """How the data differ from the champion's, in one sentence."""
+    if not diff.baseline:
+        return "No champion's data to compare with."
+    kinds = {
+        "added": diff.added,
+        "removed": diff.removed,
+        "relabelled": diff.relabelled,
+        "moved between splits": diff.moved,
+    }
+    found = [f"{count:,} {kind}" for kind, count in kinds.items() if count]
+    text = f"Since the champion's data: {', '.join(found) or 'nothing changed'}"
+    if (shift := diff.largest_shift) and shift.before != shift.now:
+        text += f"; {_plain(shift.name)} was {shift.before:.1%} of the images, is {shift.now:.1%}"
+    return f"{text}."
+
+
 def _row(check: Check) -> str:
-    # As many digits as its threshold is written with.
-    digits = len(check.wanted.partition(".")[2])
-    value = "" if check.value is None else f"{check.value:,.{digits}f}"
-    cells = (check.name, value, check.wanted, WORDS[check.verdict])
+    cells = (check.name, shown(check), check.wanted, WORDS[check.verdict])
     # MLflow's page draws tables without any space between the columns.
     return f"| {' &nbsp; | '.join(cells)} |"
+
+
+def shown(check: Check) -> str:
+    """The value with three digits, or as many as its bound is written with; counts with none."""
+    if check.value is None:
+        return ""
+    if check.value == int(check.value):
+        return f"{check.value:,.0f}"
+    digits = max([3, *map(len, re.findall(r"(?<=\.)\d+", check.wanted))])
+    return f"{check.value:,.{digits}f}"
 
 
 def _weak_spots(evaluation: Evaluation) -> str:

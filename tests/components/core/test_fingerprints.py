@@ -1,4 +1,4 @@
-"""Equal pixels have equal digests; pictures that look alike have hashes that are close."""
+"""Equal pixels have equal digests; pictures that look alike have looks that are close."""
 
 import hashlib
 import struct
@@ -7,9 +7,16 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from components.core.fingerprints import perceptual_hash, pixel_digest
+from components.core.fingerprints import (
+    LOOK_SHAPE,
+    look,
+    mirrored_bits,
+    perceptual_hash,
+    pixel_digest,
+)
 
 
 def test_the_pixel_digest_covers_size_and_colour() -> None:
@@ -27,13 +34,18 @@ def test_grey_has_one_digest_whether_it_is_stored_as_grey_or_as_colour() -> None
     assert pixel_digest(tinted) != pixel_digest(grey)
 
 
-def test_grey_has_one_hash_whether_it_is_stored_as_grey_or_as_colour() -> None:
+def test_grey_has_one_look_whether_it_is_stored_as_grey_or_as_colour() -> None:
     grey = scene(3).convert("L")
-    assert perceptual_hash(grey) == perceptual_hash(grey.convert("RGB"))
+    assert np.array_equal(look(grey), look(grey.convert("RGB")))
 
 
 def bits(one: Image.Image, other: Image.Image) -> int:
-    return (int(perceptual_hash(one), 16) ^ int(perceptual_hash(other), 16)).bit_count()
+    return int(np.bitwise_count(look(one)[0, 0] ^ look(other)[0, 0]))
+
+
+def agreement(one: Image.Image, other: Image.Image) -> float:
+    """Share of equal bits in the sketches of the whole pictures."""
+    return 1 - float(np.bitwise_count(look(one)[0, 1:] ^ look(other)[0, 1:]).sum()) / 4096
 
 
 def jpeg(picture: Image.Image) -> BytesIO:
@@ -42,30 +54,69 @@ def jpeg(picture: Image.Image) -> BytesIO:
     return file
 
 
-def scene(seed: int) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize((300, 300), Image.Resampling.BICUBIC)
+def scene(seed: int, size: tuple[int, int] = (300, 300)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         lambda p: p.resize((200, 200)),
+        lambda p: p.resize((900, 700)),
         lambda p: p.point(lambda value: min(255, value + 12)),
         lambda p: Image.open(jpeg(p)).convert("RGB"),
     ],
 )
-def test_alike_pictures_have_alike_hashes(change: Callable[[Image.Image], Image.Image]) -> None:
+def test_alike_pictures_have_alike_looks(change: Callable[[Image.Image], Image.Image]) -> None:
     assert bits(scene(1), change(scene(1))) <= 6
     assert bits(scene(1), scene(2)) >= 16
+    assert agreement(scene(1), change(scene(1))) > 0.9
+    assert 0.4 < agreement(scene(1), scene(2)) < 0.6
 
 
-def test_the_hash_is_sixteen_hex_digits_and_flat_pictures_have_no_bits() -> None:
-    assert len(perceptual_hash(scene(1))) == 16
+@pytest.mark.parametrize("cut", [0, 6, 12, 18])
+def test_a_cropped_picture_is_close_to_a_view_of_the_original(cut: int) -> None:
+    whole = look(scene(4, (400, 400)))
+    inside = look(scene(4, (400, 400)).crop((cut, cut, 400 - cut, 400 - cut)))
+    counts = np.bitwise_count(whole[:, 1:] ^ inside[0, 1:]).sum(axis=1) / 4096
+    assert min(counts) < 0.05
+    assert int(np.argmin(counts)) == cut // 6
+
+
+def test_flat_pictures_have_no_bits() -> None:
     for level in (0, 77, 255):
-        assert perceptual_hash(Image.new("RGB", (50, 40), (level,) * 3)) == "0" * 16
+        found = look(Image.new("RGB", (50, 40), (level,) * 3))
+        assert found.shape == LOOK_SHAPE
+        assert found.dtype == np.uint64
+        assert not found.any()
+
+
+def test_the_hash_is_sixteen_hex_digits_of_the_whole_picture() -> None:
+    found = look(scene(1))
+    assert len(perceptual_hash(found)) == 16
+    assert int(perceptual_hash(found), 16) == int(found[0, 0])
+    assert perceptual_hash(np.array([[10]], dtype=np.uint64)) == "000000000000000a"
 
 
 def test_a_horizontal_ramp_excites_only_the_constant_row() -> None:
     ramp = Image.linear_gradient("L").convert("RGB")
-    assert perceptual_hash(ramp) == "0" * 16
+    assert perceptual_hash(look(ramp)) == "0" * 16
+
+
+def test_the_hash_of_a_mirror_picture_is_known_without_looking_at_it() -> None:
+    transpose = Image.Transpose
+    flips = [transpose.FLIP_LEFT_RIGHT, transpose.FLIP_TOP_BOTTOM, transpose.ROTATE_180]
+    whole = look(scene(5))[0, 0]
+    assert mirrored_bits()[0] == 0
+    for flip, mask in zip(flips, mirrored_bits()[1:], strict=True):
+        assert look(scene(5).transpose(flip))[0, 0] == whole ^ mask
+        assert mask.bit_count() == 32
+
+
+def test_a_sketch_marks_the_pixels_that_are_brighter_than_around_them() -> None:
+    pixels = np.zeros((64, 64), dtype=np.uint8)
+    pixels[10, 3] = 200
+    sketch: NDArray[np.uint64] = look(Image.fromarray(pixels))[0, 1:]
+    assert np.flatnonzero(sketch).tolist() == [10]
+    assert sketch[10] == 1 << 3

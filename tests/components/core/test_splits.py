@@ -156,3 +156,39 @@ def test_the_commoner_class_makes_up_for_shared_groups() -> None:
         found = Counter(s for name, s in zip(labels, splits, strict=True) if name == label)
         for split in SPLITS:
             assert abs(found[split] - SHARES[split] * count) <= 1
+
+
+@settings(deadline=None)
+@given(CLASSES, st.integers(0, 5), st.integers(0, 5), st.data())
+def test_pinned_groups_never_move_whatever_is_added(
+    classes: list[list[int]], seed: int, other_seed: int, data: st.DataObject
+) -> None:
+    labels, groups = files(classes)
+    before = dict(zip(groups, assign(labels, groups, SHARES, seed), strict=True))
+    added = data.draw(st.lists(st.tuples(st.sampled_from(labels), st.integers(0, 9)), max_size=40))
+    labels += [label for label, _ in added]
+    groups += [f"new{number}" for _, number in added]
+    after = dict(zip(groups, assign(labels, groups, SHARES, other_seed, before), strict=True))
+    assert {name: after[name] for name in before} == before
+
+
+@given(st.integers(60, 300), st.integers(0, 20))
+def test_appended_images_fill_up_what_the_pins_leave_of_the_shares(count: int, seed: int) -> None:
+    old: dict[str, Split] = {f"g{k}": "train" for k in range(60)}
+    names = [f"g{k}" for k in range(60 + 2 * count)]
+    found = Counter(assign(["c"] * len(names), names, SHARES, seed, old))
+    for split in SPLITS:
+        assert abs(found[split] - SHARES[split] * len(names)) < 1
+
+
+def test_a_pinned_group_is_not_moved_to_fill_an_empty_split() -> None:
+    old: dict[str, Split] = {"a": "train", "b": "train", "c": "train"}
+    assert assign(["c"] * 3, ["a", "b", "c"], SHARES, 0, old) == ["train"] * 3
+    labels, names = ["c"] * 5, ["a", "b", "c", "d", "e"]
+    assert set(assign(labels, names, SHARES, 0, old)[3:]) == {"val", "test"}
+
+
+def test_pins_of_groups_that_are_gone_count_for_nothing() -> None:
+    labels, groups = files([[1] * 40])
+    gone: dict[str, Split] = {f"gone{k}": "train" for k in range(40)}
+    assert assign(labels, groups, SHARES, 0, gone) == assign(labels, groups, SHARES, 0)

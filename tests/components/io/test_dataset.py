@@ -1,8 +1,13 @@
 """From a validated folder to labelled pictures; nothing that changed since is accepted."""
 
 import json
+import os
+import random
 import shutil
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +72,7 @@ def test_the_splits_share_no_picture_and_hold_all_that_are_used(location: Locati
 def test_only_the_splits_asked_for_are_opened(location: Location) -> None:
     manifest = pd.read_parquet(location.manifest)
     for path in manifest.loc[manifest["split"] == "test", "path"]:
-        (location.images / path).unlink()  # nobody may miss them
+        (location.images / path).write_bytes(b"never read")
     shutil.rmtree(location.cache, ignore_errors=True)
     dataset = open_dataset(location, DATA, SIZE, ("train", "val"))
     assert set(dataset.splits) == set(dataset.rows) == {"train", "val"}
@@ -117,11 +122,96 @@ def test_a_missing_file_is_named(location: Location, name: str) -> None:
         whole(location)
 
 
-def test_a_changed_image_is_refused(location: Location) -> None:
-    shutil.rmtree(location.cache, ignore_errors=True)
-    path = next((location.images / "lying").iterdir())
-    path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(ChangedInput, match="its bytes are not the ones that validate saw"):
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_a_changed_image_is_refused_also_when_its_pixels_are_cached(
+    location: Location, cached: bool, keep_time: bool
+) -> None:
+    if cached:
+        whole(location)
+    else:
+        shutil.rmtree(location.cache, ignore_errors=True)
+    path = sorted((location.images / "lying").iterdir())[5]
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    if keep_time:
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ChangedInput) as refused:
+        whole(location)
+    assert str(refused.value).startswith(f"{path}: its bytes are not the ones that validate saw; ")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_removed_image_is_named_whatever_its_split(location: Location, split: str) -> None:
+    manifest = pd.read_parquet(location.manifest)
+    path = location.images / manifest.loc[manifest["split"] == split, "path"].iloc[0]
+    path.unlink()
+    with pytest.raises(ChangedInput) as refused:
+        open_dataset(location, DATA, SIZE, ("train", "val"))
+    assert str(refused.value).startswith(f"{path}: is gone, but validate found it; ")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["lying/new.png", "new class/a.png", "notes.txt"])
+def test_an_added_file_is_named(location: Location, name: str) -> None:
+    path = location.images / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"new")
+    with pytest.raises(ChangedInput) as refused:
+        whole(location)
+    assert str(refused.value).startswith(f"{path}: was added after validate; ")
+
+
+def test_a_link_in_place_of_an_image_is_refused(location: Location) -> None:
+    path = location.images / "lying" / "03.png"
+    path.rename(location.images.parent / "elsewhere.png")
+    path.symlink_to("nowhere")
+    with pytest.raises(ChangedInput, match="could not be read"):
+        whole(location)
+
+
+def test_junk_may_come_and_go(location: Location) -> None:
+    for name in (".DS_Store", "lying/Thumbs.db", ".ipynb_checkpoints/a.png"):
+        path = location.images / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"junk")
+    assert len(whole(location).rows["train"]) > 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_mixture_of_old_and_new_images_is_ever_opened(location: Location, seed: int) -> None:
+    before = {split: part.pixels[:] for split, part in whole(location).splits.items()}
+    if seed % 2:
+        shutil.rmtree(location.cache)
+    rng = random.Random(seed)
+    paths = sorted(location.images.rglob("*.png"))
+    stop = threading.Event()
+
+    def mutate() -> None:
+        time.sleep(rng.uniform(0, 0.03))
+        while not stop.is_set():
+            path = rng.choice(paths)
+            content = path.read_bytes()
+            path.write_bytes(content[::-1])
+            path.write_bytes(content)
+
+    mutator = threading.Thread(target=mutate)
+    mutator.start()
+    try:
+        with suppress(ChangedInput):  # the other right answer
+            opened = whole(location)
+            assert all(np.array_equal(opened.splits[s].pixels[:], before[s]) for s in before)
+    finally:
+        stop.set()
+        mutator.join()
+
+
+def test_the_report_of_another_validation_is_refused(location: Location, tmp_path: Path) -> None:
+    manifest = pd.read_parquet(location.manifest)
+    manifest.loc[manifest["split"] == "val", "split"] = "train"
+    manifest.to_parquet(location.manifest)
+    with pytest.raises(ChangedInput, match=r"has digest .* is about .* run `dvc repro validate`"):
         whole(location)
 
 

@@ -33,6 +33,10 @@ def stored(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
             ignored=0,
             duplicates=0,
             counts={},
+            look_alikes=7,
+            groups=900,
+            largest_group=4,
+            pinned=0,
             rules=[],
         )
         files.write_artifact(tmp_path / "report.json", report)

@@ -30,6 +30,10 @@ def report(success: bool) -> ValidationReport:
             NASTY: {"train": 1_400, "val": 90, "test": 0},
             "dog": {"train": 300, "val": 100, "test": 100},
         },
+        look_alikes=7,
+        groups=900,
+        largest_group=4,
+        pinned=0,
         rules=[rule("fine", True), rule("aspect", False, "warn"), rule("names", success)],
     )
 
@@ -81,6 +85,16 @@ def test_bars_are_as_wide_as_the_classes_are_large() -> None:
     assert re.findall(r'style="flex: (\d+)"', page(True)) == [
         "1400", "90", "0", "300", "100", "100",
     ]  # fmt: skip
+
+
+def test_groups_look_alikes_and_pins_are_told() -> None:
+    text = " ".join(page(True).split())
+    assert "900 groups of images that never part, the largest of 4; 7 images look like" in text
+    assert "0 pinned to their split" in text
+    one = report(True).model_copy(update={"groups": 1, "look_alikes": 1, "pinned": 1})
+    text = " ".join(validation_page(one, [], {}).split())
+    assert "1 group of images that never part, the largest of 4; 1 image looks like" in text
+    assert "1 pinned to its split" in text
 
 
 def test_a_blocked_data_set_shows_no_splits() -> None:

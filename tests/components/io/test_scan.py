@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.core.fingerprints import LOOK_SHAPE
 from components.core.images import Decoded, ImageParams, decode
 from components.io import scan as module
-from components.io.scan import File, Scan, scan
+from components.io.scan import File, Scan, present, scan
 
 PARAMS = ImageParams(
     formats=["PNG", "JPEG"],
@@ -60,6 +61,19 @@ def test_a_file_is_measured(images: Path, picture: Picture) -> None:
     assert (facts.width, facts.height, facts.mode, facts.format) == (40, 32, "RGB", "PNG")
     assert len(facts.pixel_sha256) == 64
     assert len(facts.phash) == 16
+    assert facts.look[:8] == bytes.fromhex(facts.phash)[::-1]
+    assert len(facts.look) == 8 * LOOK_SHAPE[0] * LOOK_SHAPE[1]
+
+
+def test_what_is_present_is_what_the_scan_finds_without_junk(
+    images: Path, picture: Picture
+) -> None:
+    names = ["cat/a.png", "cat/Thumbs.db", ".hidden/a.png", "notes.txt", "cat/x\ny.png"]
+    put(images, dict.fromkeys(names, b"x"))
+    (images / "cat" / "link").symlink_to("nowhere")
+    assert present(images) == {"cat/a.png", "notes.txt", "cat/x\\ny.png", "cat/link"}
+    listed = {file.path for file in look(images).files if file.reason != "hidden or junk file"}
+    assert present(images) == listed
 
 
 def test_deeper_folders_belong_to_their_class(images: Path, picture: Picture) -> None:

@@ -14,6 +14,8 @@ from components.validate.rules import RuleName, ValidateParams, suite
 GOOD: dict[str, object] = {
     "exclude": [],
     "group_pattern": None,
+    "near_duplicate_bits": None,
+    "near_duplicate_likeness": 0.7,
     "split": {"train": 0.7, "val": 0.15, "test": 0.15},
     "split_seed": 0,
     "min_images": 10,
@@ -23,6 +25,7 @@ GOOD: dict[str, object] = {
     "max_aspect": 5.0,
     "max_unreadable": 0.0,
     "max_imbalance": 10.0,
+    "max_group_share": 0.5,
     "warn_only": [],
 }
 ROOT = Path(__file__).parents[3]
@@ -43,7 +46,11 @@ def test_the_committed_settings_are_valid() -> None:
         ("min_images", 0, "greater than or equal to 1"),
         ("max_unreadable", 95, "less than 1"),
         ("max_aspect", 0.5, "greater than or equal to 1"),
+        ("near_duplicate_bits", 17, "less than or equal to 16"),
+        ("near_duplicate_likeness", 0.0, "greater than 0"),
+        ("max_group_share", 20, "less than or equal to 1"),
         ("warn_only", ["min_classes"], "Input should be"),
+        ("warn_only", ["split_ledger"], "Input should be"),
         ("warn_only", ["typo"], "Input should be"),
         ("min_imagse", 3, "Extra inputs"),
     ],

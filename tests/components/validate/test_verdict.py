@@ -1,6 +1,6 @@
 """What a person reads: honest levels, one line for a refusal, a few for a pass."""
 
-from components.core.artifacts import RuleResult, ValidationReport
+from components.core.artifacts import RuleResult, Split, ValidationReport
 from components.io.report import Problem
 from components.validate.judge import Outcome
 from components.validate.rules import Rule, ValidateParams
@@ -9,6 +9,8 @@ from components.validate.verdict import passes, refusal, summary, to_csv, to_res
 PARAMS = ValidateParams(
     exclude=[],
     group_pattern=None,
+    near_duplicate_bits=11,
+    near_duplicate_likeness=0.7,
     split={"train": 0.6, "val": 0.2, "test": 0.2},
     split_seed=0,
     min_images=1,
@@ -18,6 +20,7 @@ PARAMS = ValidateParams(
     max_aspect=1.0,
     max_unreadable=0.0,
     max_imbalance=1.0,
+    max_group_share=1.0,
     warn_only=["max_aspect"],
 )
 ASPECT = Rule("max_aspect", "used", "", {}, "squares")
@@ -61,18 +64,34 @@ def report(rules: list[RuleResult], success: bool) -> ValidationReport:
             "cat": {"train": 600, "val": 100, "test": 100},
             "dog": {"train": 150, "val": 25, "test": 25},
         },
+        look_alikes=7,
+        groups=900,
+        largest_group=4,
+        pinned=0,
         rules=rules,
     )
 
 
-def test_a_pass_is_told_in_four_lines() -> None:
+def test_a_pass_is_told_in_five_lines() -> None:
     rules = [result(True), result(False, "warn")]
     assert list(summary(report(rules, True))) == [
         "validate  1,010 files = 1,000 used + 2 quarantined + 8 ignored (3 duplicates)",
         "validate  2 classes: dog has 200 images, cat 800",
         "validate  split into train 750, val 125, test 125",
+        "validate  900 groups, the largest of 4; 7 images with look-alikes",
         "validate  1 rules passed; warning: max_aspect, found x",
     ]
+
+
+def test_classes_of_equal_size_are_not_compared() -> None:
+    even: dict[Split, int] = {"train": 40, "val": 5, "test": 5}
+    found = report([result(True)], True).model_copy(update={"counts": {"a": even, "b": even}})
+    assert list(summary(found))[1] == "validate  2 classes: 50 images each"
+
+
+def test_pinned_images_are_counted() -> None:
+    pinned = report([result(True)], True).model_copy(update={"pinned": 990})
+    assert list(summary(pinned))[2].endswith("split into train 750, val 125, test 125; 990 pinned")
 
 
 def test_a_refusal_starts_with_the_first_rule_that_blocks() -> None:

@@ -151,6 +151,7 @@ def _evaluation(names: list[str], confusion: list[list[int]]) -> Evaluation:
         confusion=confusion,
         model_digest="m" * 64,
         data_digest="d" * 64,
+        test_digest="t" * 64,
         predictions_sha256="p" * 64,
     )
 
@@ -167,5 +168,9 @@ def _report(names: list[str]) -> ValidationReport:
         ignored=40,
         duplicates=20,
         counts=dict.fromkeys(names, counts),
+        look_alikes=90,
+        groups=2_900,
+        largest_group=7,
+        pinned=0,
         rules=[],
     )

@@ -5,21 +5,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from components.core.artifacts import Check, Decision, Evaluation, ValidationReport
 from components.core.errors import ServiceUnavailable
 from components.io import files, models
-from components.io.tracking import registry
-from components.io.tracking.registry import Outcome, Submission
+from components.io.tracking import journal, promotion, registry, seats
 from components.io.tracking.runs import open_run
 from components.io.tracking.server import require_reachable
-
-Evidence = Callable[[list[str], list[list[int]]], tuple[Evaluation, ValidationReport]]
+from components.io.tracking.store import open_store
+from tests.services import actors
+from tests.services.actors import NAME, add_version
 
 
 @pytest.fixture
@@ -59,28 +58,93 @@ def wait_for(uri: str) -> None:
 
 
 def test_a_server_gets_one_version_that_was_read_back_through_it(
-    served: str, model_folder: Path, evidence: Evidence
+    served: str, model_folder: Path, tmp_path: Path
 ) -> None:
-    card = models.load_card(model_folder)
-    evaluation, report = evidence(card.class_names, [[190, 10], [40, 93]])
-    check = Check(name="c", value=0.5, wanted=">= 0.7", verdict="promote", reason="because")
-    submission = Submission(
-        "cells",
-        model_folder,
-        files.digest_folder(model_folder),
-        card,
-        evaluation,
-        report,
-        Decision(verdict="promote", checks=[check]),
-    )
+    digest = files.digest_folder(model_folder)
+    receipt = actors.write_receipt(tmp_path / "decision.json", digest)
     for created in (True, False):
         with open_run(kind="model", name="n", key="k") as run:
-            outcome = registry.register(run, submission)
-            assert outcome == Outcome("1", created=created, champion="1")
+            version = registry.ensure_version(
+                run,
+                name=NAME,
+                folder=model_folder,
+                digest=digest,
+                card=models.load_card(model_folder),
+                test_digest="t" * 64,
+            )
+            assert (version.number, version.created) == ("1", created)
+            registry.state_verdict(run, version, receipt=receipt, description="PASS")
+            seat = promotion.seat(run.store, NAME)
+            assert promotion.promote(run.store, NAME, "1", over=seat).version == "1"
             assert run.link == (
                 f"{served}/#/experiments/{run.store.experiment_id}/runs/{run.id}"
                 "?workflowType=machine_learning"
             )
-    (version,) = MlflowClient(served).search_model_versions("name='cells'")
-    assert version.tags["verified"] == submission.digest
-    assert version.run_id == run.id
+            actors.require_sound(run.store)
+            records = journal.read(run.store, NAME).records
+            assert [r.action for r in records] == ["decided", "promoting", "promoted"]
+    (found,) = MlflowClient(served).search_model_versions(f"name='{NAME}'")
+    assert found.tags["verified"] == digest
+    assert found.run_id == run.id
+
+
+def promote_and_stop(version: str) -> None:
+    """A promotion whose process is stopped just before it moves `champion`."""
+    call = "set_registered_model_alias"
+    original = getattr(MlflowClient, call)
+
+    def stop(client: MlflowClient, name: str, alias: str, number: str) -> None:
+        if alias == seats.CHAMPION:
+            setattr(MlflowClient, call, original)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        original(client, name, alias, number)
+
+    setattr(MlflowClient, call, stop)
+    actors.promote(version)
+
+
+def wait_until_stopped(process: int) -> None:
+    state = Path(f"/proc/{process}/stat")
+    while (found := state.read_text().rpartition(")")[2].split()[0]) != "T":
+        assert found != "Z", "it ended instead"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("served")
+def test_a_promoter_that_sleeps_through_its_turn_undoes_its_late_move(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(promotion, "_PATIENCE_SECONDS", 2.0)
+    with open_store() as store:
+        first, second, third = (add_version(store, digest) for digest in "abc")
+        promotion.promote(store, NAME, first, over=promotion.seat(store, NAME))
+        sleeper = actors.start(promote_and_stop, second)
+        wait_until_stopped(sleeper.pid)
+        started = time.monotonic()
+        seat = promotion.seat(store, NAME)  # waits, then finishes the sleeper's move
+        assert time.monotonic() - started > 2
+        assert seat.version == second
+        promotion.promote(store, NAME, third, over=seat)
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.join()
+        assert sleeper.exitcode == 1
+        assert seats.aliases(store, NAME) == {"champion": third, "previous": second}
+        moves = actors.require_sound(store)
+    assert [move.version for move in moves] == [first, second, third]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("served")
+def test_two_processes_that_race_without_a_lock_lose_no_promotion() -> None:
+    with open_store() as store:
+        versions = [add_version(store, digest) for digest in "abcd"]
+        losses = actors.CONTEXT.Value("i", 0)
+        pairs = (versions[:2], versions[2:])
+        racers = [actors.start(actors.promote_many, *pair, 10, losses) for pair in pairs]
+        for racer in racers:
+            racer.join()
+            assert racer.exitcode == 0
+        moves = actors.require_sound(store)
+    print(f"{len(moves)} promotions, {losses.value} lost the race and compared again")
+    assert len(moves) >= 10

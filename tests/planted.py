@@ -1,0 +1,206 @@
+"""Models whose every answer is chosen: real networks, with heads computed instead of trained."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image
+
+from components import evaluate, register, validate
+from components.core.artifacts import ModelCard, ValidationReport
+from components.core.decision import Receipt
+from components.core.images import DataParams
+from components.core.model import build
+from components.io import files, models, params
+from components.io.dataset import Location, open_dataset
+
+ROOT = Path(__file__).parent.parent
+NAME = "cells"
+SIZE = 32
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A validated data set of noise, about half of it for the test, and room for models."""
+
+    root: Path
+
+    @property
+    def location(self) -> Location:
+        out = self.root / "artifacts/validate"
+        return Location(
+            self.root / "data/images", out / "manifest.parquet", out / "report.json", self.cache
+        )
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """Manifest rows of the test split, by path."""
+        rows = pd.read_parquet(self.location.manifest)
+        return rows[rows["split"] == "test"].sort_values("path", ignore_index=True)
+
+
+def plant_data(root: Path, counts: Mapping[str, int], **changes: object) -> Planted:
+    """Write pictures of noise, so many of each class, and validate them."""
+    rng = np.random.default_rng(sum(counts.values()))
+    for name, count in counts.items():
+        folder = root / "data/images" / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            picture = io.BytesIO()
+            Image.fromarray(pixels).save(picture, "PNG")
+            (folder / f"{number:03}.png").write_bytes(picture.getvalue())
+    for table, header in {"groups": "path,group", "splits": "pixel_sha256,split,path"}.items():
+        (root / f"data/{table}.csv").write_text(header + "\n")
+    planted = Planted(root)
+    validate_again(planted, **changes)
+    return planted
+
+
+def validate_again(planted: Planted, **changes: object) -> None:
+    """Run validate on the pictures as they are now."""
+    out = planted.root / "artifacts/validate"
+    validate.run(
+        images=planted.location.images,
+        groups=planted.root / "data/groups.csv",
+        ledger=planted.root / "data/splits.csv",
+        manifest=out / "manifest.parquet",
+        quarantine=out / "quarantine.csv",
+        report=out / "report.json",
+        page=out / "report.html",
+        cache=planted.cache,
+        params=settings(planted, validate.Params, changes),
+    )
+
+
+def settings(planted: Planted, kind: type[Any], changes: Mapping[str, object]) -> Any:
+    """The committed settings, changed for small data; `changes` have dotted keys."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    small = {
+        "data.cache_gib": 1.0,
+        "validate.split": {"train": 0.3, "val": 0.1, "test": 0.6},
+        "validate.min_images": 20,
+        "validate.min_images_per_class": 10,
+        "training.device": "cpu",
+        "register.model_name": NAME,
+        "register.gate.min_accuracy": 0.5,
+        "register.gate.min_macro_f1": 0.5,
+        "register.gate.max_ece": None,
+        "register.gate.max_accuracy": None,
+        "register.gate.max_gain": None,
+    }
+    for dotted, value in {**small, **changes}.items():
+        *sections, key = dotted.split(".")
+        place = raw
+        for section in sections:
+            place = place[section]
+        assert key in place, f"{dotted} is not in params.yaml"
+        place[key] = value
+    path = planted.root / "params.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return params.load(path, kind)
+
+
+def plant_model(planted: Planted, name: str, wrong: Sequence[int] = (), salt: int = 0) -> Path:
+    """A model folder that answers every test image correctly but those at rows `wrong`.
+
+    The features of a random ResNet-18 are linearly independent, so a head exists that gives any
+    answers; another `salt` gives other weights with the same answers.
+    """
+    import torch
+
+    report = files.read_artifact(planted.location.report, ValidationReport)
+    data = settings(planted, evaluate.Params, {}).data
+    torch.manual_seed(salt)
+    network = build("resnet18", len(report.class_names)).eval()
+    test = open_dataset(planted.location, data, SIZE, ("test",)).splits["test"]
+    wanted = test.labels.copy()
+    wanted[list(wrong)] = (wanted[list(wrong)] + 1) % len(report.class_names)
+    _set_head(network, test.pixels[slice(0, len(wanted))], wanted)
+    folder = planted.root / "models" / name
+    card = ModelCard(
+        architecture="resnet18",
+        class_names=report.class_names,
+        image_size=SIZE,
+        images=DataParams(**data.model_dump()).reader,
+        temperature=1.0,
+        weights_sha256=models.save_weights(folder, network.state_dict()),
+        initial_weights="random",
+        data_digest=report.data_digest,
+        training_key=files.digest_file(planted.location.manifest)[:32] + name,
+        settings={},
+        best_epoch=1,
+        val_loss=0.5,
+    )
+    models.save_card(folder, card)
+    return folder
+
+
+def _set_head(network: Any, pixels: Any, wanted: Any) -> None:
+    import torch
+
+    from components.core import transforms
+
+    features: list[Any] = []
+    hook = network.fc.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    with torch.inference_mode():
+        network(transforms.normalise(torch.from_numpy(pixels)))
+    hook.remove()
+    x = features[0].double().numpy()
+    target = np.where(np.eye(int(wanted.max()) + 1)[wanted] > 0, 2.0, -2.0)
+    mean = x.mean(axis=0)
+    weight = np.linalg.pinv(x - mean, rcond=1e-9) @ target
+    with torch.no_grad():
+        network.fc.weight.copy_(torch.from_numpy(weight.T))
+        network.fc.bias.copy_(torch.from_numpy(-mean @ weight))
+
+
+def evaluate_model(planted: Planted, model: Path) -> Path:
+    """Run evaluate; return the folder with what it wrote."""
+    out = planted.root / "evaluated" / model.name
+    place = planted.location
+    evaluate.run(
+        images=place.images,
+        manifest=place.manifest,
+        report=place.report,
+        model=model,
+        cache=place.cache,
+        metrics=out / "metrics.json",
+        evaluation=out / "evaluation.json",
+        predictions=out / "predictions.parquet",
+        latency=out / "latency.json",
+        plots=out / "plots",
+        params=settings(planted, evaluate.Params, {"evaluate.top_losses": 0}),
+    )
+    return out
+
+
+def register_model(planted: Planted, model: Path, **changes: object) -> Receipt:
+    """Run register on an evaluated model; `changes` have dotted keys. Returns decision.json."""
+    evaluated, place = planted.root / "evaluated" / model.name, planted.location
+    out = planted.root / "registered" / model.name
+    register.run(
+        images=place.images,
+        manifest=place.manifest,
+        report=place.report,
+        model=model,
+        evaluation=evaluated / "evaluation.json",
+        predictions=evaluated / "predictions.parquet",
+        latency=evaluated / "latency.json",
+        cache=place.cache,
+        decision=out / "decision.json",
+        comparison=out / "comparison",
+        params=settings(planted, register.Params, changes),
+    )
+    return files.read_artifact(out / "decision.json", Receipt)

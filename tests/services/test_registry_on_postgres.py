@@ -1,0 +1,139 @@
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from components.core.errors import PipelineError
+from components.io.tracking import journal, lock, promotion, seats
+from components.io.tracking.journal import Entry
+from components.io.tracking.store import Store, open_store
+from tests.services import actors
+from tests.services.actors import NAME, add_version
+
+pytestmark = pytest.mark.slow
+
+
+def promote(store: Store, version: str, **settings: Any) -> seats.Seat:
+    return promotion.promote(store, NAME, version, over=promotion.seat(store, NAME), **settings)
+
+
+def test_two_processes_with_100_promotions_each_lose_none(opened: Store) -> None:
+    versions = [add_version(opened, digest) for digest in "abcd"]
+    losses = actors.CONTEXT.Value("i", 0)
+    pairs = (versions[:2], versions[2:])
+    racers = [actors.start(actors.promote_many, *pair, 100, losses) for pair in pairs]
+    for racer in racers:
+        racer.join()
+        assert racer.exitcode == 0
+    moves = actors.require_sound(opened)
+    last = moves[-1]
+    back = promote(opened, last.champion, cause="rolled_back", reason="race")
+    assert back.model_digest == last.champion_digest
+    assert seats.aliases(opened, NAME) == {"champion": last.champion, "previous": last.version}
+    print(f"{len(moves)} promotions, {losses.value} lost the race and compared again")
+    assert len(moves) >= 100
+
+
+def test_two_processes_without_a_lock_overwrite_no_record(opened: Store) -> None:
+    journal.ensure(opened, NAME)
+    losses = actors.CONTEXT.Value("i", 0)
+    writers = [actors.start(actors.append_many, 100, losses) for _ in range(2)]
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    records = journal.read(opened, NAME).records
+    for process in {record.model_digest for record in records}:
+        turns = [record.version for record in records if record.model_digest == process]
+        assert turns == [str(turn) for turn in range(100)]
+    print(f"{len(records)} records, {losses.value} refused and written again")
+    assert len(records) == 200
+    assert losses.value > 0
+
+
+def test_the_slower_of_two_writers_is_refused_even_with_equal_words(opened: Store) -> None:
+    log = journal.ensure(opened, NAME)
+    entry = Entry(action="decided", version="1", model_digest="m")
+    journal.append(opened, log, entry)
+    with pytest.raises(journal.JournalMoved):
+        journal.append(opened, log, entry)
+
+
+def test_a_promotion_survives_being_killed_around_every_call(opened: Store) -> None:
+    add_version(opened, "a")
+    promote(opened, "1")
+    points = []
+    for number in range(1, 20):
+        for moment in ("before", "after"):
+            version = add_version(opened, f"{moment} {number}")
+            killed = actors.killed_once(number, moment, actors.promote, version)
+            if killed:
+                points.append((number, moment))
+            promote(opened, version)
+            assert actors.require_sound(opened)[-1].version == version
+        if not killed:
+            break
+    print(f"{len(points)} processes killed")
+    assert points == [(n, moment) for n in range(1, 5) for moment in ("before", "after")]
+
+
+def hold(seconds: float, taken: Any) -> None:
+    with open_store() as store, lock.held(store, NAME):
+        taken.set()
+        time.sleep(seconds)
+
+
+def test_a_lock_that_is_held_is_waited_for_and_its_holder_named(opened: Store) -> None:
+    taken = actors.CONTEXT.Event()
+    other = actors.start(hold, 60, taken)
+    assert taken.wait(60)
+    with pytest.raises(PipelineError, match=rf"process {other.pid} of .* holds the lock"):
+        lock.held(opened, NAME, seconds=0.3).__enter__()
+    with lock.held(opened, "another model", seconds=5) as guard:
+        guard.require_held()
+    other.kill()
+    other.join()
+    with lock.held(opened, NAME, seconds=10) as guard:
+        guard.require_held()
+
+
+def test_a_promoter_whose_session_was_ended_moves_no_alias(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = add_version(opened, "a"), add_version(opened, "b")
+    promote(opened, first)
+    original = journal.append
+
+    def cut(store: Store, log: journal.Journal, entry: Entry) -> journal.Journal:
+        engine = create_engine(opened.uri, isolation_level="AUTOCOMMIT")
+        with engine.connect() as session:
+            session.execute(text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            ))  # fmt: skip
+        engine.dispose()
+        return original(store, log, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "append", cut)
+        with pytest.raises(PipelineError, match="the lock was lost"):
+            promote(opened, second)
+    assert seats.aliases(opened, NAME) == {"champion": first}
+    assert promotion.seat(opened, NAME).version == second  # the next one finishes it
+    actors.require_sound(opened)
+
+
+def test_one_hundred_promotions_raise_no_alarm(opened: Store) -> None:
+    versions = [add_version(opened, digest) for digest in "ab"]
+    losses = actors.CONTEXT.Value("i", 0)
+    racer = actors.start(actors.promote_many, *versions, 100, losses)
+    looks, alarms = 0, []
+    while racer.is_alive():
+        seat, _ = seats.look(opened, NAME)
+        looks += 1
+        if seat.fault:
+            alarms.append(seat.fault)
+    racer.join()
+    assert racer.exitcode == 0
+    print(f"{looks} looks during 100 promotions, {len(alarms)} alarms")
+    assert alarms == []
+    assert looks > 20

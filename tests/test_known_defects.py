@@ -1,0 +1,314 @@
+"""Defects that image pipelines are known for, each named in plain words and planted if it can be.
+
+Left to other tests, which go through the real registry: the champion's number is its own, the first
+model meets the bounds before it is registered, and an alias is never moved by halves.
+"""
+
+import os
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from components.core import schedule, splits
+from components.core.answers import Answers
+from components.core.artifacts import Evaluation
+from components.core.decision import Check, Decision, GatePolicy
+from components.core.errors import ChangedInput, InvalidData
+from components.core.gate import decide
+from components.core.images import DataParams, ImageParams
+from components.core.inference import predict_logits
+from components.core.plan import Plan, TrainingParams, make_plan
+from components.core.presets import choose_preset
+from components.core.training import fit
+from components.io import checkpoint
+from components.io.dataset import open_dataset
+from components.io.scan import Scan, scan
+from tests.components.core.conftest import (
+    MODEL,
+    answers,
+    duel,
+    evaluation_of,
+    evidence_of,
+    failing,
+    from_matrix,
+    incumbent,
+    judge,
+    policy,
+    row,
+)
+from tests.components.core.test_training import PLAN, TRAIN, VAL, equal, interrupted, tiny
+from tests.planted import Planted, plant_data
+
+ROOT = Path(__file__).parent.parent
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+SUPERIOR = policy(against_champion="superior")
+BETTER, EQUAL, WORSE = duel(30, 5, 300), duel(12, 12, 300), duel(5, 30, 300)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return plant_data(tmp_path_factory.mktemp("defects"), {"cat": 20, "dog": 20})
+
+
+def look(images: Path) -> Scan:
+    params = {k: v for k, v in PARAMS["data"].items() if k != "cache_gib"}
+    cache = images.parent / "cache"
+    return scan(images, exclude=[], params=ImageParams.model_validate(params), cache=cache)
+
+
+def test_the_champion_is_judged_by_its_own_answers_not_by_the_challengers() -> None:
+    found, rival = WORSE
+    assert row(judge(found, rival, SUPERIOR), "champion").verdict == "hold"
+    assert row(judge(rival, found, SUPERIOR), "champion").verdict == "promote"
+    assert row(judge(found, found, SUPERIOR), "champion").verdict == "hold"
+
+
+def test_a_failing_candidate_is_not_promoted_by_a_default() -> None:
+    assert all(field.is_required() for field in GatePolicy.model_fields.values())
+    strict = GatePolicy.model_validate(PARAMS["register"]["gate"])
+    assert judge(from_matrix([[60, 40], [40, 60]]), wanted=strict).verdict == "hold"
+
+
+def test_better_than_current_is_no_constant() -> None:
+    wanted = policy(against_champion="superior", max_class_loss=1.0)
+    verdicts = [judge(*pair, wanted).verdict for pair in (BETTER, EQUAL, WORSE)]
+    assert verdicts == ["promote", "hold", "hold"]
+    margin = policy(margin=0.05)
+    verdicts = [judge(*pair, margin).verdict for pair in (BETTER, EQUAL, WORSE)]
+    assert verdicts == ["promote", "promote", "hold"]
+
+
+def test_training_and_test_may_not_share_a_picture() -> None:
+    assert judge(from_matrix([[9, 0], [0, 9]]), shared_with_training=1).verdict == "error"
+    pixels = [f"{n:064x}" for n in range(30)] * 2
+    placed = splits.assign(
+        ["cat"] * 60, splits.group(pixels), {"train": 0.5, "val": 0.2, "test": 0.3}, seed=0
+    )
+    assert placed[:30] == placed[30:]
+
+
+def test_answers_depend_neither_on_the_batch_size_nor_on_the_order() -> None:
+    net, pixels = tiny(), np.asarray(TRAIN.pixels[slice(0, 13)])
+    whole = predict_logits(net, pixels, device="cpu", batch_size=13)
+    for size in (1, 4):
+        one = predict_logits(net.train(), pixels, device="cpu", batch_size=size)
+        assert np.allclose(one, whole, atol=1e-6)
+    turned = predict_logits(net.train(), pixels[::-1].copy(), device="cpu", batch_size=5)
+    assert np.allclose(turned[::-1], whole, atol=1e-6)
+
+
+def test_the_learning_rate_is_the_declared_one_at_the_end_of_each_epoch() -> None:
+    epochs = list(fit(tiny(), TRAIN, VAL, PLAN))
+    last = (2, 5, 8)  # of three batches an epoch
+    expected = [schedule.rate_at(step, 9, PLAN.learning_rate, PLAN.warmup) for step in last]
+    assert [epoch.learning_rate for epoch in epochs] == expected
+
+
+def test_the_best_epoch_is_the_one_with_the_least_loss_not_the_first_or_last() -> None:
+    epochs = list(fit(tiny(), TRAIN, VAL, replace(PLAN, epochs=6, learning_rate=0.1)))
+    losses = [epoch.val_loss for epoch in epochs]
+    kept = epochs[-1].state["best"]
+    assert kept["val_loss"] == min(losses)
+    assert kept["epoch"] == losses.index(min(losses)) + 1
+    assert [e.index for e in epochs if e.best][-1] == kept["epoch"]
+
+
+def test_training_and_tuning_work_without_the_test_pictures_being_readable(
+    planted: Planted,
+) -> None:
+    data = DataParams.model_validate(PARAMS["data"])
+    originals = {}
+    for name in planted.test["path"]:
+        path = planted.location.images / name
+        originals[path] = path.read_bytes()
+        path.write_bytes(b"nobody may look")
+    try:
+        opened = open_dataset(planted.location, data, 32, ("train", "val"))
+        assert set(opened.splits) == {"train", "val"}
+        with pytest.raises(ChangedInput):
+            open_dataset(planted.location, data, 32, ("test",))
+    finally:
+        for path, content in originals.items():
+            path.write_bytes(content)
+
+
+OTHERS: dict[str, object] = {
+    "seed": 8,
+    "preset": "large",
+    "batch_size": 5,
+    "augmentation": "none",
+    "any_way_up": False,
+    "weight_decay": 0.5,
+    "label_smoothing": 0.3,
+    "warmup": 0.5,
+    "class_weights": "balanced",
+    "ema_decay": 0.7,
+    "first_image_size": 1.0,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_declared_setting_changes_the_effective_ones(name: str) -> None:
+    base = PARAMS["training"] | {"preset": "small", "batch_size": "auto", "augmentation": "auto",
+                                 "device": "cpu", "precision": "fp32"}  # fmt: skip
+    labels = np.array([0] * 30 + [1] * 10)
+
+    def effective(training: dict[str, object]) -> Plan:
+        parsed = TrainingParams.model_validate(training)
+        preset = choose_preset(parsed.preset, len(labels), "random")
+        return make_plan(parsed, preset, architecture="resnet18", learning_rate=1e-3, epochs=3,
+                         early_stopping=3, image_size=64, labels=labels, num_classes=2)  # fmt: skip
+
+    assert set(OTHERS) == set(TrainingParams.model_fields) - {"device", "precision"}
+    assert effective(base | {name: OTHERS[name]}) != effective(base)
+
+
+def test_nothing_is_approved_by_default() -> None:
+    for kind in (Decision, Check):
+        assert all(field.is_required() for field in kind.model_fields.values())
+    assert judge(from_matrix([[9, 0], [0, 9]]), withdrawn="was taken back").verdict == "hold"
+
+
+def test_a_number_is_recomputed_and_never_taken_from_what_somebody_wrote() -> None:
+    found = from_matrix([[60, 40], [40, 60]])
+    wanted = policy(min_accuracy=0.9)
+    boast = evaluation_of(found, accuracy=0.99, accuracy_low=0.98)
+    assert decide(wanted, evidence_of(found), boast, found, None).verdict == "error"
+    log: Any = "accuracy: 0.99"
+    assert decide(wanted, evidence_of(found), log, found, None).verdict == "error"
+
+
+def test_a_split_is_the_same_when_it_is_made_again_in_another_order() -> None:
+    names = [f"{n:064x}" for n in range(200)]
+    labels = ["cat" if n % 3 else "dog" for n in range(200)]
+    shares: Any = {"train": 0.7, "val": 0.15, "test": 0.15}
+    once = dict(zip(names, splits.assign(labels, names, shares, 0), strict=True))
+    order = random.Random(5).sample(range(200), 200)
+    again = splits.assign([labels[k] for k in order], [names[k] for k in order], shares, 0)
+    assert dict(zip([names[k] for k in order], again, strict=True)) == once
+
+
+def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one() -> None:
+    unbroken = list(fit(tiny(), TRAIN, VAL, PLAN))[-1]
+    _, state = interrupted(tiny(), PLAN, stop_at=5)
+    resumed = list(fit(tiny(seed=1), TRAIN, VAL, PLAN, resume=state))[-1]
+    assert resumed.val_loss == unbroken.val_loss
+    assert equal(resumed.state["network"], unbroken.state["network"])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_half_written_checkpoint_is_never_resumed_from(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "train.ckpt"
+    checkpoint.save(path, "key", {"epoch": 1, "weight": torch.ones(1000)}, [{"epoch": 1.0}])
+    assert checkpoint.load(path, "key") is not None
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert checkpoint.load(path, "key") is None
+
+
+def test_an_unreadable_picture_neither_vanishes_nor_turns_black(
+    tmp_path: Path, class_folders: Callable[[Path, dict[str, int]], Path]
+) -> None:
+    images = class_folders(tmp_path / "images", {"cat": 4, "dog": 3})
+    broken = images / "dog/001.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    found = {file.path: file for file in look(images).files}
+    assert len(found) == 7
+    assert [path for path, file in found.items() if file.reason] == ["dog/001.png"]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.7])
+def test_a_part_of_a_list_sorted_by_class_holds_every_class(share: float) -> None:
+    labels = np.repeat(np.arange(5), 40)
+    chosen = schedule.stratified_subset(labels, share, seed=0)
+    assert set(labels[chosen]) == set(range(5))
+
+
+def test_classes_are_matched_by_name_and_a_missing_one_is_refused() -> None:
+    found, rival = BETTER
+    turned = rival.in_order_of(["class 1", "class 0"])
+    assert judge(found, turned, SUPERIOR) == judge(found, rival, SUPERIOR)
+    with pytest.raises(ValueError, match="other classes"):
+        rival.in_order_of(["class 1", "cat"])
+    fewer: Answers = replace(rival, class_names=["class 0", "cat"])
+    assert judge(found, fewer, SUPERIOR).verdict == "error"
+
+
+def test_a_shuffled_folder_gives_the_same_pairs_of_picture_and_label(
+    tmp_path: Path,
+    class_folders: Callable[[Path, dict[str, int]], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = class_folders(tmp_path / "images", {"dog": 9, "cat": 9})
+    first, listed = look(images), os.scandir
+
+    class Backwards:
+        def __init__(self, path: Path) -> None:
+            self.entries = sorted(listed(path), key=lambda entry: entry.name, reverse=True)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self.entries
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(os, "scandir", Backwards)
+    assert look(images) == first
+    assert all(file.path.startswith(f"{file.label}/") for file in first.files)
+
+
+def test_the_first_model_has_to_meet_every_bound_that_needs_no_champion() -> None:
+    weak = from_matrix([[60, 40], [40, 60]])
+    decision = judge(weak, wanted=policy(min_accuracy=0.9), champion=incumbent("none"))
+    assert decision.first_model
+    assert failing(decision) == ["accuracy"]
+
+
+def test_broken_data_stop_the_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="min_images"):
+        plant_data(tmp_path, {"cat": 12, "dog": 12}, **{"validate.min_images": 100})
+    with pytest.raises((ChangedInput, InvalidData)):
+        open_dataset(
+            Planted(tmp_path).location, DataParams.model_validate(PARAMS["data"]), 32, ("train",)
+        )
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "log_loss", "ece", "accuracy_low"])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_an_undefined_number_blocks_and_is_never_skipped(name: str, value: float | None) -> None:
+    found = from_matrix([[90, 10], [20, 80]])
+    stated: Evaluation = evaluation_of(found, **{name: value})
+    assert decide(policy(), evidence_of(found), stated, found, None).verdict == "error"
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "start"),
+    [("accuracy", "min_accuracy", 0.95), ("macro F1", "min_macro_f1", 0.95),
+     ("class recall", "min_class_recall", 0.95), ("model size", "max_model_mb", 1.0),
+     ("calibration", "max_ece", 0.001)],
+)  # fmt: skip
+def test_who_follows_the_numbers_of_a_refusal_passes(name: str, setting: str, start: float) -> None:
+    found = from_matrix([[90, 10], [20, 80]])
+    refused = row(judge(found, wanted=policy(**{setting: start})), name)
+    assert refused.verdict == "hold"
+    said, bound = re.findall(r"\d+\.\d+", refused.reason)[0], refused.wanted.split()[-1]
+    assert float(bound) == start
+    step = 0.001 if "max" in setting else -0.001
+    moved = policy(**{setting: float(said) + step})
+    assert row(judge(found, wanted=moved), name).verdict == "promote"
+
+
+def test_model_and_champion_are_judged_on_the_same_pictures() -> None:
+    found, _ = BETTER
+    others = replace(duel(30, 5, 300)[1], paths=[f"other/{n:04}.png" for n in range(300)])
+    assert judge(found, others).verdict == "error"
+    stated = evaluation_of(found).model_copy(update={"test_digest": "9" * 64})
+    assert decide(policy(), evidence_of(found), stated, found, None).verdict == "error"
+    assert evidence_of(answers([0, 1], [0, 1])).model_digest == MODEL
