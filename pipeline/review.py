@@ -153,10 +153,10 @@ def history(arguments: argparse.Namespace) -> int:
 def _row(record: Record) -> str:
     moved = record.action in ("promoting", "promoted", "void") and record.cause != "gate"
     why = f"{_CAUSES[record.cause]}: {record.reason}" if moved else record.reason
+    verdict, before = version_page.WORDS.get(record.verdict, ""), record.champion or "-"
     return (
         f"{record.seq:>4} {record.time[:16].replace('T', ' '):<17}{record.action:<11}"
-        f"{record.version:<9}{record.verdict:<9}{record.champion or '-':<8}{record.who}"
-        f"{', ' + why if why else ''}"
+        f"{record.version:<9}{verdict:<9}{before:<8}{record.who}{', ' + why if why else ''}"
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
 from components.core.artifacts import SPLITS, ValidationReport
+from components.core.images import ImageParams, InvalidImage, read_square
+from components.io.scan import read_regular
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,13 @@ def validation_page(
         problems: every problem; the page shows the first 200.
         thumbnails: small JPEGs of problem files, by path.
     """
-    pictures = {path: _data_uri(jpeg) for path, jpeg in thumbnails.items()}
     largest = max((sum(count.values()) for count in report.counts.values()), default=0)
     return render(
         "validation.html",
         report=report,
         rules=sorted(report.rules, key=lambda rule: (rule.success, rule.level)),
         problems=problems,
-        pictures=pictures,
+        pictures=to_uris(thumbnails),
         largest=max(largest, 1),
         shown_splits=SPLITS if report.success else (),
     )
@@ -55,5 +58,33 @@ def render(template: str, **values: object) -> str:
     return pages.get_template(template).render(values)
 
 
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def thumbnails(
+    images: Path, paths: Iterable[str], reader: ImageParams, *, side: int
+) -> dict[str, bytes]:
+    """Small square JPEGs by path, each the whole picture; one that cannot be read is left out.
+
+    Args:
+        images: folder that the paths are relative to.
+        paths: of the pictures.
+        reader: how bytes become pixels.
+        side: pixels.
+    """
+    from PIL import Image
+
+    whole = reader.model_copy(update={"fit": "pad"})
+    found: dict[str, bytes] = {}
+    for path in paths:
+        try:
+            pixels = read_square(read_regular(images / path, reader), side, whole)
+        except (OSError, InvalidImage):
+            continue
+        jpeg = BytesIO()
+        Image.fromarray(pixels).save(jpeg, "JPEG", quality=80)
+        found[path] = jpeg.getvalue()
+    return found
+
+
+def to_uris(thumbnails: Mapping[str, bytes]) -> dict[str, str]:
+    """JPEGs as text that a page can hold."""
+    start = "data:image/jpeg;base64,"
+    return {path: start + base64.b64encode(jpeg).decode() for path, jpeg in thumbnails.items()}

@@ -7,18 +7,14 @@ changed; the same model stays the same version.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.core import data_diff, gate
@@ -28,12 +24,14 @@ from components.core.images import DataParams
 from components.core.plan import TrainingParams
 from components.io import answers, command, files, machine, tracking
 from components.io.dataset import Location
+from components.io.decision_page import Change, decision_page, gallery
+from components.io.report import thumbnails
 from components.io.tracking import journal, promotion, registry, seats, version_page
 from components.io.tracking.promotion import ChampionChanged
 from components.io.tracking.registry import Version
 from components.io.tracking.runs import Run
 from components.io.tracking.seats import Seat
-from components.io.tracking.version_page import Changes
+from components.register import changes
 from components.register import rival as rivals
 from components.register.bundle import Bundle, Places, read
 from components.register.rival import Arena, Rival
@@ -43,6 +41,9 @@ _LINEAGE = ("data", "git", "dvc", "model")
 
 # How often the champion may change under our hands before we give up.
 _TRIES = 3
+
+_PAGE = "report.html"
+_SIDE = 192  # pixels of a picture on the page
 
 
 class RegisterParams(BaseModel):
@@ -71,6 +72,7 @@ class Judged:
     bundle: Bundle
     seat: Seat
     rival: Rival
+    changes: list[Change]
     receipt: Receipt
 
 
@@ -100,7 +102,8 @@ def run(
         latency: how long one picture takes.
         cache: folder of decoded pixels, and of the champion's answers.
         decision: JSON to write; equal inputs and registry give equal bytes.
-        comparison: folder to replace: changes.csv, and champion.parquet if there is one.
+        comparison: folder to replace: report.html, changes.csv, and champion.parquet if the
+            champion answered.
         params: settings.
 
     Raises:
@@ -120,13 +123,13 @@ def run(
             judged = _judge(log, arena, bundle, settings)
             _print_verdict(judged)
             if "DVC_EXP_NAME" in os.environ and not settings.from_experiments:
-                _write(judged, decision, comparison)
+                _write(judged, arena, decision, comparison)
                 _print(
                     "not registered: this is a DVC experiment. `dvc exp apply` it, then `dvc repro`"
                 )
                 break
             with suppress(ChampionChanged):
-                _settle(log, judged, decision, comparison)
+                _settle(log, arena, judged, decision, comparison)
                 break
             _print("the champion has changed meanwhile: comparing again")
         else:
@@ -134,6 +137,7 @@ def run(
                 f"{settings.model_name}: the champion changed {_TRIES} times while this model was "
                 "compared with it; run `dvc repro register` again when the others are done."
             )
+    _print(f"report: {comparison / _PAGE}")
     if judged.receipt.decision.verdict == "error":
         raise PipelineError(f"no decision is possible: {judged.receipt.decision.checks[0].reason}")
 
@@ -168,10 +172,10 @@ def _judge(log: Run, arena: Arena, bundle: Bundle, settings: RegisterParams) -> 
         model_name=settings.model_name,
         version=None,
     )
-    return Judged(bundle, seat, rival, receipt)
+    return Judged(bundle, seat, rival, changes.find(bundle.answers, rival.answers), receipt)
 
 
-def _settle(log: Run, judged: Judged, decision: Path, comparison: Path) -> None:
+def _settle(log: Run, arena: Arena, judged: Judged, decision: Path, comparison: Path) -> None:
     """Make sure of the version, state the verdict on it, and promote it if that is the verdict.
 
     Raises:
@@ -187,13 +191,13 @@ def _settle(log: Run, judged: Judged, decision: Path, comparison: Path) -> None:
         test_digest=receipt.evidence.test_digest,
     )
     receipt = receipt.model_copy(update={"version": version.number})
-    _write(replace(judged, receipt=receipt), decision, comparison)
+    _write(replace(judged, receipt=receipt), arena, decision, comparison)
     _keep_evidence(log, bundle, decision, comparison)
     description = version_page.describe(
         receipt,
         bundle.evaluation,
         bundle.report,
-        _changes(judged),
+        changes.count(judged.changes),
         lineage={tag: version.tags[tag] for tag in _LINEAGE if tag in version.tags},
         run_route=log.store.route(log.id),
     )
@@ -219,38 +223,21 @@ def _keep_evidence(log: Run, bundle: Bundle, decision: Path, comparison: Path) -
     log.tags({"evidence": known})
 
 
-def _write(judged: Judged, decision: Path, comparison: Path) -> None:
+def _write(judged: Judged, arena: Arena, decision: Path, comparison: Path) -> None:
     """What was decided, and how the answers differ from the champion's."""
     files.write_artifact(decision, judged.receipt)
     with files.replacing_folder(comparison) as folder:
-        files.write_text(folder / "changes.csv", _changes_csv(judged))
+        files.write_text(folder / _PAGE, _page(judged, arena))
+        files.write_text(folder / "changes.csv", changes.to_csv(judged.changes))
         if judged.rival.answers is not None:
             files.write_bytes(folder / "champion.parquet", answers.to_parquet(judged.rival.answers))
 
 
-def _differing(judged: Judged) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Rows of test images that one model answers correctly and the other does not."""
-    ours, theirs = judged.bundle.answers, judged.rival.answers
-    if theirs is not None:
-        yield "newly wrong", np.flatnonzero(theirs.right & ~ours.right)
-        yield "newly right", np.flatnonzero(ours.right & ~theirs.right)
-
-
-def _changes(judged: Judged) -> Changes:
-    counts = {change: len(rows) for change, rows in _differing(judged)}
-    return Changes(counts.get("newly wrong", 0), counts.get("newly right", 0))
-
-
-def _changes_csv(judged: Judged) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["change", "path", "label", "champion", "model"])
-    ours, theirs = judged.bundle.answers, judged.rival.answers
-    for change, rows in _differing(judged):
-        for row in rows.tolist():
-            said = [side.class_names[side.predicted[row]] for side in (theirs, ours) if side]
-            writer.writerow([change, ours.paths[row], ours.class_names[ours.labels[row]], *said])
-    return text.getvalue()
+def _page(judged: Judged, arena: Arena) -> str:
+    """The decision for people, with pictures of answers that changed."""
+    shown = [change.path for change in gallery(judged.changes)]
+    pictures = thumbnails(arena.location.images, shown, arena.data.reader, side=_SIDE)
+    return decision_page(judged.receipt, judged.bundle.evaluation, judged.changes, pictures)
 
 
 def _print_verdict(judged: Judged) -> None:

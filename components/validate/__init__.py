@@ -8,19 +8,18 @@ A data set that breaks a rule gets all the files too, but no splits, and stops t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from components.core.errors import InvalidData, MissingInput
-from components.core.images import DataParams, ImageParams, InvalidImage, read_square
+from components.core.images import DataParams
 from components.io import files
 from components.io import manifest as manifest_file
 from components.io.command import run_step
 from components.io.placement import read_groups, read_ledger
-from components.io.report import validation_page
-from components.io.scan import read_regular, scan
+from components.io.report import thumbnails, validation_page
+from components.io.scan import scan
 from components.validate.judge import judge
 from components.validate.placing import DataSet, arrange
 from components.validate.rules import ValidateParams, suite
@@ -84,8 +83,8 @@ def run(
     verdict = to_report(data, frame, results)
     problems = to_problems(data, outcomes)
     readable = {member.file.path for member in data.members}
-    shown = [problem.path for problem in problems if problem.path in readable]
-    pictures = _thumbnails(images, shown, reader)
+    shown = dict.fromkeys(problem.path for problem in problems if problem.path in readable)
+    pictures = thumbnails(images, list(shown)[:_THUMBNAILS], reader, side=_THUMBNAIL_SIDE)
     manifest_file.write(frame, manifest)
     files.write_text(quarantine, to_csv(problems))
     files.write_artifact(report, verdict)
@@ -115,20 +114,3 @@ def _look(images: Path, groups: Path, ledger: Path, cache: Path, params: Params)
             "lines but the first, or merge the three folders."
         )
     return arrange(found, settings, read_groups(groups, {f.path for f in found.files}), pins)
-
-
-def _thumbnails(images: Path, paths: Iterable[str], reader: ImageParams) -> dict[str, bytes]:
-    """Small JPEGs of the first pictures."""
-    from PIL import Image
-
-    shown = reader.model_copy(update={"fit": "pad"})
-    thumbnails: dict[str, bytes] = {}
-    for path in list(dict.fromkeys(paths))[:_THUMBNAILS]:
-        try:
-            pixels = read_square(read_regular(images / path, reader), _THUMBNAIL_SIDE, shown)
-        except (OSError, InvalidImage):
-            continue
-        jpeg = BytesIO()
-        Image.fromarray(pixels).save(jpeg, "JPEG", quality=80)
-        thumbnails[path] = jpeg.getvalue()
-    return thumbnails

@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import re
 import shutil
 import socket
 import time
@@ -115,6 +116,7 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
     printed = capsys.readouterr().out
     assert "register  PASS 0.917 accuracy on 216 test images" in printed
     assert f"champion is version 1: models:/{NAME}@champion" in printed
+    assert f"register  report: {out(planted, folder) / 'comparison/report.html'}" in printed
     version = client.get_model_version(NAME, "1")
     assert str(version.description).startswith("PASS 0.917 ")
     assert version.tags["model"] == version.tags["verified"] == files.digest_folder(folder)
@@ -168,6 +170,12 @@ def test_a_better_model_succeeds_the_champion_that_answered_the_same_images(
     with (out(planted, folder) / "comparison/changes.csv").open(newline="") as table:
         changes = list(csv.DictReader(table))
     assert [c["change"] for c in changes] == ["newly right"] * (len(MANY) - len(FEW))
+    page = (out(planted, folder) / "comparison/report.html").read_text()
+    assert "<title>PASS: cells version 2</title>" in page
+    assert page.count('<img src="data:image/jpeg;base64,') == 12
+    shown = set(re.findall(r'<div class="code soft">(.+?)</div>', page))
+    assert len(shown) == 12
+    assert shown <= {c["path"] for c in changes}
     assert "54 test images newly right, 0 newly wrong" in describe(client, "2")
     assert "Since the champion's data: nothing changed." in describe(client, "2")
 

@@ -1,12 +1,18 @@
 """The page carries everything inside itself and shows hostile names as text."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from components.core.artifacts import RuleResult, ValidationReport
-from components.io.report import Problem, render, validation_page
+from components.core.images import ImageParams
+from components.io.report import Problem, render, thumbnails, validation_page
 
 NASTY = "<script>alert('1')</script> \"&amp;\" \u65e5\u672c\u8a9e"
 
@@ -119,3 +125,30 @@ def test_the_digest_is_in_the_footer() -> None:
 def test_a_missing_value_is_an_error_not_a_blank() -> None:
     with pytest.raises(Exception, match=r"report.* is undefined"):
         render("validation.html", rules=[])
+
+
+READER = ImageParams(
+    formats=["PNG"], max_pixels=10_000, multi_frame="refuse", background=(0, 0, 0), fit="crop"
+)
+
+
+def test_thumbnails_show_the_whole_picture(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    (tmp_path / "wide.png").write_bytes(picture(size=(80, 40), colour=(250, 250, 250)))
+    jpegs = thumbnails(tmp_path, ["wide.png"], READER, side=64)
+    pixels = np.asarray(Image.open(BytesIO(jpegs["wide.png"])))
+    assert pixels.shape == (64, 64, 3)
+    assert pixels[:14].max() < 30
+    assert pixels[20:44].min() > 150
+    assert jpegs == thumbnails(tmp_path, ["wide.png"], READER, side=64)
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(
+    tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    (tmp_path / "good.png").write_bytes(picture())
+    (tmp_path / "large.png").write_bytes(picture(size=(200, 100)))
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "link.png").symlink_to(tmp_path / "good.png")
+    (tmp_path / "folder.png").mkdir()
+    names = ["absent.png", "large.png", "text.png", "link.png", "folder.png", "good.png"]
+    assert list(thumbnails(tmp_path, names, READER, side=16)) == ["good.png"]
