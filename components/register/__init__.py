@@ -252,7 +252,9 @@ def _print_verdict(judged: Judged) -> None:
 def _print_outcome(version: Version, receipt: Receipt, seat: Seat, link: str) -> None:
     news = "registered" if version.created else "already registered"
     _print(f"{news}: {version.name} version {version.number}, alias candidate")
-    if seat.version is None:
+    if seat.fault:
+        _print("who is champion is in doubt: see `python -m pipeline status`")
+    elif seat.version is None:
         _print("there is no champion yet")
     elif seat.version != version.number:
         _print(f"champion stays version {seat.version}")

@@ -257,14 +257,16 @@ def test_an_unreadable_champion_is_an_error_and_not_a_first_model(
 
 
 def test_a_champion_that_was_moved_by_hand_blocks_until_somebody_looks(
-    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
-) -> None:
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     register_model(planted, model("many", MANY))
     register_model(planted, model("few", FEW))
     client.set_registered_model_alias(NAME, "champion", "1")
     with pytest.raises(PipelineError, match="no decision is possible"):
         register_model(planted, model("perfect"))
     assert aliases(client)["champion"] == "1"
+    assert "who is champion is in doubt" in capsys.readouterr().out
 
 
 def test_a_model_that_was_rolled_back_does_not_return_by_itself(
