@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from tests.test_end_to_end import Project, copy_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
