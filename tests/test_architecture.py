@@ -93,8 +93,8 @@ def test_each_path_of_a_step_is_on_its_command_line(
     assert options == set(inspect.signature(run).parameters) - {"params"}
 
 
-def test_params_sections_are_the_steps_and_three_shared_ones() -> None:
-    assert set(SECTIONS) == {*STEPS, "data", "model", "training"}
+def test_params_sections_are_the_steps_three_shared_ones_and_the_cluster() -> None:
+    assert set(SECTIONS) == {*STEPS, "data", "model", "training", "cluster"}
     assert set(yaml.safe_load((ROOT / "params.yaml").read_text())) == set(SECTIONS)
 
 
