@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from components import evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
@@ -91,8 +93,7 @@ def prove(decision: Path) -> None:
 def compile_pipeline(output: Path, image: str) -> None:
     """Write the pipeline as YAML for Kubeflow, its tasks in an image pinned by digest."""
     params.check(SETTINGS, SECTIONS)
-    from pipeline import kubeflow
-
+    kubeflow = _load_kubeflow()
     wanted = params.load(SETTINGS, cluster.Params).cluster
     kubeflow.compile_to(output, Path.cwd(), image, wanted)
     print(f"{output}: upload it to Kubeflow Pipelines")
@@ -101,10 +102,19 @@ def compile_pipeline(output: Path, image: str) -> None:
 def run_local() -> None:
     """Run Kubeflow's graph on this machine, in artifacts/run-local; no cluster, no containers."""
     check()
-    from pipeline import kubeflow
-
+    kubeflow = _load_kubeflow()
     receipt = kubeflow.run_local(Path.cwd())
     print(f"run-local: {receipt.decision.verdict}; {kubeflow.LOCAL_OUTPUTS}/register")
+
+
+def _load_kubeflow() -> ModuleType:
+    """Half a second and an optional package: only for the verbs that need it."""
+    try:
+        return importlib.import_module("pipeline.kubeflow")
+    except ImportError as error:
+        raise PipelineError(
+            f"{error}; run `make install`, or install this project with its extra `kubeflow`."
+        ) from error
 
 
 VERBS: dict[str, Callable[[], None]] = {

@@ -16,6 +16,8 @@ from pipeline.kubeflow import steps
 
 NAME = "image-classification"
 
+_DESCRIPTION = "Folders of pictures in, a reviewed model version out."
+
 
 @dataclass(frozen=True)
 class Project:
@@ -62,17 +64,15 @@ def build(
         checkout: folder of the project, relative to the workspace.
         outputs: folder that stands for `artifacts`, relative to the project.
     """
+    functions = (steps.fetch, *steps.STEPS)
     make = {
-        function.__name__: dsl.component(function, base_image=image, install_kfp_package=False)
-        for function in (steps.fetch, *steps.STEPS)
+        f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
     }
     default = project.sections
-    where = {"checkout": checkout, "outputs": outputs}
+    tasks = _Tasks(project, cluster, make, workspace, {"checkout": checkout, "outputs": outputs})
 
     @dsl.pipeline(  # type: ignore[untyped-decorator]
-        name=NAME,
-        description="Folders of pictures in, a reviewed model version out.",
-        pipeline_config=_volume(cluster) if cluster else None,
+        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(cluster) if cluster else None
     )
     def image_classification(
         repository: str,
@@ -97,30 +97,45 @@ def build(
             "evaluate": evaluate,
             "register": register,
         }
-        before = []
-        if cluster:
-            task = make["fetch"](
-                workspace=workspace,
-                layout={**where, "paths": {}},
-                repository=repository,
-                revision=revision,
-                data_hash=data_hash,
-            )
-            before = [_place(task, "fetch", cluster)]
+        source = {"repository": repository, "revision": revision, "data_hash": data_hash}
+        return tasks.chain(source, given)
+
+    return image_classification
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """What all tasks of a pipeline have in common."""
+
+    project: Project
+    cluster: ClusterParams | None
+    make: Mapping[str, Any]
+    workspace: str
+    where: Mapping[str, str]
+
+    def chain(self, source: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+        """One task behind the other; returns the last one's answer.
+
+        Args:
+            source: arguments of fetch.
+            given: section of params.yaml -> its content.
+        """
+        before = [self._add("fetch", {}, source)] if self.cluster else []
         digest: dict[str, Any] = {}
         for step in command.STEPS:
-            task = make[step](
-                workspace=workspace,
-                layout={**where, "paths": project.paths[step]},
-                **digest,
-                **{name: given[name] for name in _sections(step)},
-            ).after(*before)
-            before = [_place(task, step, cluster) if cluster else task]
+            wanted = {name: given[name] for name in _sections(step)}
+            task = self._add(step, self.project.paths[step], {**digest, **wanted}).after(*before)
+            before = [task]
             digest = digest or {"data_digest": task.outputs["Output"]}
         verdict: str = task.outputs["Output"]
         return verdict
 
-    return image_classification
+    def _add(self, step: str, paths: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
+        layout = {**self.where, "paths": paths}
+        task = self.make[step](workspace=self.workspace, layout=layout, **arguments)
+        if self.cluster:
+            _place(task, step, self.cluster)
+        return task
 
 
 def _sections(step: str) -> list[str]:
@@ -132,22 +147,24 @@ def _volume(cluster: ClusterParams) -> Any:
     if cluster.storage_class:
         claim["storageClassName"] = cluster.storage_class
     volume = dsl.KubernetesWorkspaceConfig(pvcSpecPatch=claim)
-    size = f"{cluster.workspace_gib:g}Gi"
-    return dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size=size, kubernetes=volume))
+    workspace = dsl.WorkspaceConfig(size=_size(cluster.workspace_gib), kubernetes=volume)
+    return dsl.PipelineConfig(workspace=workspace)
 
 
-def _place(task: Any, step: str, cluster: ClusterParams) -> Any:
-    """State what the task needs; returns it."""
+def _size(gibibytes: float) -> str:
+    """As Kubernetes writes it, in whole units: kfp takes no others."""
+    return f"{gibibytes:.0f}Gi" if gibibytes.is_integer() else f"{gibibytes * 1024:.0f}Mi"
+
+
+def _place(task: Any, step: str, cluster: ClusterParams) -> None:
+    """State what the task needs of the cluster."""
     wanted = cluster.task(step)
     # What a task writes lies in the volume of its run: an answer from another run's cache would
     # leave this volume empty.
     task.set_caching_options(enable_caching=False)
-    for (low, high), request, limit, unit in (
-        (wanted.cpu, task.set_cpu_request, task.set_cpu_limit, ""),
-        (wanted.memory_gib, task.set_memory_request, task.set_memory_limit, "Gi"),
-    ):
-        request(f"{low:g}{unit}")
-        limit(f"{high:g}{unit}")
+    (cores, most_cores), (memory, most_memory) = wanted.cpu, wanted.memory_gib
+    task.set_cpu_request(f"{cores:g}").set_cpu_limit(f"{most_cores:g}")
+    task.set_memory_request(_size(memory)).set_memory_limit(_size(most_memory))
     pause = f"{cluster.retry_seconds}s"
     task.set_retry(num_retries=cluster.retries, backoff_duration=pause, backoff_factor=2.0)
     kubernetes.set_timeout(task, wanted.minutes * 60)
@@ -159,7 +176,6 @@ def _place(task: Any, step: str, cluster: ClusterParams) -> Any:
     _give_keys(task, step, cluster)
     if isinstance(wanted, GpuTask):
         _give_gpus(task, wanted, cluster)
-    return task
 
 
 def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
@@ -176,13 +192,12 @@ def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
 
 
 def _give_gpus(task: Any, wanted: GpuTask, cluster: ClusterParams) -> None:
-    size = f"{wanted.shared_memory_gib:g}Gi"
     kubernetes.empty_dir_mount(
         task,
         volume_name="shared-memory",
         mount_path="/dev/shm",  # noqa: S108
         medium="Memory",
-        size_limit=size,
+        size_limit=_size(wanted.shared_memory_gib),
     )
     if not wanted.gpus:
         return
