@@ -70,10 +70,27 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
         server.require_reachable()
         if data_digest:
             _require_digest(layout.paths["report"], data_digest)
-        module.run(**layout.paths, params=_load(sections, module.Params))
+        module.run(**layout.paths, params=read_sections(sections, module.Params))
 
     finish(step, layout, act)
     return layout.outputs / step
+
+
+def read_sections(sections: Mapping[str, str], kind: type[params.P]) -> params.P:
+    """What `params.load` would read from a file of these sections.
+
+    Args:
+        sections: name -> content as JSON, which YAML can read.
+        kind: the class that names what it reads.
+
+    Raises:
+        InvalidParams: as for the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        lines = (f"{name}: {text}\n" for name, text in sections.items())
+        file.write_text("".join(lines), encoding="utf-8")
+        return params.load(file, kind)
 
 
 def finish(step: str, layout: Layout, act: Callable[[], object]) -> None:
@@ -119,10 +136,3 @@ def _require_digest(report: Path, wanted: str) -> None:
             f"{report}: is about the data {found[:12]}, not {wanted[:12]} of this run; "
             "start a new run."
         )
-
-
-def _load(sections: Mapping[str, str], kind: type[params.P]) -> params.P:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "params.yaml"
-        file.write_text("".join(f"{name}: {text}\n" for name, text in sections.items()))
-        return params.load(file, kind)

@@ -42,7 +42,9 @@ def read_project(root: Path) -> Project:
         names = [word.removeprefix("--").replace("-", "_") for word in words[::2]]
         paths[step] = dict(zip(names, words[1::2], strict=True))
     raw = params.read_yaml(root / "params.yaml")
-    return Project(paths, {name: json.dumps(content) for name, content in raw.items()})
+    # Not ASCII: YAML, which reads it again, takes JSON's pairs of escapes for two characters.
+    as_json = {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
+    return Project(paths, as_json)
 
 
 def build(

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from components import register, train, validate
 from components.core.artifacts import ValidationReport
 from components.core.errors import InvalidParams, MissingInput
 from components.io import command, files, params
 from pipeline import __main__ as pipeline
-from pipeline import cluster, kubeflow
+from pipeline import cluster, kubeflow, task
 from pipeline.kubeflow import graph
 from tests.components.conftest import ROOT, write_params
 
@@ -151,6 +152,17 @@ def test_each_task_gets_the_paths_of_dvc_and_the_sections_that_its_step_reads(
             assert f"--{option} {path}" in " ".join(stage["cmd"].split())
         given = {key for key, value in inputs.items() if "componentInputParameter" in value}
         assert given == set(stage["params"])
+
+
+@pytest.mark.parametrize("kind", [validate.Params, train.Params, register.Params])
+def test_settings_arrive_as_they_were_written(kind: type[object], tmp_path: Path) -> None:
+    awkward = ["*/\U0001f600_*", "a: b # c", "\"quoted\" \\ 'twice'", "tab\there", "\u00fc", "null"]
+    changes = {"validate.exclude": awkward, "train.learning_rate": 1e-5}
+    file = write_params(tmp_path / "params.yaml", changes)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    sections = graph.read_project(tmp_path).sections
+    wanted = {name: sections[name] for name in params.sections(kind)}
+    assert task.read_sections(wanted, kind) == params.load(file, kind)
 
 
 def test_data_params_and_thresholds_are_parameters_of_a_run(compiled: Path) -> None:
