@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -10,12 +11,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from components import evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.io.tracking import server
-from pipeline import export, pins, replay, review, sample_data
+from pipeline import cluster, export, pins, replay, review, sample_data
 
 SETTINGS = Path("params.yaml")
 IMAGES = Path("data/images")
@@ -24,8 +26,11 @@ DECISION = Path("artifacts/register/decision.json")
 # Every section of params.yaml with the class that owns it.
 SECTIONS = {
     name: kind
-    for step in (validate, tune, train, evaluate, register)
-    for name, kind in params.sections(step.Params).items()
+    for kinds in (
+        *(step.Params for step in (validate, tune, train, evaluate, register)),
+        cluster.Params,
+    )
+    for name, kind in params.sections(kinds).items()
 }
 
 
@@ -85,11 +90,39 @@ def prove(decision: Path) -> None:
     print(replay.replay(decision))
 
 
+def compile_pipeline(output: Path, image: str) -> None:
+    """Write the pipeline as YAML for Kubeflow, its tasks in an image pinned by digest."""
+    params.check(SETTINGS, SECTIONS)
+    kubeflow = _load_kubeflow()
+    wanted = params.load(SETTINGS, cluster.Params).cluster
+    kubeflow.compile_to(output, Path.cwd(), image, wanted)
+    print(f"{output}: upload it to Kubeflow Pipelines")
+
+
+def run_local() -> None:
+    """Run Kubeflow's graph on this machine, in artifacts/run-local; no cluster, no containers."""
+    check()
+    kubeflow = _load_kubeflow()
+    receipt = kubeflow.run_local(Path.cwd())
+    print(f"run-local: {receipt.decision.verdict}; {kubeflow.LOCAL_OUTPUTS}/register")
+
+
+def _load_kubeflow() -> ModuleType:
+    """Half a second and an optional package: only for the verbs that need it."""
+    try:
+        return importlib.import_module("pipeline.kubeflow")
+    except ImportError as error:
+        raise PipelineError(
+            f"{error}; run `make install`, or install this project with its extra `kubeflow`."
+        ) from error
+
+
 VERBS: dict[str, Callable[[], None]] = {
     "check": check,
     "demo": demo,
     "export": export_model,
     "pin-splits": pin_splits,
+    "run-local": run_local,
     "sample-data": materialise_sample,
 }
 
@@ -108,6 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     proof = _add(verbs, "replay", prove)
     proof.add_argument("decision", type=Path, nargs="?", default=DECISION)
     proof.set_defaults(act=lambda arguments: prove(arguments.decision))
+    compiling = _add(verbs, "compile", compile_pipeline)
+    compiling.add_argument("--output", type=Path, required=True, metavar="FILE")
+    compiling.add_argument("--image", required=True, metavar="NAME@sha256:DIGEST")
+    compiling.set_defaults(act=lambda given: compile_pipeline(given.output, given.image))
     review.add_parsers(verbs)
     arguments = parser.parse_args(argv)
     return command.guarded(lambda: arguments.act(arguments), arguments.verb)

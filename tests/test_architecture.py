@@ -93,8 +93,8 @@ def test_each_path_of_a_step_is_on_its_command_line(
     assert options == set(inspect.signature(run).parameters) - {"params"}
 
 
-def test_params_sections_are_the_steps_and_three_shared_ones() -> None:
-    assert set(SECTIONS) == {*STEPS, "data", "model", "training"}
+def test_params_sections_are_the_steps_three_shared_ones_and_the_cluster() -> None:
+    assert set(SECTIONS) == {*STEPS, "data", "model", "training", "cluster"}
     assert set(yaml.safe_load((ROOT / "params.yaml").read_text())) == set(SECTIONS)
 
 
@@ -117,11 +117,12 @@ def test_layers_hold_and_a_planted_import_between_steps_is_caught(tmp_path: Path
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     assert lint(tmp_path).returncode == 0, lint(tmp_path).stdout
     step = tmp_path / "components" / "evaluate" / "__init__.py"
-    step.write_text(step.read_text() + "\nimport components.train\nimport optuna\n")
+    step.write_text(step.read_text() + "\nimport components.train\nimport kfp\nimport optuna\n")
     found = lint(tmp_path)
     assert found.returncode == 1
     assert "components.evaluate -> components.train" in found.stdout
     assert "components.evaluate -> optuna" in found.stdout
+    assert "components.evaluate -> kfp" in found.stdout
 
 
 @pytest.mark.parametrize("step", STEPS)

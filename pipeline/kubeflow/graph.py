@@ -1,0 +1,212 @@
+"""The graph of dvc.yaml as a Kubeflow pipeline, and what each task asks of Kubernetes."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from components.io import command, params
+from pipeline.cluster import ClusterParams, GpuTask
+from pipeline.kubeflow import steps
+
+NAME = "image-classification"
+
+_DESCRIPTION = "Folders of pictures in, a reviewed model version out."
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a checkout says about the pipeline.
+
+    Attributes:
+        paths: step -> argument -> path, as on the command lines of dvc.yaml.
+        sections: section of params.yaml -> its content as JSON. Text, because KFP turns the whole
+            numbers of a structure into fractions.
+    """
+
+    paths: Mapping[str, Mapping[str, str]]
+    sections: Mapping[str, str]
+
+
+def read_project(root: Path) -> Project:
+    """Read dvc.yaml and params.yaml below `root`."""
+    stages = params.read_yaml(root / "dvc.yaml")["stages"]
+    paths = {}
+    for step in command.STEPS:
+        words = shlex.split(stages[step]["cmd"].rpartition("&&")[2])[3:]  # python -m module
+        names = [word.removeprefix("--").replace("-", "_") for word in words[::2]]
+        paths[step] = dict(zip(names, words[1::2], strict=True))
+    raw = params.read_yaml(root / "params.yaml")
+    # Not ASCII: YAML, which reads it again, takes JSON's pairs of escapes for two characters.
+    as_json = {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
+    return Project(paths, as_json)
+
+
+def build(
+    project: Project,
+    image: str,
+    cluster: ClusterParams | None,
+    *,
+    workspace: str,
+    checkout: str,
+    outputs: str,
+) -> Any:
+    """The pipeline as a kfp component.
+
+    Args:
+        project: paths, and the parameters' defaults.
+        image: what every task runs in.
+        cluster: resources; None = a local run, on data that is there: without fetch.
+        workspace: folder of the run's volume.
+        checkout: folder of the project, relative to the workspace.
+        outputs: folder that stands for `artifacts`, relative to the project.
+    """
+    functions = (steps.fetch, *steps.STEPS)
+    make = {
+        f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
+    }
+    default = project.sections
+    tasks = _Tasks(project, cluster, make, workspace, {"checkout": checkout, "outputs": outputs})
+
+    @dsl.pipeline(  # type: ignore[untyped-decorator]
+        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(cluster) if cluster else None
+    )
+    def image_classification(
+        repository: str,
+        revision: str,
+        data_hash: str,
+        data: str = default["data"],
+        model: str = default["model"],
+        validate: str = default["validate"],
+        training: str = default["training"],
+        tune: str = default["tune"],
+        train: str = default["train"],
+        evaluate: str = default["evaluate"],
+        register: str = default["register"],
+    ) -> str:
+        given = {
+            "data": data,
+            "model": model,
+            "validate": validate,
+            "training": training,
+            "tune": tune,
+            "train": train,
+            "evaluate": evaluate,
+            "register": register,
+        }
+        source = {"repository": repository, "revision": revision, "data_hash": data_hash}
+        return tasks.chain(source, given)
+
+    return image_classification
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """What all tasks of a pipeline have in common."""
+
+    project: Project
+    cluster: ClusterParams | None
+    make: Mapping[str, Any]
+    workspace: str
+    where: Mapping[str, str]
+
+    def chain(self, source: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+        """One task behind the other; returns the last one's answer.
+
+        Args:
+            source: arguments of fetch.
+            given: section of params.yaml -> its content.
+        """
+        before = [self._add("fetch", {}, source)] if self.cluster else []
+        digest: dict[str, Any] = {}
+        for step in command.STEPS:
+            wanted = {name: given[name] for name in _sections(step)}
+            task = self._add(step, self.project.paths[step], {**digest, **wanted}).after(*before)
+            before = [task]
+            digest = digest or {"data_digest": task.outputs["Output"]}
+        verdict: str = task.outputs["Output"]
+        return verdict
+
+    def _add(self, step: str, paths: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
+        layout = {**self.where, "paths": paths}
+        task = self.make[step](workspace=self.workspace, layout=layout, **arguments)
+        if self.cluster:
+            _place(task, step, self.cluster)
+        return task
+
+
+def _sections(step: str) -> list[str]:
+    return list(params.sections(import_module(f"components.{step}").Params))
+
+
+def _volume(cluster: ClusterParams) -> Any:
+    claim: dict[str, Any] = {"accessModes": [cluster.access_mode]}
+    if cluster.storage_class:
+        claim["storageClassName"] = cluster.storage_class
+    volume = dsl.KubernetesWorkspaceConfig(pvcSpecPatch=claim)
+    workspace = dsl.WorkspaceConfig(size=_size(cluster.workspace_gib), kubernetes=volume)
+    return dsl.PipelineConfig(workspace=workspace)
+
+
+def _size(gibibytes: float) -> str:
+    """As Kubernetes writes it, in whole units: kfp takes no others."""
+    return f"{gibibytes:.0f}Gi" if gibibytes.is_integer() else f"{gibibytes * 1024:.0f}Mi"
+
+
+def _place(task: Any, step: str, cluster: ClusterParams) -> None:
+    """State what the task needs of the cluster."""
+    wanted = cluster.task(step)
+    # What a task writes lies in the volume of its run: an answer from another run's cache would
+    # leave this volume empty.
+    task.set_caching_options(enable_caching=False)
+    (cores, most_cores), (memory, most_memory) = wanted.cpu, wanted.memory_gib
+    task.set_cpu_request(f"{cores:g}").set_cpu_limit(f"{most_cores:g}")
+    task.set_memory_request(_size(memory)).set_memory_limit(_size(most_memory))
+    pause = f"{cluster.retry_seconds}s"
+    task.set_retry(num_retries=cluster.retries, backoff_duration=pause, backoff_factor=2.0)
+    kubernetes.set_timeout(task, wanted.minutes * 60)
+    kubernetes.set_security_context(
+        task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True
+    )
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")  # noqa: S108
+    task.set_env_variable("HOME", "/tmp")  # noqa: S108 - its own, the only place it may write to
+    _give_keys(task, step, cluster)
+    if isinstance(wanted, GpuTask):
+        _give_gpus(task, wanted, cluster)
+
+
+def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
+    """Name the services and their secrets: each step has the keys that it uses, no others."""
+    if step == "fetch":
+        keys = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY"}
+        kubernetes.use_secret_as_env(task, cluster.storage_secret, keys)
+        return
+    task.set_env_variable("MLFLOW_TRACKING_URI", cluster.tracking_uri)
+    if step != "validate":
+        secret = cluster.promoter_secret if step == "register" else cluster.tracking_secret
+        keys = {"username": "MLFLOW_TRACKING_USERNAME", "password": "MLFLOW_TRACKING_PASSWORD"}
+        kubernetes.use_secret_as_env(task, secret, keys)
+
+
+def _give_gpus(task: Any, wanted: GpuTask, cluster: ClusterParams) -> None:
+    kubernetes.empty_dir_mount(
+        task,
+        volume_name="shared-memory",
+        mount_path="/dev/shm",  # noqa: S108
+        medium="Memory",
+        size_limit=_size(wanted.shared_memory_gib),
+    )
+    if not wanted.gpus:
+        return
+    task.set_accelerator_type(cluster.gpu.resource).set_accelerator_limit(wanted.gpus)
+    for label, value in cluster.gpu.node_selector.items():
+        kubernetes.add_node_selector(task, label, value)
+    if cluster.gpu.taint:
+        kubernetes.add_toleration(
+            task, key=cluster.gpu.taint, operator="Exists", effect="NoSchedule"
+        )
