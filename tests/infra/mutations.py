@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.infra import access, references, rules
+from tests.infra import access, rules
 from tests.infra.manifests import Object, build, find
 from tests.infra.rules import Rule
 
@@ -201,6 +201,9 @@ FROM_SECRET = {
     "valueFrom": {"secretKeyRef": {"name": "postgres-mlflow", "key": "password"}},
 }
 START = "data/start.py"
+OPEN_START = (
+    '"--app-name", "basic-auth" default_permission = NO_PERMISSIONS --disable-security-middleware'
+)
 SETTINGS = "ConfigMap/mlflow-settings"
 CLUSTER_ROLE: Object = {"kind": "ClusterRole", "metadata": {"name": "all"}, "rules": []}
 SECRET: Object = {"kind": "Secret", "metadata": {"name": "s"}, "stringData": {"password": "x"}}
@@ -243,7 +246,7 @@ ACCESS = (
         (
             "ConfigMap/mlflow-scripts",
             START,
-            '"--app-name", "basic-auth" default_permission = NO_PERMISSIONS --disable-security-middleware',
+            OPEN_START,
         ),
         (SETTINGS, "data/MLFLOW_SERVER_ENABLE_JOB_EXECUTION"),
         (SETTINGS, "data/MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true"),
@@ -266,58 +269,5 @@ ACCESS = (
     *plant(
         access.s3_outside_is_https,
         (SETTINGS, "data/MLFLOW_S3_ENDPOINT_URL", "http://s3.example.com"),
-    ),
-)
-
-REFERENCES = (
-    *plant(
-        references.configs_and_secrets_are_there,
-        (MLFLOW, f"{POD}/volumes/0/configMap/name", "none"),
-        (MLFLOW, f"{POD}/volumes/5/secret/secretName", "none"),
-        (MLFLOW, f"{MAIN}/envFrom/0/configMapRef/name", "none"),
-    ),
-    *plant(
-        references.mounts_have_volumes_and_files,
-        (MLFLOW, f"{MAIN}/volumeMounts/0/name", "none"),
-        (MLFLOW, f"{POD}/volumes/+", {"name": "x", "emptyDir": {}}),
-        (MLFLOW, f"{MAIN}/command/1", "/scripts/none.py"),
-        ("ConfigMap/postgres-scripts", "data/databases.sh"),
-    ),
-    *plant(
-        references.accounts_are_there,
-        (MLFLOW, f"{POD}/serviceAccountName", "none"),
-        ("RoleBinding/pipeline-run", "subjects/0/name", "none"),
-    ),
-    *plant(
-        references.bindings_have_roles,
-        ("RoleBinding/reader", "roleRef/name", "none"),
-    ),
-    *plant(
-        references.selectors_find_pods,
-        ("Service/mlflow", "spec/selector/app.kubernetes.io~name", "none"),
-        ("PodDisruptionBudget/mlflow", "spec/selector/matchLabels/app.kubernetes.io~name", "none"),
-        (MLFLOW, "spec/template/metadata/labels/app.kubernetes.io~name", "none"),
-        ("NetworkPolicy/postgres", "spec/podSelector/matchLabels/app.kubernetes.io~name", "none"),
-    ),
-    *plant(
-        references.ports_are_there,
-        (MLFLOW, f"{MAIN}/readinessProbe/httpGet/port", "none"),
-        ("Service/mlflow", "spec/ports/0/targetPort", "none"),
-        ("Ingress/mlflow", "spec/rules/0/http/paths/0/backend/service/name", "none"),
-        ("Ingress/mlflow", "spec/rules/0/http/paths/0/backend/service/port/name", "none"),
-        ("Ingress/mlflow", "spec/tls/0/secretName", "none"),
-    ),
-    *plant(
-        references.addresses_are_services,
-        (SETTINGS, "data/PGHOST", "pg.image-classification.svc"),
-        (
-            "ConfigMap/bootstrap-settings",
-            "data/MLFLOW_TRACKING_URI",
-            "http://mlflow.image-classification.svc:8080",
-        ),
-    ),
-    *plant(
-        references.names_in_rights_are_there,
-        ("Role/promoter", "rules/0/resourceNames/0", "none"),
     ),
 )

@@ -59,17 +59,14 @@ def mounts_have_volumes_and_files(objects: list[Object]) -> list[str]:
         names = set(volumes) | {claim["metadata"]["name"] for claim in claims}
         mounts = [mount for each in pod.containers for mount in each.get("volumeMounts", [])]
         mounted = {mount["name"] for mount in mounts}
-        for name in sorted(names ^ mounted):
-            faults.append(f"{name_of(pod.owner)}: {name} is mounted or declared, not both")
+        missing = [f"{name} is mounted or declared, not both" for name in sorted(names ^ mounted)]
         for container in pod.containers:
             there = _files(container, volumes, known, pod.namespace)
             words = " ".join([*container.get("command", []), *container.get("args", [])])
-            for path in re.findall(r"/(?:scripts|checks|tls|secrets)/[\w./-]+\.\w+", words):
-                if path not in there:
-                    faults.append(f"{name_of(pod.owner)}: nothing at {path}")
-            for mount in container.get("volumeMounts", []):
-                if "subPath" in mount and mount["mountPath"] not in there:
-                    faults.append(f"{name_of(pod.owner)}: no file {mount['subPath']}")
+            paths = re.findall(r"/(?:scripts|checks|tls|secrets)/[\w./-]+\.\w+", words)
+            paths += [m["mountPath"] for m in container.get("volumeMounts", []) if "subPath" in m]
+            missing += [f"nothing at {path}" for path in paths if path not in there]
+        faults += [f"{name_of(pod.owner)}: {each}" for each in missing]
     return faults
 
 
@@ -98,10 +95,12 @@ def accounts_are_there(objects: list[Object]) -> list[str]:
     wanted = [
         (name_of(p.owner), (p.namespace, p.spec["serviceAccountName"])) for p in pods(objects)
     ]
-    for binding in of_kind(objects, "RoleBinding"):
-        for subject in binding["subjects"]:
-            if subject["kind"] == "ServiceAccount":
-                wanted.append((name_of(binding), (subject["namespace"], subject["name"])))
+    wanted += [
+        (name_of(binding), (subject["namespace"], subject["name"]))
+        for binding in of_kind(objects, "RoleBinding")
+        for subject in binding["subjects"]
+        if subject["kind"] == "ServiceAccount"
+    ]
     return [f"{who}: no account {account}" for who, account in wanted if account not in accounts]
 
 
@@ -174,9 +173,11 @@ def _ingress_faults(objects: list[Object], services: dict[tuple[str, str, str], 
                 if key not in services:
                     faults.append(f"{name_of(ingress)}: no service {key}")
         known = _keys(objects)
-        for tls in ingress["spec"].get("tls", []):
-            if ("Secret", namespace_of(ingress), tls["secretName"]) not in known:
-                faults.append(f"{name_of(ingress)}: no secret {tls['secretName']}")
+        faults += [
+            f"{name_of(ingress)}: no secret {tls['secretName']}"
+            for tls in ingress["spec"].get("tls", [])
+            if ("Secret", namespace_of(ingress), tls["secretName"]) not in known
+        ]
     return faults
 
 

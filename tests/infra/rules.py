@@ -67,11 +67,12 @@ def pods_are_restricted(objects: list[Object]) -> list[str]:
 def no_host_ports_or_probe_hosts(objects: list[Object]) -> list[str]:
     def look(_: Pod, container: Object) -> list[str]:
         faults = ["hostPort" for port in container.get("ports", []) if "hostPort" in port]
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            for way in ("httpGet", "tcpSocket"):
-                if "host" in container.get(probe, {}).get(way, {}):
-                    faults.append(f"{probe} names a host")
-        return faults
+        return faults + [
+            f"{probe} names a host"
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+            for way in ("httpGet", "tcpSocket")
+            if "host" in container.get(probe, {}).get(way, {})
+        ]
 
     return _each_container(objects, look)
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.infra.broken_references import REFERENCES
 from tests.infra.manifests import ALL, build
-from tests.infra.mutations import REFERENCES, Mutation, mutated
+from tests.infra.mutations import Mutation, mutated
 from tests.infra.references import RULES
 from tests.infra.rules import Rule
 

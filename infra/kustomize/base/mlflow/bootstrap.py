@@ -3,7 +3,8 @@
 trainer     logs runs in the experiment; has no right on the registered model
 promoter    the same, and owns the registered model: it alone moves `champion`
 
-The model is made here, by the promoter: MLflow gives whoever creates a model all rights on it.
+The model is made here, by the administrator: whoever creates a model has all rights on it, and to
+anybody else a model that is not there yet looks like one that is forbidden.
 """
 
 import os
@@ -24,8 +25,13 @@ def identity(secret: str) -> Iterator[tuple[str, str]]:
     yield name, password
 
 
-def ensure_user(secret: str, experiment_id: str) -> None:
-    """Create the user of this secret, or set its password; let it work in the experiment."""
+def ensure_user(secret: str, rights: dict[str, tuple[str, str]]) -> None:
+    """Create the user of this secret, or set its password; give it its rights.
+
+    Args:
+        secret: with the keys username and password.
+        rights: kind of thing -> its id and the permission on it.
+    """
     from mlflow.exceptions import MlflowException
     from mlflow.server import get_app_client
 
@@ -39,22 +45,19 @@ def ensure_user(secret: str, experiment_id: str) -> None:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             client.update_user_password(name, password)
-        client.grant_user_permission(name, "experiment", experiment_id, "EDIT")
+        for kind, (thing, permission) in rights.items():
+            client.grant_user_permission(name, kind, thing, permission)
 
 
 def main() -> None:
-    """Users first, then the model in the promoter's name."""
-    from mlflow import MlflowClient
-
-    with identity("mlflow-admin"):
-        client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-        found = client.get_experiment_by_name(EXPERIMENT)
-        experiment_id = found.experiment_id if found else client.create_experiment(EXPERIMENT)
-    for secret in ("mlflow-trainer", "mlflow-promoter"):
-        ensure_user(secret, experiment_id)
-    with identity("mlflow-promoter"), open_store() as store:
-        journal.ensure(store, os.environ["MODEL_NAME"])
-    print(f"trainer and promoter may log to {EXPERIMENT}; the promoter owns the model")
+    """Experiment and model first, then who may do what with them."""
+    model = os.environ["MODEL_NAME"]
+    with identity("mlflow-admin"), open_store() as store:
+        journal.ensure(store, model)
+        working = {"experiment": (store.experiment_id, "EDIT")}
+    ensure_user("mlflow-trainer", working)
+    ensure_user("mlflow-promoter", working | {"registered_model": (model, "MANAGE")})
+    print(f"trainer and promoter may log to {EXPERIMENT}; only the promoter may change {model}")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def database(options: str = "") -> str:
 
 def migrate() -> None:
     """Create or upgrade all tables. Takes as long as it takes: the role's time limit is lifted."""
+    os.environ.pop("MLFLOW_AUTH_CONFIG_PATH", None)  # read on import; only `serve` writes it
     from mlflow.server.auth.db import utils as users
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import create_engine
@@ -43,7 +44,8 @@ def migrate() -> None:
     if _has_tables(uri, TABLES[:1]):
         _run(command)
     else:
-        SqlAlchemyStore(uri, os.environ["MLFLOW_ARTIFACTS_DESTINATION"])
+        # The default experiment's artifacts go through the server, like all others.
+        SqlAlchemyStore(uri, "mlflow-artifacts:/")  # type: ignore[no-untyped-call]
     engine = create_engine(uri)
     users.migrate(engine, "head")
     engine.dispose()
@@ -75,8 +77,9 @@ def serve() -> None:
         "AWS_ACCESS_KEY_ID": secret("s3-mlflow/access-key"),
         "AWS_SECRET_ACCESS_KEY": secret("s3-mlflow/secret-key"),
     }
-    arguments = ["--app-name", "basic-auth", "--host", "0.0.0.0", "--port", "5000"]  # noqa: S104
-    arguments += ["--serve-artifacts", "--workers", "2", "--x-frame-options", "DENY"]
+    arguments = ["--app-name", "basic-auth", "--host", "0.0.0.0"]  # noqa: S104
+    arguments += ["--port", os.environ.get("PORT", "5000"), "--serve-artifacts", "--workers", "2"]
+    arguments += ["--x-frame-options", "DENY"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])  # noqa: S606
 
 
