@@ -2,13 +2,13 @@
 # Restores the dumps of the folder $1 into a PostgreSQL of its own, made in the empty folder $2,
 # which speaks to nobody; asks MLflow's tables what came back. Ends with 1 unless all did.
 set -eu
+unset PGSSLMODE PGSSLROOTCERT PGPORT
 data=$2/data
 initdb --pgdata="$data" --username=drill --auth=trust --encoding=UTF8 --locale=C.UTF-8 >"$2/log"
 options="-c listen_addresses='' -c unix_socket_directories='$2' -c fsync=off"
 pg_ctl --pgdata="$data" --log="$2/log" --options="$options" --wait start >/dev/null
 trap 'pg_ctl --pgdata="$data" --mode=immediate stop >/dev/null' EXIT
 export PGHOST="$2" PGUSER=drill
-unset PGSSLMODE PGSSLROOTCERT PGPORT
 for database in mlflow optuna; do
     createdb "$database"
     pg_restore --exit-on-error --no-owner --dbname="$database" "$1/$database.dump"

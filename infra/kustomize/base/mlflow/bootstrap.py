@@ -32,21 +32,36 @@ def ensure_user(secret: str, rights: dict[str, tuple[str, str]]) -> None:
         secret: with the keys username and password.
         rights: kind of thing -> its id and the permission on it.
     """
-    from mlflow.exceptions import MlflowException
     from mlflow.server import get_app_client
 
     with identity(secret) as (name, password):
         pass
     with identity("mlflow-admin"):
         client = get_app_client("basic-auth", os.environ["MLFLOW_TRACKING_URI"])
-        try:
+        with _already_there() as known:
             client.create_user(name, password)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+        if known:
             client.update_user_password(name, password)
         for kind, (thing, permission) in rights.items():
-            client.grant_user_permission(name, kind, thing, permission)
+            with _already_there() as known:
+                client.grant_user_permission(name, kind, thing, permission)
+            if known:
+                client.revoke_user_permission(name, kind, thing)
+                client.grant_user_permission(name, kind, thing, permission)
+
+
+@contextmanager
+def _already_there() -> Iterator[list[str]]:
+    """Gives a list that is filled when MLflow answers that the thing exists."""
+    from mlflow.exceptions import MlflowException
+
+    known: list[str] = []
+    try:
+        yield known
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        known.append(error.message)
 
 
 def main() -> None:
