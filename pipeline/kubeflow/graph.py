@@ -173,6 +173,8 @@ def _place(task: Any, step: str, cluster: ClusterParams) -> None:
     kubernetes.set_security_context(
         task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True
     )
+    # By it the cluster's network policies know who may reach the storage and the database.
+    kubernetes.add_pod_label(task, "pipeline-step", step)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")  # noqa: S108
     task.set_env_variable("HOME", "/tmp")  # noqa: S108 - its own, the only place it may write to
     _give_keys(task, step, cluster)
@@ -183,7 +185,7 @@ def _place(task: Any, step: str, cluster: ClusterParams) -> None:
 def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
     """Name the services and their secrets: each step has the keys that it uses, no others."""
     if step == "fetch":
-        keys = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY"}
+        keys = {"access-key": "AWS_ACCESS_KEY_ID", "secret-key": "AWS_SECRET_ACCESS_KEY"}
         kubernetes.use_secret_as_env(task, cluster.storage_secret, keys)
         return
     task.set_env_variable("MLFLOW_TRACKING_URI", cluster.tracking_uri)

@@ -21,6 +21,7 @@ from tests.components.conftest import ROOT, write_params
 IMAGE = f"registry.example.org:5000/team/classifier@sha256:{'a' * 64}"
 GOLDEN = Path(__file__).parent / "golden_pipeline.yaml"
 TASKS = ("fetch", *command.STEPS)
+SERVER = "http://mlflow.image-classification.svc:5000"
 
 # Of the known bytes.
 CPU = {"cpu": (0.5, 1), "memory_gib": (1, 1.5), "minutes": 7}
@@ -271,6 +272,24 @@ def test_failed_tasks_are_tried_again_after_a_pause(tasks: dict[str, dict[str, A
         assert (policy["maxRetryCount"], policy["backoffDuration"]) == (2, "60s")
 
 
+def test_network_policies_know_each_task_by_its_label(pods: dict[str, dict[str, Any]]) -> None:
+    for name in TASKS:
+        assert pods[name]["podMetadata"]["labels"] == {"pipeline-step": name}
+
+
+def test_the_secrets_and_the_model_are_those_of_the_manifests(compiled: Path) -> None:
+    made = yaml.safe_load_all((ROOT / "infra/kustomize/secrets/runs.yaml").read_text())
+    keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in made}
+    executors = read(compiled)[1]["deploymentSpec"]["executors"]
+    for part in executors.values():
+        for secret in part.get("secretAsEnv", []):
+            wanted = {entry["secretKey"] for entry in secret["keyToEnv"]}
+            assert wanted <= keys[secret["secretName"]]
+    base = (ROOT / "infra/kustomize/base/kustomization.yaml").read_text()
+    model = yaml.safe_load((ROOT / "params.yaml").read_text())["register"]["model_name"]
+    assert f"MODEL_NAME={model}" in base
+
+
 def test_no_task_runs_as_root(pods: dict[str, dict[str, Any]]) -> None:
     for name in TASKS:
         user = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
@@ -285,16 +304,16 @@ def test_each_task_has_the_keys_that_it_needs_and_no_others(
         for name in TASKS
     }
     assert secrets == {
-        "fetch": ["dvc-storage"],
+        "fetch": ["s3-dvc"],
         "validate": [],
-        "tune": ["mlflow-client"],
-        "train": ["mlflow-client"],
-        "evaluate": ["mlflow-client"],
+        "tune": ["mlflow-trainer"],
+        "train": ["mlflow-trainer"],
+        "evaluate": ["mlflow-trainer"],
         "register": ["mlflow-promoter"],
     }
     for name in command.STEPS:
         env = {entry["name"]: entry["value"] for entry in containers[name]["env"]}
-        assert env == {"HOME": "/tmp", "MLFLOW_TRACKING_URI": "http://mlflow:5000"}
+        assert env == {"HOME": "/tmp", "MLFLOW_TRACKING_URI": SERVER}
 
 
 def test_the_volume_lives_as_long_as_the_run(compiled: Path) -> None:

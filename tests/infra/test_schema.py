@@ -1,0 +1,42 @@
+"""Kubernetes' own schemas, strictly: the version that Pod Security is pinned to, and the newest."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.infra.manifests import ALL, build, find
+from tests.infra.rules import POD_SECURITY_VERSION
+
+VERSIONS = (POD_SECURITY_VERSION.removeprefix("v"), "1.37")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("overlay", [*ALL, "secrets"])
+def test_every_object_fits_its_schema(overlay: str, version: str) -> None:
+    for thing in build(overlay):
+        kubernetes_validate.validate(thing, version, strict=True)
+
+
+def deployment() -> dict[str, Any]:
+    return find(build("overlays/production"), "Deployment/mlflow")
+
+
+def test_an_unknown_field_is_refused() -> None:
+    thing = deployment()
+    thing["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
+        kubernetes_validate.validate(thing, VERSIONS[0], strict=True)
+
+
+def test_a_wrong_type_is_refused() -> None:
+    thing = deployment()
+    thing["spec"]["replicas"] = "two"
+    with pytest.raises(kubernetes_validate.ValidationError, match="two"):
+        kubernetes_validate.validate(thing, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize(("key", "value"), [("apiVersion", "apps/v2"), ("kind", "Deploiment")])
+def test_an_unknown_kind_is_refused(key: str, value: str) -> None:
+    with pytest.raises(kubernetes_validate.SchemaNotFoundError):
+        kubernetes_validate.validate(deployment() | {key: value}, VERSIONS[0], strict=True)
