@@ -43,6 +43,8 @@ bench: install ## every figure of docs/decisions.md that can be measured again
 lock: $(BIN)/uv ## resolve all packages anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile infra/tools.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o infra/tools.lock
 
 install: .venv/installed
 
@@ -57,4 +59,9 @@ $(BIN)/uv:
 .venv/installed: requirements.lock | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	@[ -e .git ] || $(BIN)/dvc config --local core.no_scm true
+	@touch $@
+
+.tools/installed: infra/tools.lock | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .tools
+	$(BIN)/uv pip sync --quiet --python .tools/bin/python --require-hashes infra/tools.lock
 	@touch $@
