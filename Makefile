@@ -5,17 +5,24 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test test-slow lint types format lock ui install bench
+.PHONY: demo test test-slow test-services test-containers lint types format lock ui install bench
 
 demo: install ## the whole pipeline on the sample images
 	$(BIN)/python -m pipeline demo
 
 test: install ## all fast tests, with the branch coverage of components/core
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not slow and not services and not containers" --cov --cov-report=term
 
-test-slow: install ## tests that take minutes; PostgreSQL is installed from Debian if it is missing
-	sh infra/install_postgres.sh
+test-slow: install ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-services: install .tools/installed ## with PostgreSQL (from Debian if it is missing), S3, MLflow
+	sh infra/install_postgres.sh
+	$(BIN)/python -m pytest -m services
+
+test-containers: install .tools/installed ## build the image, run the pipeline in containers
+	sh infra/install_docker.sh
+	$(BIN)/python -m pytest -m containers
 
 lint: install
 	$(BIN)/ruff format --check .

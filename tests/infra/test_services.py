@@ -21,7 +21,7 @@ import pytest
 from tests.infra.manifests import KUSTOMIZE
 from tests.services.conftest import BINARIES, as_postgres, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.services
 
 BASE = KUSTOMIZE / "base"
 ROOT = KUSTOMIZE.parents[1]

@@ -11,7 +11,7 @@ from components.io.tracking.store import Store, open_store
 from tests.services import actors
 from tests.services.actors import NAME, add_version
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.services
 
 
 def promote(store: Store, version: str, **settings: Any) -> seats.Seat:
