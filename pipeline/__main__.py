@@ -17,7 +17,7 @@ from components import evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.io.tracking import server
-from pipeline import cluster, export, pins, replay, review, sample_data
+from pipeline import cluster, export, pins, replay, review, sample_data, tuning
 
 SETTINGS = Path("params.yaml")
 IMAGES = Path("data/images")
@@ -145,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     compiling.add_argument("--output", type=Path, required=True, metavar="FILE")
     compiling.add_argument("--image", required=True, metavar="NAME@sha256:DIGEST")
     compiling.set_defaults(act=lambda given: compile_pipeline(given.output, given.image))
+    tuning.add_parser(verbs)
     review.add_parsers(verbs)
     arguments = parser.parse_args(argv)
     return command.guarded(lambda: arguments.act(arguments), arguments.verb)

@@ -62,9 +62,12 @@ class ClusterParams(_Section):
     tracking_secret: Name
     promoter_secret: Name
     storage_secret: Name
+    study_secret: Name | None
+    authority_secret: Name | None
     user: Annotated[int, Field(ge=1)]
     retries: Annotated[int, Field(ge=0, le=10)]
     retry_seconds: Annotated[int, Field(ge=1, le=3600)]
+    workers: Annotated[int, Field(ge=1, le=64)]
     gpu: Gpu
     fetch: CpuTask
     validate_: CpuTask = Field(alias="validate")  # pydantic's BaseModel has a `validate`
@@ -72,6 +75,15 @@ class ClusterParams(_Section):
     train: GpuTask
     evaluate: CpuTask
     register_: CpuTask = Field(alias="register")  # and, by way of ABC, a `register`
+
+    @model_validator(mode="after")
+    def _workers_can_meet(self) -> ClusterParams:
+        if self.workers > 1 and (self.access_mode == "ReadWriteOnce" or not self.study_secret):
+            raise ValueError(
+                "workers on several nodes need access_mode ReadWriteMany and a study_secret; "
+                "or set workers to 1"
+            )
+        return self
 
     def task(self, step: str) -> CpuTask:
         """What the step of this name asks for."""

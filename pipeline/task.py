@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components import tune
 from components.core.artifacts import ValidationReport
 from components.core.decision import Receipt
 from components.core.errors import ChangedInput, PipelineError
@@ -63,17 +64,34 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
     Returns:
         The folder of what the step wrote.
     """
-    os.chdir(layout.project)
     module = importlib.import_module(f"components.{step}")
 
     def act() -> None:
-        server.require_reachable()
-        if data_digest:
-            _require_digest(layout.paths["report"], data_digest)
+        _enter(layout, data_digest)
         module.run(**layout.paths, params=read_sections(sections, module.Params))
 
     finish(step, layout, act)
     return layout.outputs / step
+
+
+def help_tune(layout: Layout, sections: Mapping[str, str], data_digest: str, worker: int) -> None:
+    """Run trials for tune as its worker `worker`; a failure ends the process like a step's."""
+    names = ("images", "manifest", "report", "cache", "study")
+
+    def act() -> None:
+        _enter(layout, data_digest)
+        paths = {name: layout.paths[name] for name in names}
+        tune.work(**paths, worker=worker, params=read_sections(sections, tune.Params))
+
+    finish(f"tune-{worker}", layout, act)
+
+
+def _enter(layout: Layout, data_digest: str) -> None:
+    """What every step is sure of: its folder, its server, and the data of this run."""
+    os.chdir(layout.project)
+    server.require_reachable()
+    if data_digest:
+        _require_digest(layout.paths["report"], data_digest)
 
 
 def read_sections(sections: Mapping[str, str], kind: type[params.P]) -> params.P:

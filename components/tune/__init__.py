@@ -1,8 +1,9 @@
 """Search the learning rate and the number of epochs on train and val; test is never opened.
 
 Reads images, manifest.parquet, report.json (rows of train and val only).
-Writes hyperparameters.json, trials.csv and pictures. The study itself lies in a journal file: a
-stopped search continues with what it has when the same command runs again.
+Writes hyperparameters.json, trials.csv and pictures. The study itself lies in a journal file, or in
+the database that TUNE_STORAGE names: a stopped search continues with what it has when the same
+command runs again. Further workers help with `work`; they share the study and its budget.
 
 Trials of different length are compared at three quarters of their own schedule, never at equal
 epochs: under a cosine that ends with the trial, epoch 3 of 3 and epoch 3 of 20 are different
@@ -18,7 +19,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -32,10 +33,11 @@ from components.core.training import Labelled
 from components.io import command, files, machine, plots, tracking
 from components.io.dataset import Dataset, Location, open_dataset
 from components.tune import search
-from components.tune.search import Space, Task
+from components.tune.attempt import Rows, Space, Task
+from components.tune.study import Roster, reason
 
-if TYPE_CHECKING:
-    import optuna
+# A worker gives each of those before it this long to make the run in MLflow that all share.
+_OWNER_SECONDS = 15.0
 
 Rate = Annotated[float, Field(ge=1e-6, le=1e-1)]
 Epochs = Annotated[int, Field(ge=1, le=50)]
@@ -100,30 +102,72 @@ def run(
     Raises:
         PipelineError: no trial was completed.
     """
-    machine.prepare()
-    machine.make_deterministic()
-    location = Location(images, manifest, report, cache)
-    dataset = open_dataset(location, params.data, params.model.image_size, ("train", "val"))
-    task = prepare(dataset, params)
-    trial_study = search.open_study(study, task)
-    tags = {"data": dataset.digest, **machine.facts(task.plan.device)}
-    with tracking.open_run(kind="tune", name=task.name, key=task.name, tags=tags) as log:
+    task = _open_task(Location(images, manifest, report, cache), params)
+    with (
+        search.open_study(study, task, worker=0) as roster,
+        tracking.open_run(kind="tune", name=task.name, key=task.name, tags=_tags(task)) as log,
+    ):
         log.params({**asdict(task.space), **params.tune.model_dump()})
-        search.run_trials(trial_study, task, log)
-        winner = search.winner(trial_study, task)
-        _write_trials(trials, trial_study)
-        _draw(pictures, trial_study)
+        search.run_trials(roster, task, log, wait=True)
+        winner = search.winner(roster, task)
+        _write_trials(trials, roster)
+        _draw(pictures, roster)
         log.metrics({"best/val_loss": winner.val_loss, "best/learning_rate": winner.learning_rate})
         for file in (trials, *sorted(pictures.iterdir())):
             log.file(file, "tune")
     files.write_artifact(hyperparameters, winner)
+    tried = winner.trials_complete + winner.trials_pruned + winner.trials_failed
     print(
-        f"tune      best of {len(trial_study.trials)}: learning rate {winner.learning_rate:.2g}, "
+        f"tune      best of {tried}: learning rate {winner.learning_rate:.2g}, "
         f"{winner.epochs} epochs, val/loss {winner.val_loss:.3f} "
         f"({winner.trials_complete} complete, {winner.trials_pruned} pruned, "
         f"{winner.trials_failed} failed)",
         flush=True,
     )
+
+
+def work(
+    *,
+    images: Path,
+    manifest: Path,
+    report: Path,
+    cache: Path,
+    study: Path,
+    worker: int,
+    params: Params,
+) -> None:
+    """Help with the trials of `run`, which is worker 0; write nothing but the study.
+
+    Args:
+        images: folder of the pictures.
+        manifest: rows of all files; those of the test split are not read.
+        report: validation report that belongs to the manifest.
+        cache: folder of decoded pixels.
+        study: journal file of all trials.
+        worker: number of this worker, from 1; no two at work have the same.
+        params: settings, those of `run`.
+    """
+    task = _open_task(Location(images, manifest, report, cache), params)
+    patience = worker * _OWNER_SECONDS
+    with (
+        search.open_study(study, task, worker) as roster,
+        tracking.join_run(
+            kind="tune", name=task.name, key=task.name, tags=_tags(task), patience=patience
+        ) as log,
+    ):
+        search.run_trials(roster, task, log, wait=False)
+        print(f"tune      worker {worker}: nothing is left to begin", flush=True)
+
+
+def _open_task(location: Location, params: Params) -> Task:
+    machine.prepare()
+    machine.make_deterministic()
+    dataset = open_dataset(location, params.data, params.model.image_size, ("train", "val"))
+    return prepare(dataset, params)
+
+
+def _tags(task: Task) -> dict[str, str]:
+    return {"data": task.data_digest, **machine.facts(task.plan.device)}
 
 
 def prepare(dataset: Dataset, params: Params) -> Task:
@@ -171,16 +215,22 @@ def prepare(dataset: Dataset, params: Params) -> Task:
 
 
 def _study_name(dataset: Dataset, plan: Plan, space: Space, params: Params) -> str:
-    """Names everything that shapes a trial's value, so that no two kinds of trial ever mix."""
+    """Names what shapes a trial's value, so that no two kinds of trial ever mix.
+
+    Device and precision as they were asked for: the study itself knows what its trials ran on.
+    """
     settings = [params.model.model_dump(), params.data.reader.model_dump(), params.tune.train_share]
-    facts = [dataset.digest, files.digest_sources(), asdict(plan), asdict(space), *settings]
+    asked = {"device": params.training.device, "precision": params.training.precision}
+    facts = [
+        dataset.digest, files.digest_sources(), asdict(plan) | asked, asdict(space), *settings
+    ]  # fmt: skip
     return f"tune-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 def _subset(train: Labelled, params: Params) -> Labelled:
     """The pictures that trials learn from: a share of every class."""
     chosen = stratified_subset(train.labels, params.tune.train_share, params.training.seed)
-    return Labelled(search.Rows(train.pixels, chosen), train.labels[chosen])
+    return Labelled(Rows(train.pixels, chosen), train.labels[chosen])
 
 
 def _space(params: TuneParams, preset: Preset) -> Space:
@@ -192,21 +242,21 @@ def _space(params: TuneParams, preset: Preset) -> Space:
     return Space(rates, epochs, {"learning_rate": rate, "epochs": middle})
 
 
-def _write_trials(path: Path, study: optuna.Study) -> None:
+def _write_trials(path: Path, roster: Roster) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "state", "learning_rate", "epochs", "val_loss", "why"])
-    for trial in study.trials:
+    writer.writerow(["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "why"])
+    for trial in roster.begun():
         settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
         value = "" if trial.value is None else f"{trial.value:.6f}"
-        why = trial.user_attrs.get("why", "")
-        writer.writerow([trial.number, trial.state.name.lower(), *settings, value, why])
+        who = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
+        writer.writerow([*who, *settings, value, reason(trial)])
     files.write_text(path, text.getvalue())
 
 
-def _draw(folder: Path, study: optuna.Study) -> None:
+def _draw(folder: Path, roster: Roster) -> None:
     """History, curves by share of schedule, and the importance of the two settings."""
-    trials = study.trials
+    trials = roster.begun()
     plots.study_history(
         [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
     )
@@ -214,7 +264,7 @@ def _draw(folder: Path, study: optuna.Study) -> None:
         (t.number, sorted(t.intermediate_values.items()), t.state.name.lower()) for t in trials
     ]
     plots.study_curves(curves, folder / "intermediate.png")
-    plots.study_importance(search.importance(study), folder / "importance.png")
+    plots.study_importance(search.importance(roster), folder / "importance.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

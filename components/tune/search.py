@@ -1,128 +1,128 @@
-"""The study: what a trial is, when it is pruned, how a stopped search goes on."""
+"""The search: several workers on one study, how each goes on, and who won."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import Hyperparameters
-from components.core.errors import Diverged, Interrupted, PipelineError
-from components.core.model import ModelParams
-from components.core.plan import Plan
+from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.core.training import Stopped
-from components.io import machine, models, tracking
+from components.io import machine, tracking
 from components.io.progress import Progress
+from components.tune import storage
+from components.tune.attempt import PRUNING_QUARTER, Attempt, Task
+from components.tune.study import RETURNED, Lease, Roster, reason
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
-    from numpy.typing import NDArray
 
-    from components.core.inference import Pixels
-    from components.core.training import Epoch, Labelled
-
-# Trials report after each quarter of their own schedule and are compared at the third: earlier, the
-# best trial of a study was often pruned (bench/tuning.py).
-QUARTERS = 4
-PRUNING_QUARTER = 3
+# Between two looks at the other workers.
+_PAUSE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Space:
-    """What is searched. Both ends are included; both scales are logarithmic."""
+@contextmanager
+def open_study(journal: Path, task: Task, worker: int) -> Iterator[Roster]:
+    """Open or create the study.
 
-    learning_rate: tuple[float, float]
-    epochs: tuple[int, int]
-    first: dict[str, float]  # the known-good default, tried before anything else
+    The seed moves on with the number of trials, and differs between workers: samplers that start
+    from the same seed would make the same trials.
 
+    Args:
+        journal: file of the study, unless TUNE_STORAGE names a database.
+        task: what all trials have in common.
+        worker: number of this worker.
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What all trials of a study have in common."""
-
-    train: Labelled
-    val: Labelled
-    plan: Plan  # with the default's learning rate and epochs
-    model: ModelParams
-    space: Space
-    trials: int
-    seconds: int
-    data_digest: str
-    num_classes: int
-    name: str
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some of the pictures of a list, under new indices."""
-
-    pixels: Pixels
-    chosen: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Number of chosen pictures."""
-        return len(self.chosen)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Pictures at `index` among the chosen ones."""
-        return self.pixels[self.chosen[index]]
-
-
-def open_study(path: Path, task: Task) -> optuna.Study:
-    """Open or create the study in its journal file; put back what a killed run left half done.
-
-    The seed moves on with the number of trials: a sampler that starts again from the same seed
-    would repeat the trials that it already made.
+    Raises:
+        InvalidParams: the study's trials ran on other hardware; TUNE_STORAGE is no database URL.
+        ServiceUnavailable: the database does not answer.
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend
-    from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    study = optuna.create_study(
-        study_name=task.name, storage=storage, direction="minimize", load_if_exists=True
-    )
-    study.sampler = optuna.samplers.TPESampler(seed=task.plan.seed + len(study.trials))
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=PRUNING_QUARTER)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    study.enqueue_trial(task.space.first, skip_if_exists=True)
-    return study
+    with storage.open_storage(journal) as opened:
+        study = optuna.create_study(
+            study_name=task.name, storage=opened, direction="minimize", load_if_exists=True
+        )
+        _require_hardware(study, f"{task.plan.device} in {task.plan.precision}")
+        seed = task.plan.seed + 1000 * worker + len(study.trials)
+        study.sampler = optuna.samplers.TPESampler(seed=seed)
+        study.pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=1, n_warmup_steps=PRUNING_QUARTER
+        )
+        yield Roster(study, worker, task.trials, task.space.first)
 
 
-def run_trials(study: optuna.Study, task: Task, log: tracking.Run) -> None:
+def _require_hardware(study: optuna.Study, mine: str) -> None:
+    """Trials of unequal arithmetic cannot be compared: the first worker's stays the study's."""
+    found = study.user_attrs.get("hardware")
+    if found is None:
+        study.set_user_attr("hardware", mine)
+    elif found != mine:
+        raise InvalidParams(
+            f"tune: the trials of {study.study_name} ran on {found}, this machine would use "
+            f"{mine}; state training.device and training.precision in params.yaml, which begins a "
+            "study of its own, or run it on equal machines."
+        )
+
+
+def run_trials(roster: Roster, task: Task, log: tracking.Run, *, wait: bool) -> None:
     """Run trials until the budget in trials or in seconds is used up.
 
     The seconds never end the search before one trial is complete. A trial that training cannot
-    finish (NaN) counts as tried; one that a signal stops is put back and does not.
+    finish (NaN, memory) uses its slot up; one that a signal stops does not.
+
+    Args:
+        roster: the study's slots.
+        task: what all trials have in common.
+        log: parent of the trials' runs.
+        wait: stay until the other workers' trials have ended, and take over from the dead.
     """
-    deadline = time.monotonic() + task.seconds
     with machine.stop_on_signal() as stop:
-        while len(_tried(study)) < task.trials:
-            if time.monotonic() > deadline and _complete(study):
-                print(f"tune      {task.seconds} s are used up (tune.seconds)", flush=True)
+        while True:
+            roster.reap()
+            left = task.seconds - roster.used_seconds()
+            late = left <= 0 and bool(roster.complete())
+            if not late and roster.fill():
+                _run_trial(roster, task, log, time.monotonic() + left, stop)
+            elif wait and roster.running():
+                _pause(roster, stop)
+            else:
                 break
-            _run_trial(study, task, log, deadline, stop)
+        if late:
+            print(f"tune      {task.seconds} s are used up (tune.seconds)", flush=True)
 
 
-def winner(study: optuna.Study, task: Task) -> Hyperparameters:
+def _pause(roster: Roster, stop: machine.Stop) -> None:
+    if stop:
+        raise _stopped(roster, stop)
+    time.sleep(_PAUSE_SECONDS)
+
+
+def _stopped(roster: Roster, stop: machine.Stop) -> Interrupted:
+    return Interrupted(
+        f"tune: stopped by a signal; {len(roster.tried())} finished trials are kept. Run the same "
+        "command again to continue.",
+        stop.signal_number,
+    )
+
+
+def winner(roster: Roster, task: Task) -> Hyperparameters:
     """The best complete trial. Raises `PipelineError` when there is none."""
     from optuna.trial import TrialState
 
-    complete = _complete(study)
+    complete, tried = roster.complete(), roster.tried()
     if not complete:
-        whys = {str(trial.user_attrs.get("why")) for trial in _tried(study)}
+        reasons = sorted({reason(trial) for trial in tried})
         raise PipelineError(
-            f"tune: none of {len(study.trials)} trials was completed ({'; '.join(sorted(whys))}). "
+            f"tune: none of {len(tried)} trials was completed ({'; '.join(reasons)}). "
             "Nothing is made up: lower the upper end of tune.learning_rate and run again."
         )
-    states = [trial.state for trial in _tried(study)]
+    states = [trial.state for trial in tried]
     best = min(complete, key=lambda trial: (trial.value, trial.number))
     assert best.value is not None
     return Hyperparameters(
@@ -137,40 +137,25 @@ def winner(study: optuna.Study, task: Task) -> Hyperparameters:
     )
 
 
-def importance(study: optuna.Study) -> dict[str, float]:
+def importance(roster: Roster) -> dict[str, float]:
     """Share of each setting in the differences between trials; empty when too few to tell."""
     import optuna
 
-    if len(_complete(study)) < 2:
+    if len(roster.complete()) < 2:
         return {}
     try:
-        return dict(optuna.importance.get_param_importances(study))
+        return dict(optuna.importance.get_param_importances(roster.study))
     except (RuntimeError, ValueError):  # all values equal
         return {}
 
 
-def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    from optuna.trial import TrialState
-
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def _tried(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that used up budget: complete, pruned, or failed for a reason of their own."""
-    from optuna.trial import TrialState
-
-    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    trials = study.get_trials(deepcopy=False, states=ended)
-    return [t for t in trials if t.state != TrialState.FAIL or "why" in t.user_attrs]
-
-
 def _run_trial(
-    study: optuna.Study, task: Task, log: tracking.Run, deadline: float, stop: machine.Stop
+    roster: Roster, task: Task, log: tracking.Run, deadline: float, stop: machine.Stop
 ) -> None:
     """Ask for settings, train with them, tell how it ended."""
-    from optuna.trial import TrialState
-
-    trial = study.ask()
+    trial = roster.take()
+    if trial is None:
+        return
     plan = replace(
         task.plan,
         learning_rate=trial.suggest_float("learning_rate", *task.space.learning_rate, log=True),
@@ -178,88 +163,36 @@ def _run_trial(
     )
     title = f"trial {trial.number}"
     print(f"{title:<9} learning rate {plan.learning_rate:.2g}, {plan.epochs} epochs", flush=True)
-    attempt = _Attempt(trial, plan, Progress(title, plan, len(task.train.labels), stop))
-    may_end = bool(_complete(study))
+    attempt = Attempt(trial, plan, Progress(title, plan, len(task.train.labels), stop))
     try:
-        why = attempt.train(task, lambda: may_end and time.monotonic() > deadline)
-        state = TrialState.PRUNED if why else TrialState.COMPLETE
-    except Diverged as error:
-        why, state = str(error), TrialState.FAIL
+        with Lease(trial) as lease:
+            state, why = _train(attempt, task, lease, deadline if roster.complete() else None)
     except Stopped:
-        raise Interrupted(
-            f"tune: stopped by a signal; {len(_tried(study))} finished trials are kept. Run the "
-            "same command again to continue.",
-            stop.signal_number,
-        ) from None
+        roster.give_back(trial, RETURNED)
+        raise _stopped(roster, stop) from None
+    name = state.name.lower()
+    if not roster.end(trial, state, attempt.least if name == "complete" else None, why):
+        print(f"{title:<9} was given to another worker; its result is dropped", flush=True)
+        return
     if why:
-        trial.set_user_attr("why", why)
-        print(f"{title:<9} {state.name.lower()}: {why}", flush=True)
-    study.tell(trial, attempt.least if state == TrialState.COMPLETE else None, state=state)
-    attempt.log(log, state.name.lower())
+        print(f"{title:<9} {name}: {why}", flush=True)
+    attempt.log(log, name)
 
 
-class _Attempt:
-    """One trial's training: its curve, and the comparison at each quarter."""
+def _train(
+    attempt: Attempt, task: Task, lease: Lease, deadline: float | None
+) -> tuple[optuna.trial.TrialState, str]:
+    """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
+    import torch
+    from optuna.trial import TrialState
 
-    def __init__(self, trial: optuna.Trial, plan: Plan, progress: Progress) -> None:
-        self._trial, self._plan, self._progress = trial, plan, progress
-        self._curve: list[dict[str, float]] = []
+    def cut() -> bool:
+        return lease.lost or (deadline is not None and time.monotonic() > deadline)
 
-    @property
-    def least(self) -> float:
-        """Least val loss so far: what the study minimises."""
-        return min(row["val/loss"] for row in self._curve)
-
-    def train(self, task: Task, out_of_time: Callable[[], bool]) -> str:
-        """Run the schedule. Returns why it was cut short, or "" when it was not."""
-        from components.core.training import fit
-
-        network, _ = models.start_network(task.model, task.num_classes, self._plan.seed)
-        epochs = fit(
-            network,
-            task.train,
-            task.val,
-            self._plan,
-            after_batch=lambda done, total: (
-                self._progress.after_batch(done, total) or out_of_time()
-            ),
-        )
-        try:
-            for epoch in epochs:
-                self._note(epoch)
-                if self._prunable(epoch.index):
-                    share = f"{epoch.index} of {self._plan.epochs} epochs"
-                    return f"after {share} worse than the median there"
-        except Stopped:
-            if self._progress.stopped:
-                raise
-            return "tune.seconds are used up"
-        return ""
-
-    def _note(self, epoch: Epoch) -> None:
-        rate = self._progress.report(epoch)
-        self._curve.append(
-            {
-                "train/loss": epoch.train_loss,
-                "val/loss": epoch.val_loss,
-                "val/accuracy": epoch.val_accuracy,
-                "train/images_per_second": rate,
-            }
-        )
-
-    def _prunable(self, epoch: int) -> bool:
-        """Report at the end of each quarter of this trial's schedule; ask the pruner."""
-        epochs = self._plan.epochs
-        quarter = QUARTERS * epoch // epochs
-        if quarter == QUARTERS * (epoch - 1) // epochs:
-            return False
-        self._trial.report(self.least, step=quarter)
-        return quarter < QUARTERS and self._trial.should_prune()
-
-    def log(self, parent: tracking.Run, state: str) -> None:
-        """Write the trial as a nested run."""
-        settings = {"learning_rate": self._plan.learning_rate, "epochs": self._plan.epochs}
-        with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
-            child.params(settings)
-            for step, row in enumerate(self._curve, start=1):
-                child.metrics(row, step=step)
+    try:
+        why = attempt.train(task, cut)
+    except Diverged as error:
+        return TrialState.FAIL, str(error)
+    except (MemoryError, torch.OutOfMemoryError):
+        return TrialState.FAIL, "out of memory: lower training.batch_size or tune.image_size"
+    return (TrialState.PRUNED, why) if why else (TrialState.COMPLETE, "")

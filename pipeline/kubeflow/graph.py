@@ -1,7 +1,6 @@
 """The graph of dvc.yaml as a Kubeflow pipeline, and what each task asks of Kubernetes."""
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from components.io import command, params
+from pipeline import stages
 from pipeline.cluster import ClusterParams, GpuTask
 from pipeline.kubeflow import steps
 
@@ -35,16 +35,10 @@ class Project:
 
 def read_project(root: Path) -> Project:
     """Read dvc.yaml and params.yaml below `root`."""
-    stages = params.read_yaml(root / "dvc.yaml")["stages"]
-    paths = {}
-    for step in command.STEPS:
-        words = shlex.split(stages[step]["cmd"].rpartition("&&")[2])[3:]  # python -m module
-        names = [word.removeprefix("--").replace("-", "_") for word in words[::2]]
-        paths[step] = dict(zip(names, words[1::2], strict=True))
     raw = params.read_yaml(root / "params.yaml")
     # Not ASCII: YAML, which reads it again, takes JSON's pairs of escapes for two characters.
     as_json = {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
-    return Project(paths, as_json)
+    return Project(stages.read_paths(root), as_json)
 
 
 def build(
@@ -66,7 +60,7 @@ def build(
         checkout: folder of the project, relative to the workspace.
         outputs: folder that stands for `artifacts`, relative to the project.
     """
-    functions = (steps.fetch, *steps.STEPS)
+    functions = (steps.fetch, steps.tune_worker, *steps.STEPS)
     make = {
         f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
     }
@@ -125,16 +119,30 @@ class _Tasks:
         before = [self._add("fetch", {}, source)] if self.cluster else []
         digest: dict[str, Any] = {}
         for step in command.STEPS:
-            wanted = {name: given[name] for name in _sections(step)}
-            task = self._add(step, self.project.paths[step], {**digest, **wanted}).after(*before)
+            wanted = {**digest, **{name: given[name] for name in _sections(step)}}
+            if step == "tune":
+                self._add_workers(wanted)
+            task = self._add(step, self.project.paths[step], wanted).after(*before)
             before = [task]
             digest = digest or {"data_digest": task.outputs["Output"]}
         verdict: str = task.outputs["Output"]
         return verdict
 
+    def _add_workers(self, arguments: Mapping[str, Any]) -> None:
+        """Those that help tune, which is worker 0: it waits for their trials, and collects them.
+
+        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are.
+        """
+        workers = self.cluster.workers if self.cluster else 1
+        if workers > 1:
+            numbers = list(range(1, workers))
+            with dsl.ParallelFor(numbers, parallelism=len(numbers)) as worker:
+                self._add("tune", self.project.paths["tune"], {**arguments, "worker": worker})
+
     def _add(self, step: str, paths: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
         layout = {**self.where, "paths": paths}
-        task = self.make[step](workspace=self.workspace, layout=layout, **arguments)
+        name = "tune_worker" if "worker" in arguments else step
+        task = self.make[name](workspace=self.workspace, layout=layout, **arguments)
         if self.cluster:
             _place(task, step, self.cluster)
         return task
@@ -193,6 +201,10 @@ def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
         secret = cluster.promoter_secret if step == "register" else cluster.tracking_secret
         keys = {"username": "MLFLOW_TRACKING_USERNAME", "password": "MLFLOW_TRACKING_PASSWORD"}
         kubernetes.use_secret_as_env(task, secret, keys)
+    if step == "tune" and cluster.study_secret:
+        kubernetes.use_secret_as_env(task, cluster.study_secret, {"uri": "TUNE_STORAGE"})
+        if cluster.authority_secret:
+            kubernetes.use_secret_as_volume(task, cluster.authority_secret, mount_path="/ca")
 
 
 def _give_gpus(task: Any, wanted: GpuTask, cluster: ClusterParams) -> None:

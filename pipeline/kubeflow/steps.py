@@ -63,6 +63,24 @@ def tune(
     displays.show("tune", done, metrics, summary.path, page.path)
 
 
+def tune_worker(
+    workspace: str,
+    layout: dict[str, Any],
+    data_digest: str,
+    data: str,
+    model: str,
+    training: str,
+    tune: str,
+    worker: int,
+) -> None:
+    """Help tune with its trials, on a GPU of its own."""
+    from pipeline import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "model": model, "training": training, "tune": tune}
+    task.help_tune(place, sections, data_digest, int(worker))
+
+
 def train(
     workspace: str,
     layout: dict[str, Any],

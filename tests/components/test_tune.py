@@ -2,11 +2,13 @@
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from components import tune
@@ -14,7 +16,8 @@ from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.io import files
 from components.io.progress import Progress
-from components.tune import search
+from components.tune.attempt import Attempt, Rows, Task
+from components.tune.study import Roster
 from tests.components.conftest import Settings, Workspace
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -131,8 +134,7 @@ def test_a_finished_search_runs_no_further_trial(
 def test_the_budget_in_seconds_ends_the_search_but_not_before_one_trial(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr("components.tune.search.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(Roster, "used_seconds", lambda _: 2.0)
     params = settings(tune.Params, {"tune.trials": 5, "tune.seconds": 1})
     tune.run(**paths(workspace, tmp_path), params=params)
     assert [row["state"] for row in table(tmp_path)] == ["complete"]
@@ -144,11 +146,47 @@ def test_a_search_without_a_complete_trial_is_an_error_and_makes_nothing_up(
     def diverge(*_: object, **__: object) -> None:
         raise Diverged("training: the train loss is nan in epoch 1")
 
-    monkeypatch.setattr(search._Attempt, "train", diverge)
+    monkeypatch.setattr(Attempt, "train", diverge)
     params = settings(tune.Params, {"tune.trials": 2})
     with pytest.raises(PipelineError, match=r"none of 2 trials was completed.*nan"):
         tune.run(**paths(workspace, tmp_path), params=params)
     assert not (tmp_path / "hyperparameters.json").exists()
+
+
+def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_go_on(
+    workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Attempt.train
+
+    def fill_memory(self: Attempt, task: Task, out_of_time: Callable[[], bool]) -> str:
+        if self._trial.number == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(self, task, out_of_time)
+
+    monkeypatch.setattr(Attempt, "train", fill_memory)
+    tune.run(**paths(workspace, tmp_path), params=settings(tune.Params, {"tune.trials": 2}))
+    assert [row["state"] for row in table(tmp_path)] == ["fail", "complete"]
+    assert table(tmp_path)[0]["why"].startswith("out of memory: lower training.batch_size")
+    assert winner(tmp_path).trials_failed == 1
+
+
+def test_a_helping_worker_runs_trials_of_the_study_and_writes_nothing_else(
+    workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "_OWNER_SECONDS", 0.0)
+    params = settings(tune.Params, {"tune.trials": 2, "training.seed": 21})
+    study = tmp_path / "study.journal"
+    tune.work(**workspace.inputs, study=study, worker=1, params=params)
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".yaml"] == [study]
+    tune.run(**paths(workspace, tmp_path), params=params)
+    assert [row["worker"] for row in table(tmp_path)] == ["1", "1"]
+    client = MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    key = winner(tmp_path).study
+    parents = client.search_runs(experiments, f"tags.`pipeline.key` = '{key}'")
+    assert [parent.info.status for parent in parents] == ["FINISHED"]
+    nested = f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'"
+    assert len(client.search_runs(experiments, nested)) == 2
 
 
 def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
@@ -165,7 +203,7 @@ def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
     def steps(epochs: int) -> list[int]:
         trial = Trial()
         trial.steps = []
-        attempt = search._Attempt.__new__(search._Attempt)
+        attempt = Attempt.__new__(Attempt)
         attempt._trial = trial  # type: ignore[assignment]
         attempt._plan = type("Plan", (), {"epochs": epochs})()
         attempt._curve = [{"val/loss": 1.0}]
@@ -201,7 +239,7 @@ def test_impossible_sizes_are_refused_before_the_first_trial(
 
 def test_rows_of_a_subset_keep_pictures_and_labels_together() -> None:
     pixels = np.arange(10, dtype=np.uint8)
-    rows = search.Rows(pixels, np.array([2, 5, 7]))
+    rows = Rows(pixels, np.array([2, 5, 7]))
     assert len(rows) == 3
     assert rows[np.array([2, 0])].tolist() == [7, 2]
     assert rows[slice(1, 3)].tolist() == [5, 7]

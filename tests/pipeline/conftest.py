@@ -8,6 +8,7 @@ import pytest
 
 from components.io.tracking.store import Store, open_store
 from pipeline import rulings
+from tests.components.conftest import workspace as workspace
 from tests.services import cases
 
 

@@ -33,6 +33,15 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
         ({"cluster.tracking_uri": "http://user:word@mlflow"}, "cluster.tracking_uri is"),
         ({"cluster.user": 0}, "cluster.user is 0"),
         ({"cluster.gpu.resource": "gpu"}, "cluster.gpu.resource is"),
+        ({"cluster.workers": 2}, "need access_mode ReadWriteMany and a study_secret"),
+        (
+            {
+                "cluster.workers": 2,
+                "cluster.access_mode": "ReadWriteMany",
+                "cluster.study_secret": None,
+            },
+            "a study_secret; or set workers to 1",
+        ),
         ({"cluster.access_mode": "ReadOnlyMany"}, "'ReadWriteOnce' or 'ReadWriteMany'"),
     ],
 )

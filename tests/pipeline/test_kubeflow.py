@@ -13,6 +13,7 @@ from components import register, train, validate
 from components.core.artifacts import ValidationReport
 from components.core.errors import InvalidParams, MissingInput
 from components.io import command, files, params
+from components.tune import storage
 from pipeline import __main__ as pipeline
 from pipeline import cluster, kubeflow, task
 from pipeline.kubeflow import graph
@@ -33,9 +34,12 @@ CLUSTER = {
     "tracking_secret": "client",
     "promoter_secret": "promoter",
     "storage_secret": "storage",
+    "study_secret": "study",
+    "authority_secret": "authority",
     "user": 1234,
     "retries": 3,
     "retry_seconds": 5,
+    "workers": 3,
     "gpu": {"resource": "amd.com/gpu", "node_selector": {"pool": "gpu"}, "taint": None},
     **dict.fromkeys(("fetch", "validate", "evaluate", "register"), CPU),
     **{name: {**CPU, "gpus": 2, "shared_memory_gib": 0.5} for name in ("tune", "train")},
@@ -306,7 +310,7 @@ def test_each_task_has_the_keys_that_it_needs_and_no_others(
     assert secrets == {
         "fetch": ["s3-dvc"],
         "validate": [],
-        "tune": ["mlflow-trainer"],
+        "tune": ["mlflow-trainer", "postgres-optuna"],
         "train": ["mlflow-trainer"],
         "evaluate": ["mlflow-trainer"],
         "register": ["mlflow-promoter"],
@@ -314,6 +318,58 @@ def test_each_task_has_the_keys_that_it_needs_and_no_others(
     for name in command.STEPS:
         env = {entry["name"]: entry["value"] for entry in containers[name]["env"]}
         assert env == {"HOME": "/tmp", "MLFLOW_TRACKING_URI": SERVER}
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pipeline with three workers that tune."""
+    folder = tmp_path_factory.mktemp("crowd")
+    changes = {"cluster.workers": 3, "cluster.access_mode": "ReadWriteMany"}
+    file = write_params(folder / "params.yaml", changes)
+    wanted = params.load(file, cluster.Params).cluster
+    kubeflow.compile_to(folder / "pipeline.yaml", ROOT, IMAGE, wanted)
+    return folder / "pipeline.yaml"
+
+
+def test_further_workers_run_beside_tune_which_is_the_first(crowd: Path) -> None:
+    pipeline = read(crowd)[0]
+    tasks = pipeline["root"]["dag"]["tasks"]
+    [name] = set(tasks) - set(TASKS)
+    loop = tasks[name]
+    assert json.loads(loop["parameterIterator"]["items"]["raw"]) == [1, 2]
+    assert loop["iteratorPolicy"]["parallelismLimit"] == 2
+    assert loop["dependentTasks"] == ["validate"]
+    assert name not in tasks["tune"].get("dependentTasks", [])
+    inner = pipeline["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    assert set(inner) == {"tune-worker"}
+    assert inner["tune-worker"]["retryPolicy"] == tasks["tune"]["retryPolicy"]
+    assert not inner["tune-worker"]["cachingOptions"].get("enableCache", False)
+
+
+def test_each_worker_asks_for_what_tune_asks_for(crowd: Path) -> None:
+    pipeline, kubernetes = read(crowd)
+    pods = kubernetes["deploymentSpec"]["executors"]
+    assert pods["exec-tune-worker"] == pods["exec-tune"]
+    containers = pipeline["deploymentSpec"]["executors"]
+    one, other = (containers[f"exec-{name}"]["container"] for name in ("tune", "tune-worker"))
+    assert one["resources"] == other["resources"]
+    assert one["env"] == other["env"]
+    assert one["image"] == other["image"] == IMAGE
+
+
+def test_one_worker_leaves_the_graph_as_dvc_has_it(tasks: dict[str, dict[str, Any]]) -> None:
+    assert set(tasks) == set(TASKS)
+
+
+def test_the_study_of_the_cluster_is_in_its_database_which_is_proved_by_its_authority(
+    pods: dict[str, dict[str, Any]],
+) -> None:
+    study = pods["tune"]["secretAsEnv"][1]
+    assert study["keyToEnv"] == [{"envVar": storage.VARIABLE, "secretKey": "uri"}]
+    [authority] = pods["tune"]["secretAsVolume"]
+    assert (authority["secretName"], authority["mountPath"]) == ("internal-ca", "/ca")
+    assert "sslrootcert=/ca/ca.crt" in (ROOT / "infra/scripts/make_secrets.sh").read_text()
+    assert all("secretAsVolume" not in pods[name] for name in TASKS if name != "tune")
 
 
 def test_the_volume_lives_as_long_as_the_run(compiled: Path) -> None:

@@ -11,6 +11,6 @@ version_page  the text that people decide by
 registry      versions, their tags and aliases
 """
 
-from components.io.tracking.runs import Run, open_run
+from components.io.tracking.runs import Run, join_run, open_run
 
-__all__ = ["Run", "open_run"]
+__all__ = ["Run", "join_run", "open_run"]

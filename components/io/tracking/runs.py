@@ -195,10 +195,40 @@ def open_run(
 
 
 @contextmanager
+def join_run(
+    *, kind: Literal["tune"], name: str, key: str, tags: Mapping[str, str], patience: float
+) -> Iterator[Run]:
+    """Open the run that another process has open, and leave its state to that one.
+
+    Args:
+        kind: of the run.
+        name: shown in the UI.
+        key: as the other process names it.
+        tags: set if the run must be made.
+        patience: seconds to wait for the other process before making the run.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer.
+    """
+    deadline = time.monotonic() + patience
+    with open_store() as store:
+        while (run := _find(store, kind, key)) is None and time.monotonic() < deadline:
+            time.sleep(1)
+        if run is None:
+            run = _create(store, kind, name, key)
+            run.tags(tags)
+        yield run
+
+
+@contextmanager
 def _opened(store: Store, kind: str, name: str, key: str, tags: Mapping[str, str]) -> Iterator[Run]:
     from mlflow.exceptions import MlflowException
 
-    run = _find(store, kind, key) or _create(store, kind, name, key)
+    run = _find(store, kind, key)
+    if run:
+        store.client.update_run(run.id, status="RUNNING")
+    else:
+        run = _create(store, kind, name, key)
     run.tags(tags)
     try:
         yield run
@@ -211,14 +241,11 @@ def _opened(store: Store, kind: str, name: str, key: str, tags: Mapping[str, str
 
 
 def _find(store: Store, kind: str, key: str) -> Run | None:
-    """The newest run with this key, running again, whatever state it was left in."""
+    """The newest run with this key, whatever state it was left in."""
     wanted = f"tags.`pipeline.kind` = '{kind}' AND tags.`pipeline.key` = '{key}'"
     newest = ["attributes.start_time DESC"]
     runs = store.client.search_runs([store.experiment_id], wanted, max_results=1, order_by=newest)
-    if not runs:
-        return None
-    store.client.update_run(runs[0].info.run_id, status="RUNNING")
-    return Run(store, runs[0])
+    return Run(store, runs[0]) if runs else None
 
 
 def _create(store: Store, kind: str, name: str, key: str) -> Run:

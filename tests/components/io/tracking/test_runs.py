@@ -1,5 +1,6 @@
 import math
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from mlflow.entities import Run as Stored
 
 from components.core.errors import Interrupted, PipelineError
 from components.io import tracking
-from components.io.tracking.runs import open_run
+from components.io.tracking.runs import join_run, open_run
 
 
 def stored(uri: str, kind: str = "model") -> list[Stored]:
@@ -252,3 +253,23 @@ def test_the_link_of_a_local_run_says_how_to_see_it(store: str) -> None:
         assert run.link == (
             f"`make ui`, then http://127.0.0.1:5000/{page}?workflowType=machine_learning"
         )
+
+
+def test_a_run_that_is_joined_is_left_in_the_state_of_its_owner(store: str) -> None:
+    with open_run(kind="tune", name="search", key="joined") as mine:
+        with join_run(kind="tune", name="search", key="joined", tags={}, patience=0) as theirs:
+            assert theirs.id == mine.id
+        assert mine.store.client.get_run(mine.id).info.status == "RUNNING"
+    with join_run(kind="tune", name="search", key="joined", tags={"late": "x"}, patience=0) as late:
+        assert late.id == mine.id
+        assert late.store.client.get_run(late.id).info.status == "FINISHED"
+        assert "late" not in late.store.client.get_run(late.id).data.tags
+
+
+def test_who_joins_makes_the_run_when_nobody_did_in_time(store: str) -> None:
+    begun = time.monotonic()
+    with join_run(kind="tune", name="s", key="alone", tags={"data": "d"}, patience=1) as run:
+        assert time.monotonic() - begun >= 1
+        assert run.tag("data") == "d"
+    with open_run(kind="tune", name="s", key="alone") as owner:
+        assert owner.id == run.id

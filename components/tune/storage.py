@@ -1,0 +1,88 @@
+"""Where a study lies: in a journal file, or in a database that several machines reach."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.errors import InvalidParams, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from sqlalchemy import Engine
+
+# Names the database; without it the journal file serves the workers of one machine.
+VARIABLE = "TUNE_STORAGE"
+
+
+@contextmanager
+def open_storage(journal: Path) -> Iterator[BaseStorage]:
+    """The database that TUNE_STORAGE names, else the journal file.
+
+    Raises:
+        InvalidParams: TUNE_STORAGE is no database URL.
+        ServiceUnavailable: the database does not answer, now or while it is open.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy import exc, make_url
+
+    address = os.environ.get(VARIABLE)
+    if not address:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        yield optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        return
+    try:
+        url = make_url(address)
+        url.get_dialect()
+    except (exc.ArgumentError, ImportError) as error:
+        raise InvalidParams(
+            f"{VARIABLE} is not a database URL ({type(error).__name__}); it should be like "
+            "postgresql://user:password@host/name or sqlite:///file.db."
+        ) from None  # the cause may quote the password
+    try:
+        yield _connect(address, url.get_backend_name())
+    except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ServiceUnavailable(
+            f"{VARIABLE} {url.render_as_string()}: does not answer ({reason}); finished trials are "
+            "kept. Start the database, then run the same command again."
+        ) from error
+
+
+def _connect(address: str, backend: str) -> BaseStorage:
+    """Several workers may make the tables at once: all but one fail, and find them made."""
+    import optuna
+    from sqlalchemy import exc
+
+    # Seconds: until a server counts as silent, until the lock of a file does.
+    patience = {"postgresql": {"connect_timeout": 10}, "sqlite": {"timeout": 60}}
+    options = {"pool_pre_ping": True, "connect_args": patience.get(backend, {})}
+    try:
+        storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
+    except (exc.IntegrityError, exc.ProgrammingError, exc.OperationalError):
+        time.sleep(2)
+        storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
+    if backend == "sqlite":
+        _lock_before_reading(storage.engine)
+    return storage
+
+
+def _lock_before_reading(engine: Engine) -> None:
+    """Let each transaction of SQLite lock the file as it begins.
+
+    Optuna looks whether a trial is free, then takes it; SQLite has no lock for single rows, so two
+    workers would take the same one.
+    """
+    from sqlalchemy import event
+
+    def leave_begin_to_us(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    event.listen(engine, "connect", leave_begin_to_us)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine.dispose()  # connections that were opened before

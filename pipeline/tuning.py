@@ -1,0 +1,137 @@
+"""python -m pipeline tune: several workers on the study of the next `dvc repro`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from components import tune
+from components.core.errors import Interrupted, PipelineError
+from components.io import machine, params
+from components.io.tracking.store import open_store
+from pipeline import stages
+
+_SETTINGS = Path("params.yaml")
+_PAUSE_SECONDS = 0.2
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    text = "Search with several workers, each on a GPU or a share of the cores of its own."
+    parser = verbs.add_parser("tune", help=text, description=text)
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--workers", type=_positive, metavar="N", help="all of them on this machine")
+    kind.add_argument(
+        "--worker",
+        type=_positive,
+        metavar="K",
+        help="only number K, from 1: the others, 0 among them, share TUNE_STORAGE",
+    )
+    parser.set_defaults(
+        act=lambda given: run_workers(given.workers) if given.workers else help_out(given.worker)
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} should be at least 1")
+    return number
+
+
+def help_out(worker: int) -> None:
+    """Run trials as worker `worker` until nothing is left to begin."""
+    names = ("images", "manifest", "report", "cache", "study")
+    paths = stages.read_paths(Path())["tune"]
+    given = {name: Path(paths[name]) for name in names}
+    tune.work(**given, worker=worker, params=params.load(_SETTINGS, tune.Params))
+
+
+def run_workers(workers: int) -> None:
+    """Run the tune step and `workers` - 1 processes that help it.
+
+    A helper that fails is made up for by the others.
+
+    Raises:
+        PipelineError: the step itself failed.
+        Interrupted: a signal came; every worker has given its trial back.
+    """
+    step = ["-m", "components.tune", *stages.write_arguments(stages.read_paths(Path())["tune"])]
+    commands = [step, *(["-m", "pipeline", "tune", "--worker", f"{k}"] for k in range(1, workers))]
+    shares = share_machine(workers, os.environ)
+    with open_store():  # MLflow's tables, which no two processes can make at once
+        pass
+    with machine.stop_on_signal() as stop, ExitStack() as stack:
+        processes = [
+            # A session of its own: a key press reaches it once, through us.
+            subprocess.Popen(  # noqa: S603
+                [sys.executable, *words], env={**os.environ, **share}, start_new_session=True
+            )
+            for words, share in zip(commands, shares, strict=True)
+        ]
+        stack.callback(_end, processes)
+        _follow(processes, stop)
+    codes = [process.returncode for process in processes]
+    for worker, code in enumerate(codes[1:], start=1):
+        if code and not stop:
+            print(f"tune      worker {worker} ended with {code}; the others took over")
+    if stop:
+        raise Interrupted(
+            "tune: stopped by a signal; finished trials are kept. Run the same command again to "
+            "continue.",
+            stop.signal_number,
+        )
+    if codes[0]:
+        raise PipelineError(
+            f"tune: worker 0, the step itself, ended with {codes[0]}; what it said stands above. "
+            "Finished trials are kept: run the same command again, or `dvc repro`."
+        )
+    print("tune      next: dvc repro, which takes this search as it is")
+
+
+def share_machine(workers: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """What each worker sees of the machine: a GPU in turn, and a share of the cores.
+
+    Args:
+        workers: how many.
+        environment: CUDA_VISIBLE_DEVICES and OMP_NUM_THREADS in it are kept to.
+    """
+    devices = _devices(environment.get("CUDA_VISIBLE_DEVICES"))
+    cores = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = {"OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", cores)}
+    return [
+        threads | ({"CUDA_VISIBLE_DEVICES": devices[k % len(devices)]} if devices else {})
+        for k in range(workers)
+    ]
+
+
+def _devices(visible: str | None) -> list[str]:
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _follow(processes: Sequence[subprocess.Popen[bytes]], stop: machine.Stop) -> None:
+    """Wait for all to end; pass a signal on, once."""
+    told = False
+    while any(process.poll() is None for process in processes):
+        if stop and not told:
+            told = True
+            for process in processes:
+                process.send_signal(stop.signal_number)
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

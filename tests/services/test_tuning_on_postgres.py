@@ -1,0 +1,93 @@
+"""Workers of one search that meet in PostgreSQL, and are killed while they do."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import create_engine, text
+
+from components.tune import storage, study
+from tests.components.tune import crew
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def database(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty database of its own for each test."""
+    name = f"tune_{uuid.uuid4().hex}"
+    engine = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    address = f"{postgres.rpartition('/')[0]}/{name}"
+    monkeypatch.setenv(storage.VARIABLE, address)
+    yield address
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+def join(members: list[crew.Any], seconds: float = 120) -> list[int]:
+    for member in members:
+        member.join(seconds)
+    return [member.exitcode for member in members]
+
+
+def test_workers_that_start_together_on_an_empty_database_share_the_budget(
+    database: str, tmp_path: Path
+) -> None:
+    with crew.crew(database, workers=4, trials=16) as members:
+        assert join(members) == [0, 0, 0, 0]
+    tried = crew.held(crew.read(tmp_path, 16))
+    assert [trial.state for trial in tried] == [TrialState.COMPLETE] * 16
+    assert len({trial.user_attrs["worker"] for trial in tried}) > 1
+    assert len({trial.params["learning_rate"] for trial in tried}) == 16
+
+
+def test_of_three_workers_one_is_killed_and_its_trial_is_run_by_another(
+    database: str, tmp_path: Path
+) -> None:
+    with crew.crew(database, workers=3, trials=9) as members:
+        members[2].join(1.5)
+        members[2].kill()
+        assert join(members)[:2] == [0, 0]
+    tried = crew.held(crew.read(tmp_path, 9))
+    assert [trial.state for trial in tried] == [TrialState.COMPLETE] * 9
+
+
+def test_no_trial_is_lost_or_counted_twice_under_fifty_kills(database: str, tmp_path: Path) -> None:
+    budget = 60
+    with crew.crew(database, workers=3, trials=budget, wait=True) as members:
+        kills = crew.kill_some(members, 50, lambda k: crew.start(database, k, budget, True))
+        assert join(members, 300) == [0, 0, 0]
+    roster = crew.read(tmp_path, budget)
+    tried = crew.held(roster)
+    vanished = [t for t in roster.begun() if study.reason(t) == study.VANISHED]
+    print(f"{kills} kills, {len(vanished)} trials taken back, {len(roster.study.trials)} in all")
+    assert kills >= 40
+    assert vanished
+    complete = [trial for trial in tried if trial.state == TrialState.COMPLETE]
+    assert len(complete) + sum(t.state == TrialState.FAIL for t in tried) == budget
+    assert len({trial.params["learning_rate"] for trial in complete}) == len(complete)
+
+
+def test_connections_that_are_cut_cost_no_trial(database: str, tmp_path: Path) -> None:
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    engine = create_engine(database)
+    with crew.crew(database, workers=2, trials=12) as members:
+        for _ in range(3):
+            members[1].join(1)
+            with engine.connect() as connection:
+                connection.execute(cut)
+        codes = join(members)
+    engine.dispose()
+    # A connection may be cut in the middle of a statement: then the worker ends, to be run again.
+    for worker, code in enumerate(codes):
+        if code:
+            crew.work(database, worker, 12, wait=True)
+    assert len(crew.held(crew.read(tmp_path, 12))) == 12
