@@ -29,8 +29,8 @@ _PAUSE_SECONDS = 1.0
 def open_study(journal: Path, task: Task, worker: int) -> Iterator[Roster]:
     """Open or create the study.
 
-    The seed moves on with the number of trials, and differs between workers: samplers that start
-    from the same seed would make the same trials.
+    The seed moves on with the trials that were begun, and differs between workers: samplers that
+    start from the same seed would make the same trials.
 
     Args:
         journal: file of the study, unless TUNE_STORAGE names a database.
@@ -49,12 +49,13 @@ def open_study(journal: Path, task: Task, worker: int) -> Iterator[Roster]:
             study_name=task.name, storage=opened, direction="minimize", load_if_exists=True
         )
         _require_hardware(study, f"{task.plan.device} in {task.plan.precision}")
-        seed = task.plan.seed + 1000 * worker + len(study.trials)
+        roster = Roster(study, worker, task.trials, task.space.first)
+        seed = task.plan.seed + 1000 * worker + len(roster.begun())
         study.sampler = optuna.samplers.TPESampler(seed=seed)
         study.pruner = optuna.pruners.MedianPruner(
             n_startup_trials=1, n_warmup_steps=PRUNING_QUARTER
         )
-        yield Roster(study, worker, task.trials, task.space.first)
+        yield roster
 
 
 def _require_hardware(study: optuna.Study, mine: str) -> None:

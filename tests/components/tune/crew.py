@@ -133,17 +133,23 @@ def held(roster: Roster) -> list[FrozenTrial]:
     return tried
 
 
-def kill_some(members: list[Any], kills: int, restart: Any) -> int:
-    """SIGKILL a random live worker, again and again; each comes back under its number."""
+def kill_some(roster: Roster, members: list[Any], kills: int, restart: Any) -> int:
+    """SIGKILL a worker at its trial, again and again; each comes back under its number.
+
+    Returns how many were killed before the budget was used up.
+    """
     done = 0
-    while done < kills:
-        time.sleep(random.uniform(0.05, 0.5))
-        alive = [k for k, member in enumerate(members) if member.is_alive()]
-        if not alive:
-            break
-        victim = random.choice(alive)
-        os.kill(members[victim].pid, signal.SIGKILL)
-        members[victim].join()
-        members[victim] = restart(victim)
-        done += 1
+    while done < kills and len(roster.tried()) < roster.slots:
+        running = roster.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        busy = [k for t in running if 0 <= (k := t.user_attrs.get("worker", -1)) < len(members)]
+        if not busy:
+            time.sleep(0.02)
+            continue
+        victim = random.choice(busy) if random.random() < 0.8 else random.randrange(len(members))
+        time.sleep(random.uniform(0, NAP))
+        if members[victim].is_alive():
+            os.kill(members[victim].pid, signal.SIGKILL)
+            members[victim].join()
+            members[victim] = restart(victim)
+            done += 1
     return done

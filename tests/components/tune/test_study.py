@@ -247,12 +247,12 @@ def test_the_length_of_a_union_is_the_number_of_seconds_in_any_interval(
     assert covered(intervals) == len(seconds)
 
 
-def test_workers_and_sessions_draw_from_different_seeds(tmp_path: Path) -> None:
-    rates = []
-    for worker in (1, 2, 1):  # the last one: the same worker, later
-        drawn = begin(open_another(tmp_path, worker))
-        rates.append(drawn.suggest_float("weight", 0, 1))
-    assert len(set(rates)) == 3
+@pytest.mark.parametrize("workers", [(1, 2, 3), (1, 1, 1), (2, 1, 2)])
+def test_workers_and_sessions_draw_from_different_seeds(
+    workers: tuple[int, ...], tmp_path: Path
+) -> None:
+    drawn = [begin(open_another(tmp_path, k)).suggest_float("weight", 0, 1) for k in workers]
+    assert len(set(drawn)) == 3
 
 
 def test_trials_on_other_hardware_are_not_mixed_in(tmp_path: Path) -> None:
