@@ -19,7 +19,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from components.core.errors import PipelineError
 from components.io import files, models
 from components.io.tracking import journal, lock, promotion, registry, removal, seats
-from components.io.tracking.journal import Entry, Journal
+from components.io.tracking.journal import Entry
 from components.io.tracking.lock import Guard
 from components.io.tracking.removal import Doubt
 from components.io.tracking.retention import Limits
@@ -243,24 +243,18 @@ def no_lock(store: Store, name: str, *, seconds: float = 0) -> Iterator[Guard]:
     yield Guard(exclusive=False)
 
 
-def between(monkeypatch: pytest.MonkeyPatch, action: str, meanwhile: Any) -> None:
-    """As on a server without locks: something happens just before a record is appended."""
-    monkeypatch.setattr(lock, "held", no_lock)
-    original = journal.append
-
-    def append(store: Store, log: Journal, entry: Entry) -> Journal:
-        if entry.action == action:
-            monkeypatch.setattr(journal, "append", original)
-            meanwhile()
-        return original(store, log, entry)
-
-    monkeypatch.setattr(journal, "append", append)
-
-
 def test_a_rollback_that_comes_first_saves_its_version(
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    between(monkeypatch, "pruned", lambda: promote(five, "1", cause="rolled_back"))
+    monkeypatch.setattr(lock, "held", no_lock)
+    original = removal._entry
+
+    def entry(*arguments: Any) -> Entry:
+        monkeypatch.setattr(removal, "_entry", original)
+        promote(five, "1", cause="rolled_back")
+        return original(*arguments)
+
+    monkeypatch.setattr(removal, "_entry", entry)
     assert prune(five) == {"1": "`champion` names it"}
     assert stored(five)["1"]
     assert actors.require_sound(five)[-1].version == "1"
@@ -269,7 +263,16 @@ def test_a_rollback_that_comes_first_saves_its_version(
 def test_a_rollback_that_comes_second_is_refused(
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    between(monkeypatch, "promoting", lambda: prune(five))
+    monkeypatch.setattr(lock, "held", no_lock)
+    original = promotion._promoting
+
+    def entry(*arguments: Any) -> Entry:
+        monkeypatch.setattr(promotion, "_promoting", original)
+        found = original(*arguments)
+        assert prune(five) == {"1": ""}
+        return found
+
+    monkeypatch.setattr(promotion, "_promoting", entry)
     with pytest.raises(PipelineError, match="cannot become champion: its weights were pruned on"):
         promote(five, "1", cause="rolled_back")
     assert not stored(five)["1"]
