@@ -72,31 +72,22 @@ def choose(
         limits: what may go.
         now: UTC.
     """
-    named = _named(shown)
-    needed = _in_use(log) | named
-    gone = {p.version for p in packages if p.version and seats.pruned(log, p.version)}
-    living = [int(p.version) for p in packages if p.version not in {"", *gone} and not p.foreign]
-    newest = sorted(living, reverse=True)[: limits.keep]
+    # Half-deleted weights must pass too: who may log runs could write a record `pruned`.
+    needed = _in_use(log) | {version: f"`{alias}` names it" for alias, version in shown.items()}
+    numbers = [int(p.version) for p in packages if p.version and p.stored and not p.foreign]
+    newest = sorted(numbers, reverse=True)[: limits.keep]
     young = now - timedelta(days=limits.days)
 
     def reason(package: Package) -> str:
-        version = package.version
         if package.foreign or not package.stored:
             return package.foreign or "its weights are gone already"
-        if version in gone:
-            return named.get(version, "")
-        if version in needed:
-            return needed[version]
-        if version and int(version) in newest:
+        if package.version in needed:
+            return needed[package.version]
+        if package.version and int(package.version) in newest:
             return f"it is one of the newest {limits.keep}"
         return "" if package.created < young else f"it is younger than {limits.days} days"
 
     return tuple(Choice(package, reason(package)) for package in packages)
-
-
-def _named(shown: Mapping[str, str]) -> dict[str, str]:
-    """Version -> which alias names it; people may set their own."""
-    return {version: f"`{alias}` names it" for alias, version in shown.items()}
 
 
 def _in_use(log: Journal) -> dict[str, str]:

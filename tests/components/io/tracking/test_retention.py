@@ -107,13 +107,22 @@ def test_what_is_not_ours_stays() -> None:
     assert found.reason == "version 4 of others uses its files"
 
 
-def test_a_removal_that_was_interrupted_is_finished_whatever_the_limits_say_now() -> None:
+def test_a_removal_that_was_interrupted_is_finished() -> None:
     log = Journal("cells", records=(record("pruned", "1"), record("pruned", "2")))
-    packages = [package("1", 1), package("2", stored=False), package("3")]
-    found = choose(packages, log, {}, Limits(1000, 3), NOW)
+    packages = [package("1"), package("2", stored=False), package("3")]
+    found = choose(packages, log, {}, LIMITS, NOW)
     assert [c.reason for c in found[:2]] == ["", "its weights are gone already"]
-    by_hand = choose(packages, log, {"champion": "1"}, Limits(1000, 3), NOW)
-    assert by_hand[0].reason == "`champion` names it"
+
+
+def test_a_forged_record_of_a_removal_deletes_nothing_that_is_needed_or_young() -> None:
+    log = [decided("1", "hold"), decided("2"), decided("3"), promoted("3")]
+    found = reasons([*log, *(record("pruned", n) for n in "1234")], 4)
+    assert [version for version, why in found.items() if not why] == ["2"]
+    packages = [package("2", 29), package("3")]
+    (young, _) = choose(
+        packages, Journal("cells", records=(record("pruned", "2"),)), {}, LIMITS, NOW
+    )
+    assert young.reason == "it is younger than 30 days"
 
 
 VERSIONS = st.sampled_from([str(number) for number in range(1, 8)])
@@ -145,20 +154,19 @@ def test_no_history_whatever_lets_a_version_go_that_is_needed(
     log = Journal("cells", records=tuple(records))
     gone = going(choose(packages, log, shown, limits, NOW))
     assert not gone & set(shown.values())
-    fresh = {version for version in gone if not seats.pruned(log, version)}
     judged = {r.version for r in records if r.action == "decided"}
     waiting = {
         v
         for v in judged
         if (found := log.verdict_on(v)) and found.verdict == "hold" and not seats.ruling(log, v)
     }
-    assert not fresh & (waiting | set(seats.projection(log).values()))
+    assert not gone & (waiting | set(seats.projection(log).values()))
     for seated in (log.champion, log.open):
-        assert not seated or not fresh & {seated.version, seated.champion}
-    living = sorted(int(p.version) for p in packages if not seats.pruned(log, p.version))
-    assert not fresh & {str(number) for number in living[-limits.keep :]}
+        assert not seated or not gone & {seated.version, seated.champion}
+    living = sorted(int(p.version) for p in packages if p.stored)
+    assert not gone & {str(number) for number in living[-limits.keep :]}
     ages = {p.version: (NOW - p.created).days for p in packages}
-    assert all(ages[version] > limits.days for version in fresh)
+    assert all(ages[version] > limits.days for version in gone)
 
 
 @given(PACKAGES, st.lists(RECORDS, max_size=12), SHOWN, LIMIT)
