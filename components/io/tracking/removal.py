@@ -51,6 +51,7 @@ def survey(store: Store, name: str, limits: Limits, now: datetime) -> Plan:
 
     Raises:
         Doubt: aliases and journal disagree, or a promotion is under way.
+        PipelineError: there is no such model.
     """
     log, shown = _settled(store, name)
     return Plan(log, retention.choose(_packages(store, name, log), log, shown, limits, now))
@@ -62,6 +63,10 @@ def _settled(store: Store, name: str) -> tuple[Journal, dict[str, str]]:
         shown = seats.aliases(store, name)
         if journal.read(store, name).head == log.head:
             break
+    if not log.run_id:
+        raise PipelineError(
+            f"MLflow: there is no registered model {name} with a journal; `--model` names another."
+        )
     begun = log.open
     doubt = seat.fault or seats.stray(log, shown)
     if begun and not doubt:

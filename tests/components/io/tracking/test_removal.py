@@ -139,8 +139,9 @@ def test_nothing_goes_while_a_promotion_is_under_way(five: Store) -> None:
     assert all(stored(five).values())
 
 
-def test_a_model_that_does_not_exist_has_nothing_to_prune(opened: Store) -> None:
-    assert prune(opened) == {}
+def test_a_model_that_does_not_exist_is_an_error(opened: Store) -> None:
+    with pytest.raises(PipelineError, match="there is no registered model cells with a journal"):
+        prune(opened)
 
 
 def test_a_version_whose_files_another_model_uses_stays(five: Store) -> None:
@@ -257,6 +258,7 @@ def test_a_rollback_that_comes_first_saves_its_version(
     monkeypatch.setattr(removal, "_entry", entry)
     assert prune(five) == {"1": "`champion` names it"}
     assert stored(five)["1"]
+    assert ("pruned", "1") not in history(five)
     assert actors.require_sound(five)[-1].version == "1"
 
 
