@@ -24,7 +24,9 @@ from components.io.tracking.lock import Guard
 from components.io.tracking.removal import Doubt
 from components.io.tracking.retention import Limits
 from components.io.tracking.runs import open_run
+from components.io.tracking.seats import Seat
 from components.io.tracking.store import Store, open_store
+from components.register import rival
 from tests.services import actors
 from tests.services.actors import NAME
 
@@ -239,6 +241,17 @@ def test_a_removal_killed_between_two_files_is_finished_by_the_next(five: Store)
     assert removal.size(five, seats.logged_model(version)) == 0
 
 
+def test_a_champion_judged_again_does_not_meet_one_whose_weights_are_gone(opened: Store) -> None:
+    promote(opened, add(opened, "a"))
+    promote(opened, add(opened, "b", champion="1", champion_digest="a"))
+    assert rival._compared_with(opened, NAME, "b") == Seat("1", "a", run_id="None")
+    for digest in "cd":
+        promote(opened, add(opened, digest))
+    assert prune(opened, Limits(days=30, keep=3)) == {"1": ""}
+    promote(opened, "2", cause="rolled_back")
+    assert rival._compared_with(opened, NAME, "b") is None
+
+
 @contextmanager
 def no_lock(store: Store, name: str, *, seconds: float = 0) -> Iterator[Guard]:
     yield Guard(exclusive=False)
@@ -338,7 +351,7 @@ def test_a_champion_without_weights_would_be_noticed(five: Store) -> None:
         require_weights(five)
 
 
-def test_the_same_model_trained_again_is_a_new_version(
+def test_a_model_whose_removal_has_begun_is_registered_as_a_new_version(
     opened: Store, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "verify", lambda *_: None)
@@ -363,7 +376,9 @@ def test_the_same_model_trained_again_is_a_new_version(
     for other in "bc":
         promote(opened, add(opened, other))
     opened.client.set_registered_model_alias(NAME, "candidate", "3")
+    monkeypatch.setattr(removal, "_delete", lambda *_: "")  # as if killed there
     assert prune(opened) == {"1": ""}
+    assert removal.size(opened, seats.logged_model(opened.client.get_model_version(NAME, "1")))
     with pytest.raises(PipelineError, match="version 1 cannot be used: its weights were pruned on"):
         registry.fetch(opened, NAME, "1", tmp_path)
     with (
