@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from components.core.errors import PipelineError
-from components.io.tracking import journal, lock, registry, retention, seats
+from components.io.tracking import journal, lock, registry, retention, seats, server
 from components.io.tracking.journal import Entry, Journal, JournalMoved
 from components.io.tracking.retention import Choice, Limits, Package
 
@@ -167,7 +167,7 @@ def drop(store: Store, name: str, package: Package, limits: Limits, now: datetim
 
     Raises:
         Doubt: as `survey`.
-        PipelineError: MLflow does not let this user delete.
+        PipelineError: MLflow did not delete the files, or there is no such model.
     """
     with lock.held(store, name) as guard:
         while True:
@@ -215,9 +215,10 @@ def _delete(store: Store, name: str, package: Package, now: datetime) -> str:
     try:
         _repository(store, package.model_id).delete_artifacts()  # type: ignore[no-untyped-call]
     except HTTPError as error:
+        said = server.without_credentials(str(error))
         raise PipelineError(
-            f"MLflow does not let this user delete the files of {package.model_id} ({error}). Give "
-            "the user the permission MANAGE on `logged_model`, then run the same command again."
+            f"MLflow did not delete the files of {package.model_id} ({said}). If this user may not,"
+            " grant it MANAGE on `logged_model`; then run the same command again."
         ) from error
     if not package.version:
         store.client.delete_logged_model(package.model_id)

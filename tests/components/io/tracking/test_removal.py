@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from requests import HTTPError
 
 from components.core.errors import PipelineError
 from components.io import files, models
@@ -197,6 +198,20 @@ def test_an_alias_that_appears_behind_the_record_saves_the_files(
     five.client.delete_registered_model_alias(NAME, "mine")
     assert prune(five) == {"1": ""}
     assert not stored(five)["1"]
+
+
+def test_a_user_who_may_not_delete_is_told_which_right_is_missing(
+    five: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise HTTPError("403 Client Error: FORBIDDEN")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalArtifactRepository, "delete_artifacts", refuse)
+        with pytest.raises(PipelineError, match=r"403 .* grant it MANAGE on `logged_model`"):
+            prune(five)
+    assert prune(five) == {"1": ""}
+    assert history(five).count(("pruned", "1")) == 1
 
 
 def delete_half(repository: LocalArtifactRepository, _path: str | None = None) -> None:
