@@ -17,7 +17,7 @@ from components import evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.io.tracking import server
-from pipeline import cluster, export, pins, replay, review, sample_data, tuning
+from pipeline import cluster, export, pins, pruning, replay, review, sample_data, tuning
 
 SETTINGS = Path("params.yaml")
 IMAGES = Path("data/images")
@@ -147,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     compiling.set_defaults(act=lambda given: compile_pipeline(given.output, given.image))
     tuning.add_parser(verbs)
     review.add_parsers(verbs)
+    pruning.add_parsers(verbs)
     arguments = parser.parse_args(argv)
     return command.guarded(lambda: arguments.act(arguments), arguments.verb)
 

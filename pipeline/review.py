@@ -72,7 +72,7 @@ def status(arguments: argparse.Namespace) -> int:
         shown = seats.aliases(store, name)
         roles = (seats.CHAMPION, seats.PREVIOUS, seats.CANDIDATE)
         rows = {role: _standing(store, log, shown.get(role)) for role in roles}
-        faults = [seat.fault] if seat.fault else _strays(log, shown)
+        faults = list(filter(None, [seat.fault or seats.stray(log, shown)]))
     under_way = _under_way(log)
     if arguments.json:
         print(json.dumps({"model": name, **rows, "faults": faults, "under_way": under_way}))
@@ -113,15 +113,6 @@ def _line(row: dict[str, str]) -> str:
 
 def _minute(time: str) -> str:
     return f"{time[:16].replace('T', ' ')} UTC"
-
-
-def _strays(log: Journal, shown: dict[str, str]) -> list[str]:
-    wanted = seats.projection(log).get(seats.PREVIOUS)
-    found = shown.get(seats.PREVIOUS)
-    if found == wanted or found is None or log.open:
-        return []
-    text = f"the journal says {wanted or 'nothing'}, the alias says {found}"
-    return [f"`{seats.PREVIOUS}` was moved by hand: {text}. Set it back in the MLflow UI"]
 
 
 def _under_way(log: Journal) -> str:
@@ -227,7 +218,8 @@ def review(arguments: argparse.Namespace) -> int:
         print(version_page.data_words(case.receipt.data_diff))
         for ruling in rulings:
             print(f"rejected {_minute(ruling.time)} by {ruling.who}: {ruling.reason}")
-        print(_what_next(case, champion))
+        gone = seats.pruned(log, number)
+        print(gone or _what_next(case, champion))
     return 0 if champion or decision.verdict == "promote" else NO
 
 

@@ -52,6 +52,7 @@ def approve(arguments: argparse.Namespace) -> int:
         if seat.version == number and not seat.fault:
             print(f"version {number} is champion already")
             return 0
+        _require_weights(log, number)
         over = _require_approvable(open_case(store, log, number, Path(scratch)), seat)
         plan = f"version {number} of {name} becomes champion, {_instead(seat)}"
         if (answer := _confirmed(arguments, plan)) is not None:
@@ -69,6 +70,11 @@ def _where_we_stand(store: Store, name: str, dry: bool) -> tuple[Seat, Journal]:
 
 def _instead(seat: Seat) -> str:
     return f"instead of version {seat.version}" if seat.version else "the first one"
+
+
+def _require_weights(log: Journal, number: str) -> None:
+    if gone := seats.pruned(log, number):
+        raise PipelineError(f"{log.name}: version {number} cannot become champion: {gone}.")
 
 
 def _require_approvable(case: Case, seat: Seat) -> Seat:
@@ -147,7 +153,7 @@ def reject(arguments: argparse.Namespace) -> int:
     with open_store() as store, tempfile.TemporaryDirectory() as scratch:
         seat, log = _where_we_stand(store, name, arguments.dry_run)
         case = open_case(store, log, number, Path(scratch))
-        if _ruling(log, number) == "rejected":
+        if seats.ruling(log, number) == "rejected":
             print(f"version {number} is rejected already")
             return 0
         _require_rejectable(case, seat)
@@ -188,19 +194,6 @@ def _reject(store: Store, log: Journal, number: str, reason: str) -> None:
     print(f"rejected: version {number}")
 
 
-def _ruling(log: Journal, number: str) -> str:
-    """What a person last decided about a version; empty if nobody has.
-
-    A later verdict of the gate does not undo it: the tag that asked for it may still stand.
-    """
-    for record in reversed(log.records):
-        if record.version == number and record.action == "rejected":
-            return "rejected"
-        if (record.version, record.action, record.cause) == (number, "promoted", "approved"):
-            return "approved"
-    return ""
-
-
 def sync(arguments: argparse.Namespace) -> int:
     """Act on the tag `review` = approved | rejected that people set in the MLflow UI."""
     name, refused = model_name(arguments), False
@@ -225,13 +218,14 @@ def sync(arguments: argparse.Namespace) -> int:
 
 def _sync(store: Store, name: str, number: str, ruling: str, reason: str, dry: bool) -> None:
     seat, log = _where_we_stand(store, name, dry)
-    past = [r for r in log.records if r.version == number]
-    if _ruling(log, number) == ruling or (seat.version == number and ruling == "approved"):
+    past = [r for r in log.records if r.version == number and r.action != "pruned"]
+    if seats.ruling(log, number) == ruling or (seat.version == number and ruling == "approved"):
         print(f"version {number}: {ruling} already, {past[-1].time[:10]} by {past[-1].who}")
         return
     with tempfile.TemporaryDirectory() as scratch:
         case = open_case(store, log, number, Path(scratch))
     if ruling == "approved":
+        _require_weights(log, number)
         over = _require_approvable(case, seat)
     else:
         _require_rejectable(case, seat)
@@ -258,6 +252,7 @@ def rollback(arguments: argparse.Namespace) -> int:
             print(f"version {target} is champion already, since {last.time[:16]} by {last.who}")
             return 0
         _require_served(log, target)
+        _require_weights(log, target)
         plan = f"version {target} of {name} becomes champion again, {_instead(seat)}"
         if (answer := _confirmed(arguments, plan)) is not None:
             return answer

@@ -96,7 +96,7 @@ def _compared_with(store: Store, model_name: str, digest: str) -> Seat | None:
     if not judged or not judged[-1].champion:
         return Seat()
     version = seats.find_version(store, model_name, judged[-1].champion)
-    if version is None:
+    if version is None or seats.pruned(log, judged[-1].champion):
         return None
     return Seat(
         version=judged[-1].champion,

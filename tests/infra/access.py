@@ -55,8 +55,8 @@ def rights_are_the_written_ones(objects: list[Object]) -> list[str]:
 
 
 def only_the_promoter_reads_the_promoters_secret(objects: list[Object]) -> list[str]:
-    """MLflow's bootstrap mounts it to set the password; nobody else does."""
-    allowed = {"mlflow-bootstrap"}
+    """MLflow's bootstrap mounts it to set the password, the pruning to act as the promoter."""
+    allowed = {"mlflow-bootstrap", "mlflow-prune"}
     return [
         f"{name_of(pod.owner)} mounts mlflow-promoter"
         for pod in pods(objects)
@@ -165,9 +165,30 @@ def s3_outside_is_https(objects: list[Object]) -> list[str]:
     ]
 
 
+def pruning_waits_for_a_person_and_keeps_enough(objects: list[Object]) -> list[str]:
+    """Deleting cannot be undone: suspended as it comes, and never below half a year and ten."""
+    if not of_kind(objects, "Deployment"):
+        return []
+    cron = find(objects, "CronJob/mlflow-prune")["spec"]
+    faults = [] if cron.get("suspend") is True else ["nobody has read the list before it deletes"]
+    pod = cron["jobTemplate"]["spec"]["template"]["spec"]
+    words = dict(word.partition("=")[::2] for word in pod["containers"][0]["command"])
+    for option, least in (("--older-than", 180), ("--keep", 10)):
+        found = words.get(option, "")
+        if not found.isdecimal() or int(found) < least:
+            faults.append(f"{option} is {found or 'not said'}, below {least}")
+    gc = [pod for pod in pods(objects) for each in pod.containers if "gc" in _words(each)]
+    return faults + [f"{name_of(each.owner)}: `mlflow gc` knows no champion" for each in gc]
+
+
+def _words(container: Object) -> list[str]:
+    return " ".join([*container.get("command", []), *container.get("args", [])]).split()
+
+
 RULES: tuple[Rule, ...] = (
     rights_are_the_written_ones,
     only_the_promoter_reads_the_promoters_secret,
+    pruning_waits_for_a_person_and_keeps_enough,
     secrets_are_files_by_reference,
     secrets_are_checked_before_use,
     mlflow_is_closed,

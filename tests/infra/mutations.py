@@ -68,6 +68,7 @@ MAIN, FIRST = f"{POD}/containers/0", f"{POD}/initContainers/0"
 CRON = "spec/jobTemplate/spec"
 CRON_MAIN = f"{CRON}/template/spec/containers/0"
 GPU = "gpu-check"
+PRUNE = "CronJob/mlflow-prune"
 ZEROS = "0" * 64
 
 
@@ -223,6 +224,16 @@ ACCESS = (
     *plant(
         access.only_the_promoter_reads_the_promoters_secret,
         (MLFLOW, f"{POD}/volumes/+", PROMOTER),
+    ),
+    *plant(
+        access.pruning_waits_for_a_person_and_keeps_enough,
+        (PRUNE, "spec/suspend"),
+        (PRUNE, "spec/suspend", False),
+        (PRUNE, f"{CRON_MAIN}/command/2", "--older-than=30"),
+        (PRUNE, f"{CRON_MAIN}/command/2"),
+        (PRUNE, f"{CRON_MAIN}/command/3", "--keep=1"),
+        (PRUNE, f"{CRON_MAIN}/command/3"),
+        ("CronJob/postgres-backup", f"{CRON_MAIN}/command", ["sh", "-c", "mlflow gc"]),
     ),
     *plant(
         access.secrets_are_files_by_reference,

@@ -41,8 +41,11 @@ class Services:
 
     def call(self, path: str, body: Mapping[str, object], user: str, method: str = "POST") -> int:
         """The HTTP status of a call to MLflow by this user; `anonymous` sends no credentials."""
+        return self.send(f"mlflow/{path}", method, user, body)
+
+    def send(self, path: str, method: str, user: str, body: Mapping[str, object]) -> int:
         request = urllib.request.Request(
-            f"{self.uri}/api/2.0/mlflow/{path}", json.dumps(body).encode(), method=method
+            f"{self.uri}/api/2.0/{path}", json.dumps(body).encode(), method=method
         )
         request.add_header("Content-Type", "application/json")
         if user != "anonymous":
@@ -171,6 +174,30 @@ def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None
     assert services.call("runs/create", {"experiment_id": "1"}, "trainer") == 200
     assert services.call("experiments/delete", {"experiment_id": "1"}, "trainer") == 403
     assert services.call("experiments/delete", {"experiment_id": "1"}, "anonymous") == 401
+
+
+def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_journal(
+    services: Services,
+) -> None:
+    def send(method: str, path: str, user: str) -> int:
+        return services.send(f"mlflow-artifacts/artifacts/{path}", method, user, {})
+
+    weights = f"1/models/m-{'0' * 32}/artifacts"
+    assert send("PUT", f"{weights}/model", "trainer") == 200
+    assert send("DELETE", weights, "trainer") == 403
+    assert send("GET", f"{weights}/model", "trainer") == 200
+    assert send("DELETE", weights, "promoter") == 200
+    assert send("GET", f"{weights}/model", "trainer") == 404
+    for user in ("trainer", "promoter"):
+        for path in ("1", f"1/{'0' * 32}/artifacts"):
+            assert send("DELETE", path, user) == 403
+        assert services.call("runs/delete", {"run_id": "0" * 32}, user) in (403, 404)
+
+
+def test_the_pruning_job_speaks_as_the_promoter(services: Services) -> None:
+    prune = BASE / "mlflow" / "prune.py"
+    done = services.run(sys.executable, prune, "--older-than=180", "--keep=10", "--yes")
+    assert require(done) == f"{MODEL}: 0.0 MB pruned\n"
 
 
 def test_a_connection_without_tls_is_refused(services: Services) -> None:

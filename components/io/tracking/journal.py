@@ -43,7 +43,7 @@ _ABOUT = (
     "the one judged last; each version's description says how it was judged."
 )
 
-Action = Literal["decided", "promoting", "promoted", "void", "rejected"]
+Action = Literal["decided", "promoting", "promoted", "void", "rejected", "pruned"]
 Cause = Literal["gate", "approved", "rolled_back"]
 
 
@@ -52,7 +52,8 @@ class Entry(Part):
 
     Attributes:
         action: decided = the gate's verdict; promoting and promoted = `champion` is about to move
-            to `version`, and has moved; void = it will not; rejected = by a person.
+            to `version`, and has moved; void = it will not; rejected = by a person; pruned = its
+            weights are gone for good.
         cause: why `champion` moves: the gate, or a person.
         champion: the version before; empty when there was none.
         checks: name -> value, what was wanted, verdict.

@@ -116,7 +116,7 @@ def _unfit(store: Store, log: Journal, version: str) -> str:
         return "the journal holds no verdict on it"
     if not found.tags.get("verified") == found.tags.get("model") == verdict.model_digest:
         return "its tags `model` and `verified` are not the digest that the journal holds"
-    return ""
+    return seats.pruned(log, version)
 
 
 def _not_allowed(log: Journal, version: str, cause: Cause) -> str:

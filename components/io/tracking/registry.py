@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from components.core.artifacts import ModelCard
 from components.core.decision import Check, Receipt
-from components.core.errors import ChangedInput
+from components.core.errors import ChangedInput, PipelineError
 from components.io import files
 from components.io.tracking import journal, lock, package, seats, verification
 from components.io.tracking.journal import Entry, Journal, JournalMoved
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # The tag `gate` of a version and of its run.
 GATE = {"promote": "pass", "hold": "hold", "error": "error"}
+
+# Tag of a logged model: the registered model that it was uploaded for.
+MEANT_FOR = "registered_model"
 
 _WANTED = 60
 
@@ -70,7 +73,7 @@ def ensure_version(
     found = _find(run.store, name, digest)
     created = found is None
     if found is None:
-        model_id, package_digest = _upload(run, folder, digest, card)
+        model_id, package_digest = _upload(run, name, folder, digest, card)
         verify(run.store, model_id, digest, package_digest)
         tags = {"model": digest, "verified": digest, "package": package_digest}
         tags |= {"data": card.data_digest, "test": test_digest, **run.lineage}
@@ -82,9 +85,10 @@ def ensure_version(
 
 
 def _find(store: Store, name: str, digest: str) -> ModelVersion | None:
-    """The oldest version of this model folder whose files are still there."""
+    """The oldest version of this model folder whose files are still there, and will be."""
     wanted = f"name='{name}' AND tags.model='{digest}'"
-    versions = store.client.search_model_versions(wanted)
+    found, log = store.client.search_model_versions(wanted), journal.read(store, name)
+    versions = [version for version in found if not seats.pruned(log, str(version.version))]
     oldest_first = sorted(versions, key=lambda version: int(version.version))
     return next((version for version in oldest_first if _is_stored(store, version)), None)
 
@@ -102,7 +106,7 @@ def _is_stored(store: Store, version: ModelVersion) -> bool:
         return False
 
 
-def _upload(run: Run, folder: Path, digest: str, card: ModelCard) -> tuple[str, str]:
+def _upload(run: Run, name: str, folder: Path, digest: str, card: ModelCard) -> tuple[str, str]:
     """Store the folder as an MLflow model; return the logged model and the package's digest."""
     from mlflow.entities import LoggedModelOutput
 
@@ -111,7 +115,7 @@ def _upload(run: Run, folder: Path, digest: str, card: ModelCard) -> tuple[str, 
         run.store.experiment_id,
         name="model",
         source_run_id=run.id,
-        tags={"model": digest},
+        tags={"model": digest, MEANT_FOR: name},
         params={name: str(value)[:250] for name, value in card.settings.items()},
         model_type="image-classifier",
     )
@@ -186,6 +190,7 @@ def _record(run: Run, version: Version, receipt: Receipt, digest: str) -> None:
     with lock.held(run.store, version.name) as guard:
         while True:
             log = journal.read(run.store, version.name)
+            _require_weights(log, version.number)
             entry = _entry(run, version, receipt, digest, log)
             entry = entry.model_copy(update={"locked": guard.exclusive})
             before = log.verdict_on(version.number)
@@ -197,6 +202,11 @@ def _record(run: Run, version: Version, receipt: Receipt, digest: str) -> None:
             except JournalMoved:
                 if guard.exclusive:
                     raise
+
+
+def _require_weights(log: Journal, version: str) -> None:
+    if gone := seats.pruned(log, version):
+        raise PipelineError(f"{log.name}: version {version} cannot be used: {gone}.")
 
 
 def _entry(run: Run, version: Version, receipt: Receipt, digest: str, log: Journal) -> Entry:
@@ -231,9 +241,11 @@ def fetch(store: Store, name: str, version: str, target: Path) -> Path:
 
     Raises:
         ChangedInput: its bytes are not those that the version's tag and the journal name.
+        PipelineError: its weights were pruned.
     """
-    found = seats.find_version(store, name, version)
-    recorded = journal.read(store, name).verdict_on(version)
+    log = journal.read(store, name)
+    _require_weights(log, version)
+    found, recorded = seats.find_version(store, name, version), log.verdict_on(version)
     if found is None or recorded is None or found.tags.get("model") != recorded.model_digest:
         raise ChangedInput(
             f"MLflow: version {version} of {name} is gone, or its tag `model` is not the digest in "

@@ -106,6 +106,42 @@ def withdrawn(log: Journal, model_digest: str) -> str:
     return why
 
 
+def ruling(log: Journal, version: str) -> str:
+    """What a person last decided about a version; empty if nobody has.
+
+    A later verdict of the gate does not undo it: the tag that asked for it may still stand.
+    """
+    for record in reversed(log.records):
+        if record.version == version and record.action == "rejected":
+            return "rejected"
+        if (record.version, record.action, record.cause) == (version, "promoted", "approved"):
+            return "approved"
+    return ""
+
+
+def pruned(log: Journal, version: str) -> str:
+    """Why a version's weights are gone and how to get them again; empty if they stay."""
+    for record in log.records:
+        if record.version == version and record.action == "pruned":
+            origin = f"check out git revision {record.git} and " if record.git else ""
+            return (
+                f"its weights were pruned on {record.time[:10]}; to have that model again, "
+                f"{origin}run `dvc repro`"
+            )
+    return ""
+
+
+def stray(log: Journal, shown: dict[str, str]) -> str:
+    """How the alias `previous` contradicts the journal; empty if it does not, or is not set."""
+    wanted, found = projection(log).get(PREVIOUS), shown.get(PREVIOUS)
+    if found == wanted or found is None or log.open:
+        return ""
+    return (
+        f"`{PREVIOUS}` was moved by hand: the journal says {wanted or 'nothing'}, the alias says "
+        f"{found}. Set it back in the MLflow UI"
+    )
+
+
 def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
 

@@ -1,7 +1,7 @@
 """Make MLflow's two working identities; running it again sets their passwords and rights again.
 
 trainer     logs runs in the experiment; has no right on the registered model
-promoter    the same, and owns the registered model: it alone moves `champion`
+promoter    the same, and owns the registered model: it alone moves `champion` and prunes weights
 
 The model is made here, by the administrator: whoever creates a model has all rights on it, and to
 anybody else a model that is not there yet looks like one that is forbidden.
@@ -70,8 +70,10 @@ def main() -> None:
     with identity("mlflow-admin"), open_store() as store:
         journal.ensure(store, model)
         working = {"experiment": (store.experiment_id, "EDIT")}
+    # Deleting stored weights takes MANAGE; of runs, the journal among them, nobody has it.
+    owning = {"registered_model": (model, "MANAGE"), "logged_model": ("*", "MANAGE")}
     ensure_user("mlflow-trainer", working)
-    ensure_user("mlflow-promoter", working | {"registered_model": (model, "MANAGE")})
+    ensure_user("mlflow-promoter", working | owning)
     print(f"trainer and promoter may log to {EXPERIMENT}; only the promoter may change {model}")
 
 

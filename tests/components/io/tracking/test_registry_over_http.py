@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from mlflow import MlflowClient
 
 from components.core.errors import ServiceUnavailable
 from components.io import files, models
-from components.io.tracking import journal, promotion, registry, seats
+from components.io.tracking import journal, promotion, registry, removal, seats
+from components.io.tracking.retention import Limits
 from components.io.tracking.runs import open_run
 from components.io.tracking.server import require_reachable
 from components.io.tracking.store import open_store
@@ -86,6 +88,38 @@ def test_a_server_gets_one_version_that_was_read_back_through_it(
     (found,) = MlflowClient(served).search_model_versions(f"name='{NAME}'")
     assert found.tags["verified"] == digest
     assert found.run_id == run.id
+
+
+@pytest.mark.usefixtures("served")
+def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path) -> None:
+    limits, later = Limits(days=30, keep=1), datetime.now(UTC) + timedelta(days=100)
+    with open_store() as store:
+        client = store.client
+        tags = {registry.MEANT_FOR: NAME}
+        uploads = [
+            client.create_logged_model(store.experiment_id, name="model", tags=tags).model_id
+            for _ in range(4)
+        ]
+        for upload in uploads:
+            client.log_model_artifacts(upload, str(model_folder))
+        size = removal.size(store, uploads[0])
+        assert size == sum(path.stat().st_size for path in model_folder.iterdir())
+        for digest, upload in zip("abc", uploads, strict=False):
+            number = add_version(store, digest, model_id=upload)
+            promotion.promote(store, NAME, number, over=promotion.seat(store, NAME))
+        going = [
+            c.package for c in removal.survey(store, NAME, limits, later).choices if not c.reason
+        ]
+        assert [package.model_id for package in going] == [uploads[0], uploads[3]]
+        for package in going:
+            assert removal.drop(store, NAME, package, limits, later) == ""
+        assert [removal.size(store, upload) for upload in uploads] == [0, size, size, 0]
+        folders = {path.parent.parent.name for path in tmp_path.rglob("weights.safetensors")}
+        assert folders == set(uploads[1:3])
+        assert client.get_model_version(NAME, "1").tags["pruned"] == later.date().isoformat()
+        (choice, *_) = removal.survey(store, NAME, limits, later).choices
+        assert choice.reason == "its weights are gone already"
+        actors.require_sound(store)
 
 
 def promote_and_stop(version: str) -> None:
