@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -29,7 +30,7 @@ def database(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     engine.dispose()
 
 
-def join(members: list[crew.Any], seconds: float = 120) -> list[int]:
+def join(members: list[Any], seconds: float = 120) -> list[int]:
     for member in members:
         member.join(seconds)
     return [member.exitcode for member in members]
