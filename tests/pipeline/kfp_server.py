@@ -1,0 +1,132 @@
+"""The REST paths of Kubeflow Pipelines 2.18 that `submit` and `doctor` use, on a port of loopback.
+
+What the SDK posts is kept; a posted run is answered as the server answers: its tasks are the nodes
+of the workflow, flat and with the server's own ones between them.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+RUN = "5f2c8f0e-0f0b-4c36-9f54-3b8a6f5f7d10"
+BEGAN = "2026-11-22T10:00:00Z"
+
+# What the server writes for a moment that has not come.
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def node(name: str, state: str, start: int = 0, end: int | None = None) -> dict[str, Any]:
+    """A task as the API lists it; `start` and `end` are seconds after the run began."""
+    return {
+        "run_id": RUN,
+        "task_id": f"{name}-{start}",
+        "display_name": name.partition("#")[0],
+        "create_time": BEGAN,
+        "start_time": _moment(start),
+        "end_time": NEVER if end is None else _moment(end),
+        "state": state,
+        "child_tasks": [{"pod_name": f"image-classification-x7x9l-{1000 + start}"}],
+    }
+
+
+def _moment(second: int) -> str:
+    return f"2026-11-22T10:{second // 60:02}:{second % 60:02}Z"
+
+
+class Kubeflow:
+    """A server with settings that a test may change while it runs.
+
+    Attributes:
+        looks: state and nodes of the run, one for each look at it; the last one stays.
+        posted: bodies of POST, by path.
+        token: bearer token that it wants; None = none.
+        broken: answers 503 to everything.
+    """
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[str, list[dict[str, Any]]]] = [("SUCCEEDED", [])]
+        self.posted: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.token: str | None = None
+        self.version = "2.18.1"
+        self.multi_user = True
+        self.broken = False
+        self.page: bytes | None = None
+        self.refusal: dict[str, Any] | None = None
+        self.error = ""
+        self.spec: dict[str, Any] = {}
+        self.url = ""
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of an answer."""
+        self.asked.append(f"{method} {path}")
+        place = path.partition("?")[0].removeprefix("/apis/v2beta1/")
+        if place == "healthz":
+            found = {"commit_sha": "unknown", "tag_name": self.version}
+            return 200, {**found, "multi_user": self.multi_user}
+        if method == "POST":
+            if self.refusal and place == "runs":
+                return 400, self.refusal
+            self.posted[place] = body
+            return 200, {**body, "run_id": RUN, "experiment_id": "e1", "created_at": BEGAN}
+        if place == "experiments":
+            return 200, {}
+        if place == f"runs/{RUN}":
+            return 200, self._run()
+        return 404, {"error": f"Run {place} not found", "code": 5, "message": "not found"}
+
+    def _run(self) -> dict[str, Any]:
+        state, nodes = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        posted = self.posted.get("runs", {"pipeline_spec": self.spec})
+        found = {**posted, "run_id": RUN, "state": state, "created_at": BEGAN}
+        if self.error:
+            found["error"] = {"code": 13, "message": self.error}
+        return {**found, "run_details": {"task_details": nodes}}
+
+
+@contextmanager
+def serve() -> Iterator[Kubeflow]:
+    """The server, until the block ends."""
+    kubeflow = Kubeflow()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size) or b"{}")
+            wanted = None if kubeflow.token is None else f"Bearer {kubeflow.token}"
+            if kubeflow.broken:
+                self._send(503, b"upstream connect error")
+            elif wanted and self.headers.get("authorization") != wanted:
+                self._send(401, b'{"error": "Request header error: there is no user identity"}')
+            elif kubeflow.page is not None:
+                self._send(200, kubeflow.page)
+            else:
+                status, found = kubeflow.answer(self.command, self.path, body)
+                self._send(status, json.dumps(found).encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def _send(self, status: int, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    kubeflow.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield kubeflow
+    finally:
+        server.shutdown()
+        server.server_close()
