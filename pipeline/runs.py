@@ -109,7 +109,7 @@ def _words(task: Task) -> str:
     words = task.state.lower()
     if task.state in ENDS and task.started and task.ended:
         words += f" after {duration((task.ended - task.started).total_seconds())}"
-    return f"{words}: {task.message}" if task.message else words
+    return f"{words}: {' '.join(task.message.split())}" if task.message else words
 
 
 def duration(seconds: float) -> str:

@@ -94,7 +94,7 @@ def follow(server: Server, run_id: str) -> int:
     try:
         run = _watch(server, run_id, again)
     except KeyboardInterrupt:
-        print(f"submit: detached; the run goes on. To follow it again: {again}", file=sys.stderr)
+        print(f"submit: detached; the run goes on. Follow it again: {again}", file=sys.stderr)
         return command.INTERRUPTED
     if run.state != runs.SUCCEEDED:
         raise _failure(server, run)
@@ -104,24 +104,26 @@ def follow(server: Server, run_id: str) -> int:
 
 def _watch(server: Server, run_id: str, again: str) -> runs.Run:
     """Say the news until the run has ended."""
-    watch, heard = runs.Watch(), time.monotonic()
+    watch, heard, known = runs.Watch(), time.monotonic(), False
     while True:
         try:
             run = server.look(run_id)
-            heard = time.monotonic()
+        except PipelineError as error:
+            silence = time.monotonic() - heard
+            silent = isinstance(error, ServiceUnavailable)
+            if not silent and not known:
+                raise  # no such run, perhaps
+            if not silent or silence > PATIENCE_SECONDS:
+                text = (
+                    f"{error} Last heard {silence:.0f} s ago; the run goes on. Follow it: {again}"
+                )
+                raise type(error)(text) from error
+        else:
+            heard, known = time.monotonic(), True
             for line in watch.news(run):
                 print(line, flush=True)
             if run.state in runs.ENDS:
                 return run
-        except ServiceUnavailable as error:
-            silence = time.monotonic() - heard
-            if silence > PATIENCE_SECONDS:
-                raise ServiceUnavailable(
-                    f"{error} It was silent for {silence:.0f} s; the run goes on. To follow it "
-                    f"again: {again}"
-                ) from error
-        except PipelineError as error:
-            raise PipelineError(f"{error} The run goes on; to follow it again: {again}") from error
         time.sleep(PAUSE_SECONDS)
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -21,6 +22,7 @@ import urllib3
 from kfp import client as sdk
 
 from components.core.errors import (
+    Interrupted,
     InvalidParams,
     MissingInput,
     PipelineError,
@@ -80,7 +82,9 @@ class Server:
         Raises:
             PipelineError: the server refuses.
             ServiceUnavailable: it does not answer; it may have started the run nevertheless.
+            Interrupted: by the user, with the same doubt.
         """
+        doubt = f"The run may have started: look at {self._pages()}/#/runs before you submit again."
 
         def start() -> Any:
             return self._client.create_run_from_pipeline_package(
@@ -92,11 +96,14 @@ class Server:
             )
 
         try:
-            return str(self._ask(start, _START_SECONDS).run_id)
+            run_id = self._ask(start, _START_SECONDS).run_id
         except ServiceUnavailable as error:
-            raise ServiceUnavailable(
-                f"{error} Look at {self._pages()}/#/runs before that: the run may have started."
-            ) from error
+            raise ServiceUnavailable(f"{error} {doubt}") from error
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"submit: interrupted. {doubt}", signal.SIGINT) from error
+        if not run_id:
+            raise _stranger(self._where)
+        return str(run_id)
 
     def look(self, run_id: str) -> Run:
         """The run as it is now.
@@ -105,11 +112,18 @@ class Server:
             PipelineError: the server refuses, or does not know the run.
             ServiceUnavailable: it does not answer.
         """
-        return _read(self._ask(lambda: self._client.get_run(run_id)), self.endpoint)
+        found = self._ask(lambda: self._client.get_run(run_id))
+        if not found.run_id:
+            raise _stranger(self._where)
+        return _read(found)
 
     def page(self, run_id: str) -> str:
         """The address of the run's page."""
         return f"{self._pages()}/#/runs/details/{run_id}"
+
+    @property
+    def _where(self) -> str:
+        return f"Kubeflow Pipelines at {self.endpoint}"
 
     def _pages(self) -> str:
         return os.environ.get(_PAGES, self.endpoint).rstrip("/")
@@ -132,26 +146,26 @@ class Server:
             _return_http_data_only=True,
         )
         if not isinstance(found, dict) or "multi_user" not in found:
-            raise ValueError
+            raise ValueError("no `multi_user` in /apis/v2beta1/healthz")
         return found
 
-    def _ask(self, call: Callable[[], T], seconds: float = _SECONDS) -> T:
+    def _ask(self, call: Callable[[], T], seconds: float | None = None) -> T:
         """Let the SDK do it, with an end and in our words."""
-        where = f"Kubeflow Pipelines at {self.endpoint}"
+        seconds, where = seconds or _SECONDS, self._where
         try:
             with _quiet():
                 return within(seconds, call)
         except kfp_server_api.ApiException as error:
             raise _refusal(where, error) from error
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            late = f"no answer in {seconds:.0f} s"
+            late = f"no answer in {seconds:g} s"
             found = late if isinstance(error, TimeoutError) else _reason(error)
             raise ServiceUnavailable(
                 f"{where} does not answer ({found}). Check the address (--endpoint or {_ENDPOINT}) "
-                "and the port-forward, then run the same command again."
+                "and the port-forward."
             ) from error
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise _stranger(where) from error
+            raise _stranger(where, f" ({type(error).__name__}: {error})") from error
 
 
 @contextlib.contextmanager
@@ -183,10 +197,10 @@ def _address(endpoint: str | None) -> str:
     return found.rstrip("/")
 
 
-def _stranger(where: str) -> PipelineError:
+def _stranger(where: str, detail: str = "") -> PipelineError:
     return PipelineError(
-        f"{where} answers, but not as Kubeflow Pipelines: it may be a login page. Check the "
-        f"address; a token goes into a file that {_TOKEN} names."
+        f"{where} answers, but not as Kubeflow Pipelines{detail}: it may be a login page. Check "
+        f"the address; a token goes into a file that {_TOKEN} names."
     )
 
 
@@ -199,7 +213,7 @@ def _refusal(where: str, error: Any) -> PipelineError:
         )
     said = f"HTTP {status}: {_message(error)}" if status else _message(error)
     if status >= 500:
-        return ServiceUnavailable(f"{where} fails ({said}); run the same command again later.")
+        return ServiceUnavailable(f"{where} fails ({said}); try again later.")
     return PipelineError(f"{where} refuses ({said}); `python -m pipeline doctor --cluster`.")
 
 
@@ -218,9 +232,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", error)).rpartition(": ")[2]
 
 
-def _read(found: Any, where: str) -> Run:
-    if not found.run_id:
-        raise _stranger(where)
+def _read(found: Any) -> Run:
     details = found.run_details.task_details if found.run_details else None
     return Run(
         run_id=found.run_id,

@@ -6,9 +6,11 @@ of the workflow, flat and with the server's own ones between them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -46,6 +48,9 @@ class Kubeflow:
         posted: bodies of POST, by path.
         token: bearer token that it wants; None = none.
         broken: answers 503 to everything.
+        page: answered instead, on paths that begin with `page_path`.
+        after: what happens after the n-th look at the run; 0 = when it is posted.
+        delay: seconds before an answer, on paths that begin with `slow_path`.
     """
 
     def __init__(self) -> None:
@@ -57,10 +62,29 @@ class Kubeflow:
         self.multi_user = True
         self.broken = False
         self.page: bytes | None = None
+        self.page_path = self.slow_path = "/"
+        self.delay = 0.0
+        self.after: dict[int, Callable[[], object]] = {}
+        self.count = 0
         self.refusal: dict[str, Any] | None = None
         self.error = ""
         self.spec: dict[str, Any] = {}
         self.url = ""
+
+    def respond(
+        self, method: str, path: str, authorization: str | None, body: dict[str, Any]
+    ) -> tuple[int, bytes]:
+        """Status and content, with the faults that are set."""
+        if path.startswith(self.slow_path):
+            time.sleep(self.delay)
+        if self.broken:
+            return 503, b"upstream connect error"
+        if self.token and authorization != f"Bearer {self.token}":
+            return 401, b'{"error": "Request header error: there is no user identity"}'
+        if self.page is not None and path.startswith(self.page_path):
+            return 200, self.page
+        status, found = self.answer(method, path, body)
+        return status, json.dumps(found).encode()
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and JSON of an answer."""
@@ -73,6 +97,8 @@ class Kubeflow:
             if self.refusal and place == "runs":
                 return 400, self.refusal
             self.posted[place] = body
+            if place == "runs":
+                self.after.get(0, bool)()
             return 200, {**body, "run_id": RUN, "experiment_id": "e1", "created_at": BEGAN}
         if place == "experiments":
             return 200, {}
@@ -81,6 +107,8 @@ class Kubeflow:
         return 404, {"error": f"Run {place} not found", "code": 5, "message": "not found"}
 
     def _run(self) -> dict[str, Any]:
+        self.count += 1
+        self.after.get(self.count, bool)()
         state, nodes = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         posted = self.posted.get("runs", {"pipeline_spec": self.spec})
         found = {**posted, "run_id": RUN, "state": state, "created_at": BEGAN}
@@ -101,26 +129,18 @@ def serve() -> Iterator[Kubeflow]:
         def do_GET(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(size) or b"{}")
-            wanted = None if kubeflow.token is None else f"Bearer {kubeflow.token}"
-            if kubeflow.broken:
-                self._send(503, b"upstream connect error")
-            elif wanted and self.headers.get("authorization") != wanted:
-                self._send(401, b'{"error": "Request header error: there is no user identity"}')
-            elif kubeflow.page is not None:
-                self._send(200, kubeflow.page)
-            else:
-                status, found = kubeflow.answer(self.command, self.path, body)
-                self._send(status, json.dumps(found).encode())
+            status, content = kubeflow.respond(
+                self.command, self.path, self.headers.get("authorization"), body
+            )
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it waits no more
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
         def do_POST(self) -> None:
             self.do_GET()
-
-        def _send(self, status: int, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()

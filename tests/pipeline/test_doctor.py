@@ -39,6 +39,8 @@ def change(checkout: Checkout, **changes: object) -> None:
 def test_a_sound_project_on_a_sound_cluster_has_nothing_to_mend(
     checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    import torch  # noqa: F401 - on a busy machine this alone takes longer than a check may
+
     assert pipeline.main(["doctor", "--cluster", "--endpoint", kfp.url]) == 0
     found = capfd.readouterr()
     rows = {line[6:19].strip(): line[:6].strip() for line in found.out.splitlines()}

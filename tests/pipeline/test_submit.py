@@ -13,6 +13,7 @@ import yaml
 from components.io import params
 from pipeline import __main__ as pipeline
 from pipeline import cluster, kubeflow, submit
+from pipeline.kubeflow import client
 from tests.components.conftest import ROOT
 from tests.pipeline.checkout import Checkout
 from tests.pipeline.kfp_server import RUN, Kubeflow, node
@@ -438,11 +439,64 @@ def test_a_server_that_falls_silent_ends_the_following_and_not_the_run(
     kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.looks = [("RUNNING", [node("fetch", "RUNNING", 10)])]
-    threading.Timer(0.4, lambda: setattr(kfp, "broken", True)).start()
+    kfp.after[2] = lambda: setattr(kfp, "broken", True)
     assert follow(kfp) == 5
     error = refusal(capfd)
     assert "the run goes on" in error
     assert f"python -m pipeline submit --follow {RUN} --endpoint {kfp.url}" in error
+
+
+def test_rights_that_end_while_a_run_is_followed_do_not_end_the_run(
+    running: Kubeflow, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.looks = [("RUNNING", [])]
+    running.after[2] = lambda: setattr(running, "token", "a new one")
+    assert follow(running) == 1
+    error = refusal(capfd)
+    assert "HTTP 401" in error
+    assert "the run goes on. Follow it: python -m pipeline submit --follow" in error
+
+
+def test_a_server_that_never_answers_is_not_waited_for(
+    checkout: Checkout,
+    kfp: Kubeflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(client, "_SECONDS", 0.3)
+    kfp.delay = 3.0
+    started = time.monotonic()
+    assert start(kfp) == 5
+    assert time.monotonic() - started < 2.5
+    assert "does not answer (no answer in 0.3 s)" in refusal(capfd)
+
+
+def test_a_start_without_an_answer_may_have_happened(
+    checkout: Checkout,
+    kfp: Kubeflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(client, "_START_SECONDS", 0.3)
+    kfp.slow_path, kfp.delay = "/apis/v2beta1/runs", 1.0
+    assert start(kfp) == 5
+    assert f"The run may have started: look at {kfp.url}/#/runs before" in refusal(capfd)
+
+
+def test_ctrl_c_before_the_answer_leaves_a_doubt_that_is_said(
+    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kfp.after[0] = lambda: (_thread.interrupt_main(), time.sleep(1))
+    assert start(kfp) == 130
+    assert f"The run may have started: look at {kfp.url}/#/runs before" in refusal(capfd)
+
+
+def test_a_login_page_instead_of_the_new_run_is_no_run(
+    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kfp.page_path, kfp.page = "/apis/v2beta1/runs", b"<html>Session expired</html>"
+    assert start(kfp) == 1
+    assert "answers, but not as Kubeflow Pipelines" in refusal(capfd)
 
 
 def test_a_short_silence_is_borne(
@@ -452,11 +506,10 @@ def test_a_short_silence_is_borne(
     kfp.looks = [("RUNNING", [])]
 
     def interrupt() -> None:
-        kfp.broken = True
-        time.sleep(0.2)
-        kfp.looks, kfp.broken = [("SUCCEEDED", [])], False
+        kfp.looks, kfp.broken = [("SUCCEEDED", [])], True
+        threading.Timer(0.2, lambda: setattr(kfp, "broken", False)).start()
 
-    threading.Timer(0.2, interrupt).start()
+    kfp.after[3] = interrupt
     assert follow(kfp) == 0
     assert capfd.readouterr().err == ""
 
@@ -472,11 +525,11 @@ def test_ctrl_c_detaches_and_says_how_to_follow_again(
     kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.looks = [("RUNNING", [])]
-    threading.Timer(0.5, _thread.interrupt_main).start()
+    kfp.after[2] = _thread.interrupt_main
     assert follow(kfp) == 130
     error = capfd.readouterr().err
     again = f"python -m pipeline submit --follow {RUN} --endpoint {kfp.url}"
-    assert error == f"submit: detached; the run goes on. To follow it again: {again}\n"
+    assert error == f"submit: detached; the run goes on. Follow it again: {again}\n"
     assert not any("terminate" in path for path in kfp.asked)
 
 
