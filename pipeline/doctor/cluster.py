@@ -9,7 +9,7 @@ import sys
 from urllib.parse import urlsplit
 
 from components.core.errors import InvalidParams, MissingInput, PipelineError, ServiceUnavailable
-from components.io import command, params
+from components.io import params
 from pipeline import cluster, kubectl, source
 from pipeline.doctor import tracking
 from pipeline.doctor.finding import Check, Finding, at_least
@@ -85,6 +85,9 @@ def kubeflow(endpoint: str | None) -> Finding:
     found = f"{server.endpoint}, version {server.version or 'unknown'}"
     if not at_least(server.version, FLOOR):
         return Finding("fail", f"{found}; {FLOOR} or later is needed", "upgrade the backend")
+    if server.namespace != kubectl.NAMESPACE:
+        then = f"what {kubectl.NAMESPACE} has must be there: account, secrets, policies"
+        return Finding("warn", f"{found}, for one user: runs are in {server.namespace}", then)
     return Finding("ok", f"{found}, runs in {server.namespace}")
 
 
@@ -117,8 +120,7 @@ def namespace() -> Finding:
 
 def secrets() -> Finding:
     """Whether the secrets that params.yaml names exist; their content is not asked for."""
-    settings = _wanted().model_dump()
-    names = sorted(str(settings[name]) for name in settings if name.endswith("_secret"))
+    names = sorted(str(value) for name, value in _wanted() if name.endswith("_secret") and value)
     missing = _missing([f"secret/{name}" for name in names])
     if missing:
         then = "sh infra/scripts/make_secrets.sh FOLDER create"
@@ -129,8 +131,7 @@ def secrets() -> Finding:
 def gpus() -> Finding:
     """Whether there are nodes with the label of GPUs, if a step wants one."""
     settings = _wanted()
-    tasks = [settings.task(step) for step in command.STEPS]
-    if not any(task.gpus for task in tasks if isinstance(task, cluster.GpuTask)):
+    if not any(task.gpus for _, task in settings if isinstance(task, cluster.GpuTask)):
         return Finding("ok", "no step asks for a GPU")
     labels = ",".join(f"{name}={value}" for name, value in settings.gpu.node_selector.items())
     nodes = _ask("get", "nodes", "-o", "name", *(["-l", labels] if labels else []))

@@ -69,7 +69,8 @@ class Server:
         # With any namespace but its default the constructor asks the server nothing.
         self._client = self._connect(namespace=kubectl.NAMESPACE)
         health = self._ask(self._health)
-        self.version = str(health.get("tag_name", ""))
+        # The server's own word, or that of its pages, which pass the rest on.
+        self.version = str(health.get("tag_name") or health.get("apiServerTagName") or "")
         several = bool(health["multi_user"])
         # A server of a single user keeps its runs beside itself, and refuses to hear of others.
         self.namespace = kubectl.NAMESPACE if several else "kubeflow"
@@ -145,6 +146,8 @@ class Server:
             auth_settings=["Bearer"],
             _return_http_data_only=True,
         )
+        if isinstance(found, dict) and found.get("apiServerReady") is False:
+            raise ConnectionError("its API server is not ready")
         if not isinstance(found, dict) or "multi_user" not in found:
             raise ValueError("no `multi_user` in /apis/v2beta1/healthz")
         return found

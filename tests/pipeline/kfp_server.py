@@ -22,21 +22,23 @@ BEGAN = "2026-11-22T10:00:00Z"
 NEVER = "0001-01-01T00:00:00Z"
 
 
-def node(name: str, state: str, start: int = 0, end: int | None = None) -> dict[str, Any]:
-    """A task as the API lists it; `start` and `end` are seconds after the run began."""
+def node(name: str, state: str, start: int | None = 0, end: int | None = None) -> dict[str, Any]:
+    """A task as the API lists it; `start` and `end` are seconds after the run began, or never."""
     return {
         "run_id": RUN,
         "task_id": f"{name}-{start}",
         "display_name": name.partition("#")[0],
         "create_time": BEGAN,
         "start_time": _moment(start),
-        "end_time": NEVER if end is None else _moment(end),
+        "end_time": _moment(end),
         "state": state,
-        "child_tasks": [{"pod_name": f"image-classification-x7x9l-{1000 + start}"}],
+        "child_tasks": [{"pod_name": f"image-classification-x7x9l-{1000 + (start or 0)}"}],
     }
 
 
-def _moment(second: int) -> str:
+def _moment(second: int | None) -> str:
+    if second is None:
+        return NEVER
     return f"2026-11-22T10:{second // 60:02}:{second % 60:02}Z"
 
 
@@ -46,6 +48,7 @@ class Kubeflow:
     Attributes:
         looks: state and nodes of the run, one for each look at it; the last one stays.
         posted: bodies of POST, by path.
+        health: what the server's pages make of its answer; empty = the server's own.
         token: bearer token that it wants; None = none.
         broken: answers 503 to everything.
         page: answered instead, on paths that begin with `page_path`.
@@ -60,6 +63,7 @@ class Kubeflow:
         self.token: str | None = None
         self.version = "2.18.1"
         self.multi_user = True
+        self.health: dict[str, Any] = {}
         self.broken = False
         self.page: bytes | None = None
         self.page_path = self.slow_path = "/"
@@ -92,7 +96,7 @@ class Kubeflow:
         place = path.partition("?")[0].removeprefix("/apis/v2beta1/")
         if place == "healthz":
             found = {"commit_sha": "unknown", "tag_name": self.version}
-            return 200, {**found, "multi_user": self.multi_user}
+            return 200, self.health or {**found, "multi_user": self.multi_user}
         if method == "POST":
             if self.refusal and place == "runs":
                 return 400, self.refusal

@@ -148,6 +148,17 @@ def test_packages_other_than_the_locked_ones_fail(checkout: Checkout) -> None:
     assert look(local.packages)[0] == "skip"
 
 
+def test_a_package_that_was_built_for_this_machine_is_the_locked_one(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "anything-1.0.dist-info").mkdir()
+    about = "Metadata-Version: 2.1\nName: anything\nVersion: 1.0+cpu\n"
+    (tmp_path / "anything-1.0.dist-info/METADATA").write_text(about)
+    monkeypatch.syspath_prepend(tmp_path)
+    (checkout.root / "requirements.lock").write_text("anything==1.0 \\\n")
+    assert look(local.packages)[1].startswith("1 as in requirements.lock")
+
+
 def test_a_changed_checkout_and_a_missing_one_warn(checkout: Checkout, tmp_path: Path) -> None:
     change(checkout, training__seed=1)
     status, said = look(local.git)
@@ -323,12 +334,19 @@ def test_kubeflow_is_judged_by_its_answer_and_its_version(
     assert asked(None).status == "skip"
     assert asked("kfp.example.org").status == "fail"
     assert asked(DEAD)[::3] == ("fail", True)
+    kfp.multi_user = False
+    found = asked(kfp.url)
+    assert (found.status, "runs are in kubeflow" in found.found) == ("warn", True)
     kfp.version = "2.17.0"
     found = asked(kfp.url)
     assert found[::3] == ("fail", False)
     assert "version 2.17.0; 2.18.1 or later is needed" in found.found
     kfp.version = "unknown"
     assert asked(kfp.url).status == "fail"
+    kfp.health = {"apiServerReady": True, "apiServerTagName": "2.18.1", "multi_user": True}
+    assert asked(kfp.url).status == "ok"
+    kfp.health = {"apiServerReady": False}
+    assert asked(kfp.url)[::3] == ("fail", True)
     kfp.token = "word"
     found = asked(kfp.url)
     assert (found.status, "HTTP 401" in found.found) == ("fail", True)

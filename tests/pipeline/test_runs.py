@@ -8,10 +8,11 @@ BEGAN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
 def task(name: str, state: str, start: int | None = None, end: int | None = None) -> Task:
-    moments = [
-        None if second is None else BEGAN + timedelta(seconds=second) for second in (start, end)
-    ]
-    return Task(f"{name}-{start}", name, state, *moments)
+    return Task(f"{name}-{start}", name, state, moment(start), moment(end))
+
+
+def moment(second: int | None) -> datetime | None:
+    return None if second is None else BEGAN + timedelta(seconds=second)
 
 
 def run(*tasks: Task, steps: tuple[str, ...] = ("fetch", "train")) -> Run:

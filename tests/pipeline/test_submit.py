@@ -308,6 +308,7 @@ def test_a_run_is_followed_from_change_to_change_to_its_verdict(
         ("RUNNING", [*done(), node("fetch-driver", "RUNNING", 10)]),
         ("RUNNING", [*done(), node("fetch", "RUNNING", 10)]),
         ("RUNNING", [*done(), node("fetch", "RUNNING", 10)]),
+        ("RUNNING", [*done("fetch"), node("validate", "PENDING", None)]),
         ("RUNNING", [*done("fetch"), node("validate", "RUNNING", 20)]),
         ("SUCCEEDED", done(*STEPS)),
     ]
@@ -486,7 +487,11 @@ def test_a_start_without_an_answer_may_have_happened(
 def test_ctrl_c_before_the_answer_leaves_a_doubt_that_is_said(
     checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kfp.after[0] = lambda: (_thread.interrupt_main(), time.sleep(1))
+    def interrupt() -> None:
+        _thread.interrupt_main()
+        time.sleep(1)
+
+    kfp.after[0] = interrupt
     assert start(kfp) == 130
     assert f"The run may have started: look at {kfp.url}/#/runs before" in refusal(capfd)
 
@@ -502,14 +507,15 @@ def test_a_login_page_instead_of_the_new_run_is_no_run(
 def test_a_short_silence_is_borne(
     kfp: Kubeflow, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 30.0)
+    # A run that is followed for longer than the patience does not use it up.
+    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 1.5)
     kfp.looks = [("RUNNING", [])]
 
     def interrupt() -> None:
         kfp.looks, kfp.broken = [("SUCCEEDED", [])], True
         threading.Timer(0.2, lambda: setattr(kfp, "broken", False)).start()
 
-    kfp.after[3] = interrupt
+    threading.Timer(2.0, interrupt).start()
     assert follow(kfp) == 0
     assert capfd.readouterr().err == ""
 
@@ -518,7 +524,9 @@ def test_a_run_that_the_server_does_not_know_is_the_user_s_mistake(
     kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--follow", "another", "--endpoint", kfp.url) == 1
-    assert "refuses (HTTP 404: not found)" in refusal(capfd)
+    error = refusal(capfd)
+    assert "refuses (HTTP 404: not found)" in error
+    assert "goes on" not in error
 
 
 def test_ctrl_c_detaches_and_says_how_to_follow_again(
