@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +44,8 @@ class Run:
         state: as that of a task.
         created: when it was submitted.
         message: the server's words about an error.
-        steps: names of the tasks that run our containers; the others hold the graph together.
+        steps: names of the tasks that run our containers, and the label `pipeline-step` of their
+            pods; the other tasks hold the graph together.
         tasks: all tasks, loops unrolled, in no order.
     """
 
@@ -52,7 +53,7 @@ class Run:
     state: str
     created: datetime | None
     message: str
-    steps: frozenset[str]
+    steps: Mapping[str, str]
     tasks: tuple[Task, ...]
 
     def failed(self) -> list[Task]:
@@ -83,7 +84,7 @@ class Watch:
         for task in sorted(run.matters(), key=_when):
             if self._states.get(task.key) != task.state:
                 self._states[task.key] = task.state
-                yield f"{_clock(run, task):>8}  {self._label(task):<12}{_words(task)}"
+                yield f"{_clock(run, task):>8}  {self._label(task):<15}{_words(task)}"
 
     def _label(self, task: Task) -> str:
         """The step's name; workers of one step are numbered in the order in which they began."""

@@ -142,9 +142,8 @@ def _failure(server: Server, run: runs.Run) -> PipelineError:
     """The error of a run that did not succeed; the last lines of its failed steps go to stderr."""
     failed = run.failed()
     steps = list(dict.fromkeys(task.name for task in failed))
-    for step in steps:
-        if step in run.steps:
-            _print_log(server, run.run_id, step)
+    for label in dict.fromkeys(run.steps[step] for step in steps if step in run.steps):
+        _print_log(server, run.run_id, label)
     messages = dict.fromkeys([run.message, *(task.message for task in failed)])
     said = " ".join(" ".join(message.split()) for message in messages if message)
     what = f"{', '.join(steps)} failed" if steps else f"ended as {run.state.lower()}"

@@ -242,7 +242,7 @@ def _read(found: Any) -> Run:
         state=found.state or "",
         created=found.created_at,
         message=_error(found),
-        steps=frozenset(_steps(found.pipeline_spec or {})),
+        steps=dict(_steps(found.pipeline_spec or {})),
         tasks=tuple(_task(task) for task in details or []),
     )
 
@@ -267,11 +267,15 @@ def _error(found: Any) -> str:
     return (found.error.message or "") if found.error else ""
 
 
-def _steps(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the tasks, at any depth, that run a container."""
-    spec = spec.get("pipeline_spec", spec)
+def _steps(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names of the tasks, at any depth, that run a container, and their pods' `pipeline-step`."""
+    spec = document.get("pipeline_spec", document)
+    platforms = document.get("platform_spec", {}).get("platforms", {})
+    pods = platforms.get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
     components = spec.get("components", {})
     for component in (spec.get("root", {}), *components.values()):
         for name, task in component.get("dag", {}).get("tasks", {}).items():
-            if "executorLabel" in components.get(task["componentRef"]["name"], {}):
-                yield name
+            executor = components.get(task["componentRef"]["name"], {}).get("executorLabel")
+            if executor:
+                labels = pods.get(executor, {}).get("podMetadata", {}).get("labels", {})
+                yield name, labels.get("pipeline-step", name)

@@ -37,7 +37,13 @@ class Cluster:
         self.names = {
             "namespaces": [RUNS],
             "nodes": ["gpu-1", "gpu-2"],
-            "secrets": ["mlflow-trainer", "mlflow-promoter", "s3-dvc", "postgres-optuna"],
+            "secrets": [
+                "mlflow-trainer",
+                "mlflow-promoter",
+                "s3-dvc",
+                "postgres-optuna",
+                "internal-ca",
+            ],
             "serviceaccounts": ["pipeline-run"],
         }
         self.logs: dict[str, str] = {}

@@ -16,7 +16,7 @@ def moment(second: int | None) -> datetime | None:
 
 
 def run(*tasks: Task, steps: tuple[str, ...] = ("fetch", "train")) -> Run:
-    return Run("r", "RUNNING", BEGAN, "", frozenset(steps), tasks)
+    return Run("r", "RUNNING", BEGAN, "", {name: name for name in steps}, tasks)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_news_are_told_once_and_in_the_order_in_which_they_happened() -> None:
     watch = Watch()
     first = run(task("train", "RUNNING", 80), task("fetch", "SUCCEEDED", 5, 65))
     assert list(watch.news(first)) == [
-        "    1:05  fetch       succeeded after 1:00",
-        "    1:20  train       running",
+        "    1:05  fetch          succeeded after 1:00",
+        "    1:20  train          running",
     ]
     assert list(watch.news(first)) == []
 
@@ -40,7 +40,7 @@ def test_news_are_told_once_and_in_the_order_in_which_they_happened() -> None:
 def test_a_step_that_waits_is_told_when_it_begins() -> None:
     watch = Watch()
     assert list(watch.news(run(task("fetch", "PENDING")))) == []
-    assert list(watch.news(run(task("fetch", "SKIPPED")))) == ["       -  fetch       skipped"]
+    assert list(watch.news(run(task("fetch", "SKIPPED")))) == ["       -  fetch          skipped"]
 
 
 def test_drivers_matter_only_when_they_fail_and_only_those_of_steps() -> None:

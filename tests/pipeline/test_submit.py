@@ -38,14 +38,19 @@ def start(kfp: Kubeflow, *words: str) -> int:
     return run("--image", IMAGE, "--endpoint", kfp.url, *words)
 
 
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def compile_for(workers: int, folder: Path) -> dict[str, Any]:
     """The compiled pipeline, as the server keeps it."""
-    file = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     wanted = params.load(ROOT / "params.yaml", cluster.Params).cluster
-    kubeflow.compile_to(file, ROOT, IMAGE, wanted)
+    file = folder / "pipeline.yaml"
+    kubeflow.compile_to(file, ROOT, IMAGE, wanted.model_copy(update={"workers": workers}))
     pipeline_spec, platform_spec = yaml.safe_load_all(file.read_text())
     return {"pipeline_spec": pipeline_spec, "platform_spec": platform_spec}
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The pipeline without a loop."""
+    return compile_for(1, tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture
@@ -316,14 +321,14 @@ def test_a_run_is_followed_from_change_to_change_to_its_verdict(
     first, *lines, last = capfd.readouterr().out.splitlines()
     assert first.startswith(f"run {RUN}: ")
     assert lines == [
-        "    0:10  fetch       running",
-        "    0:19  fetch       succeeded after 0:09",
-        "    0:20  validate    running",
-        "    0:29  validate    succeeded after 0:09",
-        "    0:39  tune        succeeded after 0:09",
-        "    0:49  train       succeeded after 0:09",
-        "    0:59  evaluate    succeeded after 0:09",
-        "    1:09  register    succeeded after 0:09",
+        "    0:10  fetch          running",
+        "    0:19  fetch          succeeded after 0:09",
+        "    0:20  validate       running",
+        "    0:29  validate       succeeded after 0:09",
+        "    0:39  tune           succeeded after 0:09",
+        "    0:49  train          succeeded after 0:09",
+        "    0:59  evaluate       succeeded after 0:09",
+        "    1:09  register       succeeded after 0:09",
     ]
     assert last == f"run {RUN}: succeeded; {HEADLINE}"
 
@@ -344,7 +349,7 @@ def test_a_failed_step_is_named_with_the_last_lines_of_its_log(
     running.looks = [("FAILED", [*done("fetch"), *failed])]
     assert follow(running) == 1
     found = capfd.readouterr()
-    assert "    0:25  validate    failed after 0:05\n" in found.out
+    assert "    0:25  validate       failed after 0:05\n" in found.out
     assert f"-l pipeline/runid={RUN},pipeline-step=validate" in found.err
     assert "line 10\n" not in found.err
     assert "line 11\n" in found.err
@@ -382,57 +387,39 @@ def test_a_canceled_run_has_not_succeeded(
 
 
 def test_each_worker_of_a_loop_is_shown_and_the_loop_s_own_tasks_are_not(
-    kfp: Kubeflow, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from kfp import compiler, dsl
-
-    def prepare() -> float:
-        return 1.0
-
-    def search(seed: int) -> float:
-        return 1.0
-
-    make = {f.__name__: dsl.component(f, base_image="x") for f in (prepare, search)}
-
-    @dsl.pipeline(name="loop")  # type: ignore[untyped-decorator]
-    def loop() -> None:
-        first = make["prepare"]()
-        with dsl.ParallelFor(items=[1, 2, 3]) as seed:
-            make["search"](seed=seed).after(first)
-
-    compiler.Compiler().compile(loop, str(tmp_path / "loop.yaml"))
-    kfp.spec = yaml.safe_load((tmp_path / "loop.yaml").read_text())
+    kfp.spec = compile_for(4, tmp_path)
+    kube.logs["tune"] = "error: out of memory\n"  # the workers of tune have its label
     around = [
         node("for-loop-1-driver", "SUCCEEDED", 10, 11),
         node("for-loop-1", "RUNNING", 10),
         node("for-loop-1-iterations(0:0)", "RUNNING", 10),
         node("iteration-item", "RUNNING", 10),
-        node("search-driver#a", "SUCCEEDED", 11, 12),
+        node("tune-worker-driver#a", "SUCCEEDED", 11, 12),
     ]
-    begun = [node("prepare", "SUCCEEDED", 1, 9), *around]
-    kfp.looks = [
-        ("RUNNING", [*begun, node("search", "RUNNING", 12), node("search", "RUNNING", 13)]),
-        (
-            "FAILED",
-            [
-                *begun,
-                node("search", "SUCCEEDED", 12, 30),
-                node("search", "FAILED", 13, 20),
-                node("search", "SUCCEEDED", 14, 40),
-            ],
-        ),
+    begun = [node("validate", "SUCCEEDED", 1, 9), node("tune", "RUNNING", 10), *around]
+    two = [node("tune-worker", "RUNNING", 12), node("tune-worker", "RUNNING", 13)]
+    three = [
+        node("tune-worker", "SUCCEEDED", 12, 30),
+        node("tune-worker", "FAILED", 13, 20),
+        node("tune-worker", "SUCCEEDED", 14, 40),
     ]
+    kfp.looks = [("RUNNING", [*begun, *two]), ("FAILED", [*begun, *three])]
     assert follow(kfp) == 1
     found = capfd.readouterr()
     assert found.out.splitlines() == [
-        "    0:09  prepare     succeeded after 0:08",
-        "    0:12  search      running",
-        "    0:13  search 2    running",
-        "    0:20  search 2    failed after 0:07",
-        "    0:30  search      succeeded after 0:18",
-        "    0:40  search 3    succeeded after 0:26",
+        "    0:09  validate       succeeded after 0:08",
+        "    0:10  tune           running",
+        "    0:12  tune-worker    running",
+        "    0:13  tune-worker 2  running",
+        "    0:20  tune-worker 2  failed after 0:07",
+        "    0:30  tune-worker    succeeded after 0:18",
+        "    0:40  tune-worker 3  succeeded after 0:26",
     ]
-    assert f"run {RUN}: search failed;" in found.err
+    assert "pipeline-step=tune -c main" in found.err
+    assert "error: out of memory" in found.err
+    assert f"run {RUN}: tune-worker failed;" in found.err
     assert kfp.posted == {}
 
 
