@@ -17,7 +17,18 @@ from components import evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.io.tracking import server
-from pipeline import cluster, export, pins, pruning, replay, review, sample_data, tuning
+from pipeline import (
+    cluster,
+    doctor,
+    export,
+    pins,
+    pruning,
+    replay,
+    review,
+    sample_data,
+    submit,
+    tuning,
+)
 
 SETTINGS = Path("params.yaml")
 IMAGES = Path("data/images")
@@ -90,9 +101,20 @@ def prove(decision: Path) -> None:
     print(replay.replay(decision))
 
 
+def check_params() -> None:
+    """Refuse wrong settings."""
+    params.check(SETTINGS, SECTIONS)
+
+
+def prepare_submit() -> None:
+    """Refuse wrong settings and an absent kfp before the cluster is asked anything."""
+    check_params()
+    _load_kubeflow()
+
+
 def compile_pipeline(output: Path, image: str) -> None:
     """Write the pipeline as YAML for Kubeflow, its tasks in an image pinned by digest."""
-    params.check(SETTINGS, SECTIONS)
+    check_params()
     kubeflow = _load_kubeflow()
     wanted = params.load(SETTINGS, cluster.Params).cluster
     kubeflow.compile_to(output, Path.cwd(), image, wanted)
@@ -146,6 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     compiling.add_argument("--image", required=True, metavar="NAME@sha256:DIGEST")
     compiling.set_defaults(act=lambda given: compile_pipeline(given.output, given.image))
     tuning.add_parser(verbs)
+    submit.add_parser(verbs, prepare_submit)
+    doctor.add_parser(verbs, check_params)
     review.add_parsers(verbs)
     pruning.add_parsers(verbs)
     arguments = parser.parse_args(argv)

@@ -1,0 +1,46 @@
+"""Whether an MLflow server answers, and its version. Imports no mlflow."""
+
+from __future__ import annotations
+
+import urllib.request
+from http.client import HTTPException
+from urllib.error import HTTPError
+
+from components.core.errors import PipelineError, ServiceUnavailable
+from components.io.tracking import server
+from pipeline.doctor.finding import Finding, at_least
+
+# Earlier ones ship a default administrator's password.
+FLOOR = "3.16.1"
+
+_SECONDS = 8.0
+
+
+def judge(uri: str) -> Finding:
+    """What the server says about itself.
+
+    Raises:
+        ServiceUnavailable: it does not answer.
+        PipelineError: something answers that is no MLflow server.
+    """
+    shown = server.without_credentials(uri)
+    try:
+        address = f"{shown.rstrip('/')}/version"
+        with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310 - http(s)
+            version = answer.read(100).decode(errors="replace").strip()
+    except HTTPError as error:
+        kind = ServiceUnavailable if error.code >= 500 else PipelineError
+        raise kind(f"MLflow at {shown}: HTTP {error.code}; check the address.") from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", "") or error
+        raise ServiceUnavailable(
+            f"MLflow at {shown} does not answer ({reason}); start it or correct the address."
+        ) from error
+    return compare(f"{shown}, version {version[:20]}", version, "upgrade the server")
+
+
+def compare(found: str, version: str, then: str) -> Finding:
+    """A finding about a version of MLflow."""
+    if at_least(version, FLOOR):
+        return Finding("ok", found)
+    return Finding("fail", f"{found}; {FLOOR} or later is needed", then)

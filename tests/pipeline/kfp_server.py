@@ -1,0 +1,156 @@
+"""The REST paths of Kubeflow Pipelines 2.18 that `submit` and `doctor` use, on a port of loopback.
+
+What the SDK posts is kept; a posted run is answered as the server answers: its tasks are the nodes
+of the workflow, flat and with the server's own ones between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+RUN = "5f2c8f0e-0f0b-4c36-9f54-3b8a6f5f7d10"
+BEGAN = "2026-11-22T10:00:00Z"
+
+# What the server writes for a moment that has not come.
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def node(name: str, state: str, start: int | None = 0, end: int | None = None) -> dict[str, Any]:
+    """A task as the API lists it; `start` and `end` are seconds after the run began, or never."""
+    return {
+        "run_id": RUN,
+        "task_id": f"{name}-{start}",
+        "display_name": name.partition("#")[0],
+        "create_time": BEGAN,
+        "start_time": _moment(start),
+        "end_time": _moment(end),
+        "state": state,
+        "child_tasks": [{"pod_name": f"image-classification-x7x9l-{1000 + (start or 0)}"}],
+    }
+
+
+def _moment(second: int | None) -> str:
+    if second is None:
+        return NEVER
+    return f"2026-11-22T10:{second // 60:02}:{second % 60:02}Z"
+
+
+class Kubeflow:
+    """A server with settings that a test may change while it runs.
+
+    Attributes:
+        looks: state and nodes of the run, one for each look at it; the last one stays.
+        posted: bodies of POST, by path.
+        health: what the server's pages make of its answer; empty = the server's own.
+        token: bearer token that it wants; None = none.
+        broken: answers 503 to everything.
+        page: answered instead, on paths that begin with `page_path`.
+        after: what happens after the n-th look at the run; 0 = when it is posted.
+        delay: seconds before an answer, on paths that begin with `slow_path`.
+    """
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[str, list[dict[str, Any]]]] = [("SUCCEEDED", [])]
+        self.posted: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.token: str | None = None
+        self.version = "2.18.1"
+        self.multi_user = True
+        self.health: dict[str, Any] = {}
+        self.broken = False
+        self.page: bytes | None = None
+        self.page_path = self.slow_path = "/"
+        self.delay = 0.0
+        self.after: dict[int, Callable[[], object]] = {}
+        self.count = 0
+        self.refusal: dict[str, Any] | None = None
+        self.error = ""
+        self.spec: dict[str, Any] = {}
+        self.url = ""
+
+    def respond(
+        self, method: str, path: str, authorization: str | None, body: dict[str, Any]
+    ) -> tuple[int, bytes]:
+        """Status and content, with the faults that are set."""
+        if path.startswith(self.slow_path):
+            time.sleep(self.delay)
+        if self.broken:
+            return 503, b"upstream connect error"
+        if self.token and authorization != f"Bearer {self.token}":
+            return 401, b'{"error": "Request header error: there is no user identity"}'
+        if self.page is not None and path.startswith(self.page_path):
+            return 200, self.page
+        status, found = self.answer(method, path, body)
+        return status, json.dumps(found).encode()
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of an answer."""
+        self.asked.append(f"{method} {path}")
+        place = path.partition("?")[0].removeprefix("/apis/v2beta1/")
+        if place == "healthz":
+            found = {"commit_sha": "unknown", "tag_name": self.version}
+            return 200, self.health or {**found, "multi_user": self.multi_user}
+        if method == "POST":
+            if self.refusal and place == "runs":
+                return 400, self.refusal
+            self.posted[place] = body
+            if place == "runs":
+                self.after.get(0, bool)()
+            return 200, {**body, "run_id": RUN, "experiment_id": "e1", "created_at": BEGAN}
+        if place == "experiments":
+            return 200, {}
+        if place == f"runs/{RUN}":
+            return 200, self._run()
+        return 404, {"error": f"Run {place} not found", "code": 5, "message": "not found"}
+
+    def _run(self) -> dict[str, Any]:
+        self.count += 1
+        self.after.get(self.count, bool)()
+        state, nodes = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        posted = self.posted.get("runs", {"pipeline_spec": self.spec})
+        found = {**posted, "run_id": RUN, "state": state, "created_at": BEGAN}
+        if self.error:
+            found["error"] = {"code": 13, "message": self.error}
+        return {**found, "run_details": {"task_details": nodes}}
+
+
+@contextmanager
+def serve() -> Iterator[Kubeflow]:
+    """The server, until the block ends."""
+    kubeflow = Kubeflow()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size) or b"{}")
+            status, content = kubeflow.respond(
+                self.command, self.path, self.headers.get("authorization"), body
+            )
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it waits no more
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    kubeflow.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield kubeflow
+    finally:
+        server.shutdown()
+        server.server_close()

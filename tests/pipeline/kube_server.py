@@ -1,0 +1,155 @@
+"""The few paths of a Kubernetes API server that kubectl asks, on a port of loopback."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+RUNS = "image-classification-runs"
+
+_KINDS = {
+    "namespaces": "Namespace",
+    "nodes": "Node",
+    "pods": "Pod",
+    "secrets": "Secret",
+    "serviceaccounts": "ServiceAccount",
+}
+
+
+class Cluster:
+    """What is there.
+
+    Attributes:
+        names: plural of a kind -> names.
+        logs: step -> its log.
+        labels: of all nodes.
+        forbidden: plurals of kinds that the user may not see.
+        asked: paths with their queries.
+    """
+
+    def __init__(self) -> None:
+        self.names = {
+            "namespaces": [RUNS],
+            "nodes": ["gpu-1", "gpu-2"],
+            "secrets": [
+                "mlflow-trainer",
+                "mlflow-promoter",
+                "s3-dvc",
+                "postgres-optuna",
+                "internal-ca",
+            ],
+            "serviceaccounts": ["pipeline-run"],
+        }
+        self.logs: dict[str, str] = {}
+        self.labels = "nvidia.com/gpu.present=true"
+        self.forbidden: set[str] = set()
+        self.asked: list[str] = []
+        self.url = ""
+
+    def write_config(self, path: Path) -> Path:
+        """A kubeconfig whose current context is this cluster."""
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "desk",
+            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "desk", "context": {"cluster": "c", "user": "u"}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
+        """Status, and JSON or text."""
+        self.asked.append(path)
+        if path == "/api":
+            return 200, {"kind": "APIVersions", "versions": ["v1"]}
+        if path == "/apis":
+            return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": []}
+        if path == "/api/v1":
+            return 200, {"kind": "APIResourceList", "groupVersion": "v1", "resources": _resources()}
+        *_, last = words = path.removeprefix("/api/v1/").split("/")
+        if last == "log":
+            return 200, "".join(self._log(words[-2], query))
+        kind = last if last in _KINDS else words[-2]
+        if kind in self.forbidden:
+            return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
+        if last in _KINDS:
+            found = self._listed(last, query.get("labelSelector", [""])[0])
+            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": "v1", "items": found}
+        if last in self.names[kind]:
+            return 200, _thing(kind, last)
+        return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
+
+    def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        if kind == "pods":
+            steps = [word.removeprefix("pipeline-step=") for word in selector.split(",")]
+            return [_thing(kind, f"pod-{step}") for step in self.logs if step in steps]
+        return [_thing(kind, name) for name in self.names[kind] if selector in ("", self.labels)]
+
+    def _log(self, pod: str, query: dict[str, list[str]]) -> list[str]:
+        lines = self.logs[pod.removeprefix("pod-")].splitlines(keepends=True)
+        return lines[-int(query["tailLines"][0]) :]
+
+
+def _resources() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "namespaced": not name.startswith("n"),
+            "verbs": ["get", "list"],
+        }
+        for name, kind in _KINDS.items()
+    ]
+
+
+def _thing(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "kind": _KINDS[kind],
+        "apiVersion": "v1",
+        "metadata": {"name": name, "namespace": RUNS},
+        "spec": {"containers": [{"name": "main"}]},
+        "status": {"phase": "Failed"},
+    }
+
+
+def _status(code: int, reason: str, message: str) -> dict[str, Any]:
+    head = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
+    return {**head, "code": code, "reason": reason, "message": message}
+
+
+@contextmanager
+def serve() -> Iterator[Cluster]:
+    """The cluster, until the block ends."""
+    cluster = Cluster()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            place = urlsplit(self.path)
+            status, found = cluster.answer(place.path, parse_qs(place.query))
+            is_text = isinstance(found, str)
+            content = found.encode() if is_text else json.dumps(found).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if is_text else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    cluster.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield cluster
+    finally:
+        server.shutdown()
+        server.server_close()

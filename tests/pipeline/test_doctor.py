@@ -1,0 +1,436 @@
+"""Every check of `doctor` is right about a sound project, and is shown to notice its fault."""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import __main__ as pipeline
+from pipeline import doctor
+from pipeline.doctor import cluster, finding, local
+from pipeline.doctor.finding import Check, Finding, at_least, examine
+from tests.components.conftest import write_params
+from tests.pipeline import kfp_server
+from tests.pipeline.checkout import Checkout
+from tests.pipeline.kfp_server import Kubeflow
+from tests.pipeline.kube_server import Cluster
+
+DEAD = "http://127.0.0.1:9"
+
+
+def look(check: Check) -> tuple[str, str]:
+    """Status, and what was found with what is to be done."""
+    found = examine(check)
+    return found.status, f"{found.found} {found.then}"
+
+
+def change(checkout: Checkout, **changes: object) -> None:
+    settings = {name.replace("__", "."): value for name, value in changes.items()}
+    write_params(checkout.root / "params.yaml", settings)
+
+
+def test_a_sound_project_on_a_sound_cluster_has_nothing_to_mend(
+    checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import torch  # noqa: F401 - on a busy machine this alone takes longer than a check may
+
+    assert pipeline.main(["doctor", "--cluster", "--endpoint", kfp.url]) == 0
+    found = capfd.readouterr()
+    rows = {line[6:19].strip(): line[:6].strip() for line in found.out.splitlines()}
+    everything = local.checks(lambda: None) | cluster.checks(None)
+    assert rows == dict.fromkeys(everything, "ok") | {"its mlflow": "skip"}
+    assert found.err == ""
+    assert kfp.posted == {}
+
+
+def test_doctor_changes_nothing(checkout: Checkout) -> None:
+    before = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
+    for name, check in local.checks(lambda: None).items():
+        if name != "device":  # slow, and tried below
+            examine(check)
+    after = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
+    assert before == after
+
+
+def test_without_a_cluster_it_asks_nobody(
+    checkout: Checkout, kube: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree("data/images")
+    assert pipeline.main(["doctor"]) == 1
+    assert "fail  data         data/images: does not exist -> dvc pull" in capfd.readouterr().out
+    assert kube.asked == []
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([Finding("ok", ""), Finding("warn", ""), Finding("skip", "")], 0),
+        ([Finding("ok", ""), Finding("fail", "", service=True)], 5),
+        ([Finding("fail", "", service=True), Finding("fail", "")], 1),
+    ],
+)
+def test_the_exit_code_tells_a_fault_here_from_a_silent_service(
+    findings: list[Finding], code: int
+) -> None:
+    checks: dict[str, Check] = {str(n): lambda f=f: f for n, f in enumerate(findings)}  # type: ignore[misc]
+    assert doctor.diagnose(checks) == code
+
+
+def test_a_broken_check_is_a_line_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    def broken() -> Finding:
+        raise ZeroDivisionError("of\nlines")
+
+    assert doctor.diagnose({"broken": broken, "next": lambda: Finding("ok", "here")}) == 1
+    found = capfd.readouterr()
+    assert "the check itself failed (ZeroDivisionError: of) -> please report it\n" in found.out
+    assert "ok    next         here\n" in found.out
+    assert "Traceback" not in found.out + found.err
+
+
+def test_a_slow_check_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "SECONDS", 0.1)
+    started = time.monotonic()
+
+    def slow() -> Finding:
+        time.sleep(5)
+        return Finding("ok", "")
+
+    assert look(slow)[0] == "skip"
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("found", "enough"),
+    [
+        ("2.18.1", True),
+        ("v2.20.0", True),
+        ("10.0.0", True),
+        ("2.18.0", False),
+        ("2.9.9", False),
+        ("", False),
+        ("master", False),
+    ],
+)
+def test_versions_are_compared_as_numbers_and_an_unknown_one_is_too_old(
+    found: str, enough: bool
+) -> None:
+    assert at_least(found, "2.18.1") is enough
+
+
+def test_an_old_interpreter_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look(local.python)[0] == "ok"
+    monkeypatch.setattr(local, "_PYTHON", (9, 1))
+    status, said = look(local.python)
+    assert status == "fail"
+    assert "9.1 is needed make PYTHON=python9.1 install" in said
+
+
+def test_packages_other_than_the_locked_ones_fail(checkout: Checkout) -> None:
+    lock = checkout.root / "requirements.lock"
+    assert look(local.packages)[0] == "ok"
+    lines = [line for line in lock.read_text().splitlines() if not line.startswith("pytest==")]
+    lock.write_text("\n".join(["pytest==0.1", *lines]))
+    status, said = look(local.packages)
+    assert status == "fail"
+    assert "(locked: 0.1) make install" in said
+    lock.write_text("pytest==0.1 ; python_full_version < '3.12' \\\nnowhere-to-be-found==1.0\n")
+    assert look(local.packages)[0] == "fail"
+    lock.write_text("nowhere-to-be-found==1.0\n")
+    assert "0 as in requirements.lock, 1 of it not installed" in look(local.packages)[1]
+    lock.unlink()
+    assert look(local.packages)[0] == "skip"
+
+
+def test_a_package_that_was_built_for_this_machine_is_the_locked_one(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "anything-1.0.dist-info").mkdir()
+    about = "Metadata-Version: 2.1\nName: anything\nVersion: 1.0+cpu\n"
+    (tmp_path / "anything-1.0.dist-info/METADATA").write_text(about)
+    monkeypatch.syspath_prepend(tmp_path)
+    (checkout.root / "requirements.lock").write_text("anything==1.0 \\\n")
+    assert look(local.packages)[1].startswith("1 as in requirements.lock")
+
+
+def test_a_changed_checkout_and_a_missing_one_warn(checkout: Checkout, tmp_path: Path) -> None:
+    change(checkout, training__seed=1)
+    status, said = look(local.git)
+    assert (status, "params.yaml differs from" in said) == ("warn", True)
+    os.chdir(tmp_path)
+    assert look(local.git)[0] == "warn"
+
+
+def test_wrong_settings_fail_once_and_what_hangs_on_them_is_not_known(checkout: Checkout) -> None:
+    text = (checkout.root / "params.yaml").read_text()
+    (checkout.root / "params.yaml").write_text(text.replace("cache_gib:", "cash_gib:"))
+    status, said = look(lambda: local.settings(pipeline.check_params))
+    assert status == "fail"
+    assert "data.cash_gib is not a setting" in said
+    assert look(local.disk)[0] == "skip"
+
+
+def test_images_other_than_the_recorded_ones_warn(checkout: Checkout) -> None:
+    assert look(local.data)[0] == "ok"
+    extra = checkout.root / "data/images/cat/2.png"
+    extra.write_bytes(b"12345")
+    status, said = look(local.data)
+    assert status == "warn"
+    assert "2 files" in said
+    assert "data/images.dvc has 1 files" in said
+    extra.unlink()
+    (checkout.root / "data/images.dvc").unlink()
+    status, said = look(local.data)
+    assert (status, "data/images.dvc: does not exist" in said) == ("warn", True)
+    shutil.rmtree(checkout.root / "data/images")
+    assert look(local.data)[0] == "fail"
+
+
+def test_too_little_room_for_decoded_pixels_warns(checkout: Checkout) -> None:
+    change(checkout, data__cache_gib=60_000.0)
+    status, said = look(local.disk)
+    assert (status, "data.cache_gib is 60000" in said) == ("warn", True)
+
+
+def test_a_full_disk_fails(checkout: Checkout, small_disk: Path) -> None:
+    shutil.copy("params.yaml", small_disk)
+    with contextlib.chdir(small_disk):  # nobody may stay there when it is unmounted
+        assert look(local.disk)[0] == "fail"
+
+
+def test_a_folder_that_cannot_be_written_fails(checkout: Checkout) -> None:
+    assert look(local.folders)[0] == "ok"
+    (checkout.root / "artifacts").write_text("a file in the way")
+    status, said = look(local.folders)
+    assert (status, said) == ("fail", "artifacts: Not a directory make it a folder of yours")
+
+
+def test_a_gpu_that_is_wanted_and_not_there_fails(checkout: Checkout) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("has a GPU")
+    assert "cpu (" in look(local.device)[1]
+    change(checkout, training__device="cuda")
+    status, said = look(local.device)
+    assert (status, "no usable GPU was found" in said) == ("fail", True)
+
+
+def test_more_threads_than_cpus_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert look(local.threads)[0] == "ok"
+    monkeypatch.setenv("OMP_NUM_THREADS", "9999")
+    assert look(local.threads)[0] == "warn"
+
+
+@pytest.fixture
+def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server that says only its version, as MLflow does at /version."""
+    with kfp_server.serve() as server:
+        server.page = b"3.17.2"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        yield server
+
+
+def test_mlflow_is_judged_by_its_answer_and_its_version(
+    checkout: Checkout, mlflow_server: Kubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look(local.mlflow)[0] == "ok"
+    mlflow_server.page = b"3.16.0"
+    status, said = look(local.mlflow)
+    assert status == "fail"
+    assert "3.16.1 or later is needed upgrade the server" in said
+    mlflow_server.page = b"<html>"
+    assert look(local.mlflow)[0] == "fail"
+    mlflow_server.token, mlflow_server.page = "x", None
+    assert examine(local.mlflow)[::3] == ("fail", False)
+    mlflow_server.broken = True
+    assert examine(local.mlflow)[::3] == ("fail", True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", DEAD)
+    assert examine(local.mlflow)[::3] == ("fail", True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert examine(local.mlflow)[::3] == ("fail", False)
+
+
+def test_a_file_that_is_no_database_fails(checkout: Checkout) -> None:
+    assert "made by the first run" in look(local.mlflow)[1]
+    (checkout.root / "mlflow.db").write_text("no database, but long enough to be read as one" * 99)
+    assert look(local.mlflow)[0] == "fail"
+
+
+def commit(checkout: Checkout) -> None:
+    change(checkout, training__seed=1)
+    checkout.commit()
+
+
+def lose_origin(checkout: Checkout) -> None:
+    checkout.run("git", "remote", "remove", "origin")
+
+
+def break_origin(checkout: Checkout) -> None:
+    shutil.rmtree(checkout.bare)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "service"),
+    [
+        (commit, "does not have the revision", False),
+        (lose_origin, "there is no remote `origin`", False),
+        (break_origin, "git ls-remote: ", True),
+    ],
+)
+def test_a_commit_that_the_cluster_cannot_fetch_fails(
+    fault: Callable[[Checkout], None], said: str, service: bool, checkout: Checkout
+) -> None:
+    assert look(cluster.pushed)[0] == "ok"
+    fault(checkout)
+    found = examine(cluster.pushed)
+    assert (found.status, found.service) == ("fail", service)
+    assert said in found.found
+
+
+def test_images_that_are_not_in_the_storage_fail(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(checkout.storage)
+    status, said = look(cluster.data_pushed)
+    assert (status, "lacks 1 files" in said, said.endswith("dvc push")) == ("fail", True, True)
+    monkeypatch.setattr(cluster, "_SECONDS", 0.01)
+    assert look(cluster.data_pushed)[0] == "skip"
+    config = checkout.root / ".dvc/config"
+    config.write_text("[core\n")
+    assert look(cluster.data_pushed)[0] == "fail"
+    config.write_text("[core]\n")
+    status, said = look(cluster.data_pushed)
+    assert (status, "names no default remote" in said) == ("fail", True)
+
+
+def test_a_storage_that_does_not_answer_is_told_from_one_without_the_images(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(checkout.root / "none"))
+    checkout.run("dvc", "remote", "modify", "storage", "url", "s3://bucket/images")
+    found = examine(cluster.data_pushed)
+    assert (found.status, found.service) == ("fail", True)
+    assert "Unable to locate credentials" in found.found
+
+
+def test_kubeflow_is_judged_by_its_answer_and_its_version(
+    checkout: Checkout, kfp: Kubeflow
+) -> None:
+    def asked(endpoint: str | None) -> Finding:
+        return examine(lambda: cluster.kubeflow(endpoint))
+
+    assert asked(kfp.url).status == "ok"
+    assert asked(None).status == "skip"
+    assert asked("kfp.example.org").status == "fail"
+    assert asked(DEAD)[::3] == ("fail", True)
+    kfp.multi_user = False
+    found = asked(kfp.url)
+    assert (found.status, "runs are in kubeflow" in found.found) == ("warn", True)
+    kfp.version = "2.17.0"
+    found = asked(kfp.url)
+    assert found[::3] == ("fail", False)
+    assert "version 2.17.0; 2.18.1 or later is needed" in found.found
+    kfp.version = "unknown"
+    assert asked(kfp.url).status == "fail"
+    kfp.health = {"apiServerReady": True, "apiServerTagName": "2.18.1", "multi_user": True}
+    assert asked(kfp.url).status == "ok"
+    kfp.health = {"apiServerReady": False}
+    assert asked(kfp.url)[::3] == ("fail", True)
+    kfp.token = "word"
+    found = asked(kfp.url)
+    assert (found.status, "HTTP 401" in found.found) == ("fail", True)
+
+
+def test_the_mlflow_of_the_cluster_is_asked_where_its_name_is_known(
+    checkout: Checkout, mlflow_server: Kubeflow
+) -> None:
+    assert look(cluster.cluster_mlflow)[0] == "skip"
+    change(checkout, cluster__tracking_uri=mlflow_server.url)
+    assert look(cluster.cluster_mlflow)[0] == "ok"
+    mlflow_server.page = b"3.0.0"
+    assert look(cluster.cluster_mlflow)[0] == "fail"
+    change(checkout, cluster__tracking_uri=DEAD)
+    assert examine(cluster.cluster_mlflow)[::3] == ("fail", True)
+
+
+BY_KUBECTL = (cluster.namespace, cluster.secrets, cluster.gpus)
+
+
+@pytest.mark.parametrize("check", BY_KUBECTL)
+def test_what_kubectl_cannot_ask_is_skipped_and_never_right(
+    check: Check, checkout: Checkout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status, said = look(check)
+    assert (status, "has no context" in said) == ("skip", True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, said = look(check)
+    assert (status, "is not on PATH" in said) == ("skip", True)
+
+
+def test_without_kubectl_or_its_context_there_is_a_warning(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert look(cluster.context)[0] == "warn"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert look(cluster.context)[0] == "warn"
+
+
+@pytest.mark.parametrize("check", BY_KUBECTL)
+def test_a_cluster_that_forbids_or_is_silent_is_not_taken_for_an_empty_one(
+    check: Check, kube: Cluster, tmp_path: Path
+) -> None:
+    kube.forbidden = {"nodes", "secrets", "serviceaccounts"}
+    status, said = look(check)
+    assert (status, "forbidden" in said) == ("skip", True)
+    kube.url = DEAD
+    kube.write_config(tmp_path / "kubeconfig")
+    assert examine(check)[::3] == ("fail", True)
+
+
+def test_a_missing_account_fails(kube: Cluster) -> None:
+    kube.names["serviceaccounts"] = ["default"]
+    status, said = look(cluster.namespace)
+    assert (status, "lacks serviceaccount/pipeline-run" in said) == ("fail", True)
+    kube.names["namespaces"] = ["default"]
+    assert look(cluster.namespace)[0] == "fail"
+
+
+def test_a_missing_secret_fails_and_none_is_shown(kube: Cluster, checkout: Checkout) -> None:
+    kube.names["secrets"].remove("s3-dvc")
+    status, said = look(cluster.secrets)
+    assert status == "fail"
+    assert "lacks secret/s3-dvc" in said
+    assert "mlflow-promoter" not in said
+    change(checkout, cluster__storage_secret="mlflow-trainer")
+    assert look(cluster.secrets)[0] == "ok"
+
+
+def test_no_node_with_the_label_of_gpus_warns_if_a_step_wants_one(
+    kube: Cluster, checkout: Checkout
+) -> None:
+    kube.labels = "pool=gpu"
+    status, said = look(cluster.gpus)
+    assert (status, "no node with nvidia.com/gpu.present=true" in said) == ("warn", True)
+    settings = yaml.safe_load((checkout.root / "params.yaml").read_text())["cluster"]
+    wanting = [name for name, value in settings.items() if "gpus" in str(value) and name != "gpu"]
+    change(checkout, **{f"cluster__{name}__gpus": 0 for name in wanting})
+    assert look(cluster.gpus) == ("ok", "no step asks for a GPU ")
+
+
+def test_without_kfp_the_others_are_still_asked(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.kubeflow.client", None)
+    status, said = look(lambda: cluster.kubeflow(DEAD))
+    assert (status, "install the extra `kubeflow`" in said) == ("skip", True)
