@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m pipeline",
         description="Folders of pictures in, a reviewed model version out.",
         epilog="Exit codes: 0 done, 1 you can fix it, 2 wrong usage, 3 the answer is no, 5 a "
-        "service did not answer, 70 a bug of ours, 130 interrupted.",
+        "service did not answer, 70 a bug of ours, 130 interrupted, 143 told to stop.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, action in VERBS.items():
