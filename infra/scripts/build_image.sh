@@ -1,0 +1,38 @@
+#!/bin/sh
+# Builds an image of the project and writes what it consists of beside it, as FOLDER/TARGET.cdx.json.
+#
+#   build_image.sh TARGET NAME [FOLDER [BUILD ARGUMENT...]]      TARGET is cuda or cpu
+#   BASE_IMAGE=python:3.11-slim@sha256:... build_image.sh cuda registry.example/pipeline-cuda sbom
+#   build_image.sh cpu registry.example/pipeline sbom TORCH_INDEX=https://...
+#
+# Debian's own /usr/bin/docker is used where it is: it brings BuildKit along.
+set -eu
+
+target=$1
+name=$2
+folder=${3:-sbom}
+[ $# -gt 3 ] && shift 3 || shift $#
+cd "$(dirname "$0")/../.."
+docker=$(command -v /usr/bin/docker || echo docker)
+revision=$(git rev-parse HEAD)
+[ -z "$(git status --porcelain)" ] || revision=$revision-dirty
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+
+for argument; do set -- "$@" --build-arg "$argument"; shift; done
+DOCKER_BUILDKIT=1 "$docker" build --network host --progress plain --file infra/Dockerfile \
+  --target "$target" --tag "$name" \
+  --build-arg "BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim}" \
+  --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "$@" .
+
+mkdir -p "$folder"
+SYFT_CHECK_FOR_APP_UPDATE=false .tools/bin/syft scan --quiet "docker:$name" \
+  --output "cyclonedx-json=$folder/$target.cdx.json"
+
+echo "built $name: $("$docker" image inspect --format '{{.Size}}' "$name") bytes"
+echo "components: $folder/$target.cdx.json"
+digest=$("$docker" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$name")
+if [ -n "$digest" ]; then
+  echo "next: python -m pipeline compile --image $digest --output pipeline.yaml"
+else
+  echo "next: docker push $name, then run this again: a registry gives the digest for --image"
+fi

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Stands in for the image python:3.11-slim where no registry can be reached: Debian with Python,
+# from Debian's mirror. It carries this machine's certificates and settings of pip, so that the
+# Dockerfile need not know how this machine reaches its packages. Run as root.
+#
+#   make_base.sh NAME [FOLDER OF WHEELS]     needs DOCKER_HOST; see engine.sh
+set -eu
+
+name=$1
+wheels=${2:-}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+# Settings may stand in files, of which only /etc/pip.conf would be seen, and in variables. Paths on
+# this machine mean nothing inside, and the wheels come into the image only when asked for.
+python3 -m pip config list | sed -n "s/^[^ ]*\.\([a-z-]*\)='\(.*\)'$/\1 = \2/p" |
+  grep -Ev '^find-links|file://|^require-virtualenv' | sort -u >"$work/settings" || true
+{ echo '[global]'; cat "$work/settings"; } >"$work/pip.conf"
+
+# What python:3.11-slim has and Debian lacks: `python`, and a pip that installs.
+mmdebstrap --quiet --mode=root --variant=apt \
+  --include=python3,python3-venv,python3-pip,ca-certificates \
+  --aptopt='Apt::Install-Recommends "false"' \
+  --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+  --dpkgopt='path-exclude=/usr/share/locale/*' \
+  --customize-hook='ln -s ../../bin/python3 "$1/usr/local/bin/python"' \
+  --customize-hook='rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED' \
+  --customize-hook="copy-in $work/pip.conf /etc" \
+  --customize-hook='copy-in /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs' \
+  bookworm "$work/root.tar" /etc/apt/sources.list.d/debian.sources
+
+/usr/bin/docker import --change 'CMD ["python3"]' \
+  --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' \
+  "$work/root.tar" "$name"
