@@ -50,6 +50,9 @@ bench: install ## every figure of docs/decisions.md that can be measured again
 lock: $(BIN)/uv ## resolve all packages anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra s3 --extra kubeflow --extra postgres --extra server \
+	  --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o infra/image.lock
 	$(BIN)/uv pip compile infra/tools.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o infra/tools.lock
 

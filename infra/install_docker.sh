@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs Debian's container engine unless it is here already. Run as root. Tests start their own.
+# Installs Debian's container engine, and what makes a base image of Debian's packages, unless they
+# are here already. Run as root. Tests start an engine of their own.
 set -eu
 
-command -v dockerd >/dev/null && exit 0
+command -v dockerd >/dev/null && command -v mmdebstrap >/dev/null && exit 0
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends docker.io
+apt-get install -y -qq --no-install-recommends docker.io mmdebstrap

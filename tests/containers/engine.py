@@ -61,7 +61,11 @@ class Image:
     components: Path
 
     def run(
-        self, *command: object, options: tuple[object, ...] = (), code: int = 0, offline: bool = True
+        self,
+        *command: object,
+        options: tuple[object, ...] = (),
+        code: int = 0,
+        offline: bool = True,
     ) -> str:
         """What a command says in a restricted container of its own, which goes afterwards."""
         network = ("--network", "none") if offline else ()

@@ -1,0 +1,177 @@
+"""The whole pipeline in containers of the project's image, against the two doors of this machine.
+
+As on a cluster: any user id, a read-only root, no capabilities, a memory limit; and a network in
+which only S3 and MLflow answer.
+"""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.core.artifacts import ValidationReport
+from components.core.decision import Receipt
+from components.io.files import digest_folder, read_artifact
+from pipeline.kubeflow import graph
+from tests.containers.engine import UID, Pod
+from tests.containers.kfp_run import EXIT_KILLED, Run, publish
+from tests.test_end_to_end import STEPS, Project
+from tests.test_kubeflow_run import RUN_LOCAL, make_project
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
+
+PER_CLASS = 60
+CHAMPION = """
+import mlflow
+version = mlflow.MlflowClient().get_model_version_by_alias("solar-cells", "champion")
+print(version.version, version.tags["data"])
+"""
+
+
+# Network is unreachable = 101; the last line proves that the same call can succeed.
+WAY_OUT = """
+import os, socket
+print(os.listdir("/sys/class/net"))
+for address in (("1.1.1.1", 443), ("169.254.169.254", 80)):
+    print(socket.socket().connect_ex(address))
+print({0: "open"}[socket.socket().connect_ex(("127.0.0.1", 5000))])
+"""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A project whose images lie in S3, and the bare repository with its history."""
+
+    project: Project
+    repository: Path
+    source: dict[str, str]
+
+    def new_run(self, pod: Pod, folder: Path) -> Run:
+        return Run(pod, folder, self.repository, self.source)
+
+
+@pytest.fixture(scope="module")
+def published(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    project = make_project(tmp_path_factory.mktemp("project"), PER_CLASS)
+    project.environment["OMP_NUM_THREADS"] = "1"  # as in the pod: sums depend on it
+    repository = tmp_path_factory.mktemp("origin") / "project.git"
+    return Published(project, repository, publish(project, pod, repository))
+
+
+@pytest.fixture(scope="module")
+def done(published: Published, pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with an empty registry."""
+    run = published.new_run(pod, tmp_path_factory.mktemp("run"))
+    run.execute(published.project)
+    return run
+
+
+@pytest.fixture(scope="module")
+def doors(published: Published, done: Run) -> dict[str, Path]:
+    """The outputs of one slice through all doors; each had an empty registry."""
+    project = published.project
+    project.run("dvc", "repro")
+    shutil.rmtree(project.root / "cache")
+    shutil.rmtree(project.root / "mlartifacts")
+    (project.root / "mlflow.db").unlink()
+    project.run(*RUN_LOCAL)
+    artifacts = project.root / "artifacts"
+    return {"dvc": artifacts, "local": artifacts / "run-local", "containers": done.outputs}
+
+
+def test_every_task_of_the_graph_ran_and_the_champion_is_in_the_registry(
+    done: Run, pod: Pod
+) -> None:
+    assert len(done.codes) >= len(("fetch", *STEPS))
+    assert not any(done.codes)
+    receipt = read_artifact(done.outputs / "register/decision.json", Receipt)
+    assert receipt.decision.verdict == "promote"
+    version, data_digest = pod.run("python", "-c", CHAMPION).split()[-2:]
+    assert (version, data_digest) == (receipt.version, receipt.evidence.data_digest)
+    assert "version 1" in pod.run("python", "-m", "pipeline", "status")
+
+
+@pytest.mark.parametrize("door", ["local", "containers"])
+def test_all_doors_end_with_the_same_data_model_metrics_and_decision(
+    doors: dict[str, Path], door: str
+) -> None:
+    dvc, other = doors["dvc"], doors[door]
+    reports = [read_artifact(f / "validate/report.json", ValidationReport) for f in (dvc, other)]
+    assert reports[0] == reports[1]
+    mine, theirs = (pd.read_parquet(f / "validate/manifest.parquet") for f in (dvc, other))
+    pd.testing.assert_frame_equal(mine, theirs)
+    assert {"train", "val", "test"} <= set(mine["split"])
+    metrics = [json.loads((f / "evaluate/metrics.json").read_text()) for f in (dvc, other)]
+    assert metrics[1] == pytest.approx(metrics[0], abs=1e-6)
+    assert digest_folder(dvc / "train/model") == digest_folder(other / "train/model")
+    receipts = [read_artifact(f / "register/decision.json", Receipt) for f in (dvc, other)]
+    assert receipts[0].decision == receipts[1].decision
+    assert receipts[0].evidence == receipts[1].evidence
+
+
+def test_a_refused_data_set_turns_the_run_red(
+    published: Published, pod: Pod, tmp_path: Path
+) -> None:
+    section = json.loads(graph.read_project(published.project.root).sections["validate"])
+    run = published.new_run(pod, tmp_path)
+    with pytest.raises(RuntimeError, match="validate"):
+        run.execute(published.project, validate=json.dumps({**section, "min_images": 1000}))
+    assert run.codes == [0, 1]
+    assert "min_images" in (run.outputs / ".validate.refused").read_text()
+    assert not (run.outputs / "register").exists()
+
+
+def test_a_container_that_is_killed_for_its_memory_turns_the_run_red(
+    published: Published, pod: Pod, tmp_path: Path
+) -> None:
+    run = published.new_run(pod, tmp_path)
+    with pytest.raises(RuntimeError, match="fetch"):
+        run.execute(published.project, memory="24m")
+    assert run.codes == [EXIT_KILLED]
+
+
+def test_other_images_than_the_pinned_ones_turn_the_run_red(
+    published: Published, pod: Pod, tmp_path: Path
+) -> None:
+    wrong = {**published.source, "data_hash": f"{'0' * 32}.dir"}
+    run = Run(pod, tmp_path, published.repository, wrong)
+    with pytest.raises(RuntimeError, match="fetch"):
+        run.execute(published.project)
+    assert run.codes == [1]
+    assert not (run.checkout / "data/images").exists()
+
+
+def test_a_training_that_is_stopped_leaves_a_checkpoint_and_exits_143(
+    published: Published, done: Run, pod: Pod, tmp_path: Path
+) -> None:
+    project = Project(tmp_path)
+    project.set_params({"train.epochs": 50})
+    os.chown(tmp_path, UID, UID)
+    paths = graph.read_project(published.project.root).paths["train"]
+    arguments = []
+    for name, path in paths.items():
+        written = name in ("cache", "checkpoint", "model", "history", "picture")
+        arguments += [f"--{name}", f"/mine/{name}" if written else f"/workspace/checkout/{path}"]
+    pod.start("train", "python", "-m", "components.train", *arguments, options=(
+        "-v", f"{tmp_path}:/mine", "-w", "/mine", "-v", f"{done.folder}/workspace:/workspace:ro",
+    ))  # fmt: skip
+    docker, name = pod.image.engine.docker, f"{pod.name}-train"
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "checkpoint").exists():
+        assert time.monotonic() < deadline, docker("logs", name)
+        time.sleep(0.2)
+    docker("stop", "--time", "60", name)
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "143"
+    assert "error: " in docker("logs", name)
+    assert (tmp_path / "checkpoint").exists()
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_step_reaches_no_address_but_its_own(pod: Pod) -> None:
+    said = pod.run("python", "-c", WAY_OUT)
+    assert said.split() == ["['lo']", "101", "101", "open"]
