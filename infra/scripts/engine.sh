@@ -28,7 +28,7 @@ stop() {
   if [ -f "$state/docker.pid" ]; then
     pid=$(cat "$state/docker.pid")
     kill "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
+    for _ in $(seq 120); do kill -0 "$pid" 2>/dev/null || break; sleep 0.5; done
   fi
   # the engine leaves the name spaces of its networks mounted
   awk -v top="$state/" 'index($2, top) == 1 {print $2}' /proc/mounts | sort -r |

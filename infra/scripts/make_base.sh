@@ -1,21 +1,20 @@
 #!/bin/sh
 # Stands in for the image python:3.11-slim where no registry can be reached: Debian with Python,
 # from Debian's mirror. It carries this machine's certificates and settings of pip, so that the
-# Dockerfile need not know how this machine reaches its packages. Run as root.
+# Dockerfile need not know how this machine reaches its packages. Run as root, on Debian 12.
 #
-#   make_base.sh NAME [FOLDER OF WHEELS]     needs DOCKER_HOST; see engine.sh
+#   make_base.sh NAME      on the engine of DOCKER_HOST; see engine.sh
 set -eu
 
 name=$1
-wheels=${2:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# Settings may stand in files, of which only /etc/pip.conf would be seen, and in variables. Paths on
-# this machine mean nothing inside, and the wheels come into the image only when asked for.
-python3 -m pip config list | sed -n "s/^[^ ]*\.\([a-z-]*\)='\(.*\)'$/\1 = \2/p" |
-  grep -Ev '^find-links|file://|^require-virtualenv' | sort -u >"$work/settings" || true
+# pip's settings may also stand in variables, which the image would not see. Folders of this machine
+# mean nothing in there.
+python3 -m pip config list | sed -n "s/^.*\.\([a-z-]*\)='\(.*\)'$/\1 = \2/p" |
+  awk -F ' = ' '$1 != "find-links" && !/file:/ && !seen[$1]++' >"$work/settings"
 { echo '[global]'; cat "$work/settings"; } >"$work/pip.conf"
 
 # What python:3.11-slim has and Debian lacks: `python`, and a pip that installs.

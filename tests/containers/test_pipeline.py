@@ -174,4 +174,4 @@ def test_a_training_that_is_stopped_leaves_a_checkpoint_and_exits_143(
 
 def test_a_step_reaches_no_address_but_its_own(pod: Pod) -> None:
     said = pod.run("python", "-c", WAY_OUT)
-    assert said.split() == ["['lo']", "101", "101", "open"]
+    assert said.splitlines()[-4:] == ["['lo']", "101", "101", "open"]
