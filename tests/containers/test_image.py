@@ -12,10 +12,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.containers.engine import DOCKER, ROOT, Image
+from tests.infra import test_dockerfile as dockerfile
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 STORE = ("--env", "MLFLOW_TRACKING_URI=sqlite:////tmp/mlflow.db")
+
+
+def test_hadolint_finds_nothing_where_it_must_be_installed() -> None:
+    assert dockerfile.lint(dockerfile.FILE.read_text()) == ""
 
 
 def inspect(image: Image) -> dict[str, object]:
