@@ -74,19 +74,19 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
     return layout.outputs / step
 
 
-def help_tune(layout: Layout, sections: Mapping[str, str], data_digest: str, worker: int) -> None:
+def help_tune(layout: Layout, sections: Mapping[str, str], worker: int) -> None:
     """Run trials for tune as its worker `worker`; a failure ends the process like a step's."""
     names = ("images", "manifest", "report", "cache", "study")
 
     def act() -> None:
-        _enter(layout, data_digest)
+        _enter(layout)
         paths = {name: layout.paths[name] for name in names}
         tune.work(**paths, worker=worker, params=read_sections(sections, tune.Params))
 
     finish(f"tune-{worker}", layout, act)
 
 
-def _enter(layout: Layout, data_digest: str) -> None:
+def _enter(layout: Layout, data_digest: str = "") -> None:
     """What every step is sure of: its folder, its server, and the data of this run."""
     os.chdir(layout.project)
     server.require_reachable()

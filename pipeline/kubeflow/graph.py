@@ -1,7 +1,7 @@
 """The graph of dvc.yaml as a Kubeflow pipeline, and what each task asks of Kubernetes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -119,25 +119,28 @@ class _Tasks:
         before = [self._add("fetch", {}, source)] if self.cluster else []
         digest: dict[str, Any] = {}
         for step in command.STEPS:
-            wanted = {**digest, **{name: given[name] for name in _sections(step)}}
+            wanted = {name: given[name] for name in _sections(step)}
             if step == "tune":
-                self._add_workers(wanted)
-            task = self._add(step, self.project.paths[step], wanted).after(*before)
+                self._add_workers(wanted, before)
+            task = self._add(step, self.project.paths[step], {**digest, **wanted}).after(*before)
             before = [task]
             digest = digest or {"data_digest": task.outputs["Output"]}
         verdict: str = task.outputs["Output"]
         return verdict
 
-    def _add_workers(self, arguments: Mapping[str, Any]) -> None:
+    def _add_workers(self, arguments: Mapping[str, Any], before: Sequence[Any]) -> None:
         """Those that help tune, which is worker 0: it waits for their trials, and collects them.
 
-        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are.
+        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are. Nor
+        does the digest go in: kfp.local hands the loop's number to whatever comes from a task. The
+        study, which is named after the data, sees to it that all workers have the same.
         """
         workers = self.cluster.workers if self.cluster else 1
         if workers > 1:
             numbers = list(range(1, workers))
             with dsl.ParallelFor(numbers, parallelism=len(numbers)) as worker:
-                self._add("tune", self.project.paths["tune"], {**arguments, "worker": worker})
+                numbered = {**arguments, "worker": worker}
+                self._add("tune", self.project.paths["tune"], numbered).after(*before)
 
     def _add(self, step: str, paths: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
         layout = {**self.where, "paths": paths}

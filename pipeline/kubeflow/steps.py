@@ -4,7 +4,7 @@ So a component imports what it calls, and annotations here must not be postponed
 
     workspace      folder of the run's volume
     layout         checkout, outputs and paths: where things are, see `pipeline.task.Layout`
-    data_digest    what validate found; the digest travels between tasks, the data does not
+    data_digest    what validate found; the digest travels between steps, the data does not
     <sections>     of params.yaml, as JSON
 """
 
@@ -66,7 +66,6 @@ def tune(
 def tune_worker(
     workspace: str,
     layout: dict[str, Any],
-    data_digest: str,
     data: str,
     model: str,
     training: str,
@@ -78,7 +77,7 @@ def tune_worker(
 
     place = task.read_layout(workspace, layout)
     sections = {"data": data, "model": model, "training": training, "tune": tune}
-    task.help_tune(place, sections, data_digest, int(worker))
+    task.help_tune(place, sections, int(worker))
 
 
 def train(

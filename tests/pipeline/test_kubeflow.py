@@ -339,6 +339,8 @@ def test_further_workers_run_beside_tune_which_is_the_first(crowd: Path) -> None
     assert json.loads(loop["parameterIterator"]["items"]["raw"]) == [1, 2]
     assert loop["iteratorPolicy"]["parallelismLimit"] == 2
     assert loop["dependentTasks"] == ["validate"]
+    # kfp.local would hand the loop's number to it
+    assert not any("taskOutputParameter" in v for v in loop["inputs"]["parameters"].values())
     assert name not in tasks["tune"].get("dependentTasks", [])
     inner = pipeline["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
     assert set(inner) == {"tune-worker"}
