@@ -77,7 +77,8 @@ def serve() -> None:
         "AWS_ACCESS_KEY_ID": secret("s3-mlflow/access-key"),
         "AWS_SECRET_ACCESS_KEY": secret("s3-mlflow/secret-key"),
     }
-    arguments = ["--app-name", "basic-auth", "--host", "0.0.0.0"]  # noqa: S104
+    host = os.environ.get("MLFLOW_HOST", "0.0.0.0")  # noqa: S104
+    arguments = ["--app-name", "basic-auth", "--host", host]
     arguments += ["--port", os.environ.get("PORT", "5000"), "--serve-artifacts", "--workers", "2"]
     arguments += ["--x-frame-options", "DENY"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])  # noqa: S606
