@@ -20,6 +20,7 @@ from tests.services.servers import (
     ROOT,
     Mlflow,
     Postgres,
+    Process,
     Storage,
     free_port,
 )  # fmt: skip
@@ -63,8 +64,11 @@ class Services:
 
     def call(self, path: str, body: Mapping[str, object], user: str, method: str = "POST") -> int:
         """The HTTP status of a call to MLflow by this user; `anonymous` sends no credentials."""
+        return self.send(f"mlflow/{path}", method, user, body)
+
+    def send(self, path: str, method: str, user: str, body: Mapping[str, object]) -> int:
         request = urllib.request.Request(
-            f"{self.uri}/api/2.0/mlflow/{path}", json.dumps(body).encode(), method=method
+            f"{self.uri}/api/2.0/{path}", json.dumps(body).encode(), method=method
         )
         request.add_header("Content-Type", "application/json")
         if user != "anonymous":
@@ -101,20 +105,21 @@ def running(folder: Path) -> Iterator[Services]:
     made = folder / "made"
     subprocess.run(["sh", ROOT / "infra" / "scripts" / "make_secrets.sh", made], check=True)
     services = _declare(folder, made)
-    running: list[Postgres | Storage | Mlflow] = []
+    started: list[Postgres | Process] = []
     try:
-        for each in (services.postgres, services.storage):
-            each.start()
-            running.append(each)
+        services.postgres.start()
+        started.append(services.postgres)
+        services.storage.start()
+        started.append(services.storage)
         _prepare(services)
         services.mlflow.start()
-        running.append(services.mlflow)
+        started.append(services.mlflow)
         for _ in range(2):  # a second time changes nothing
             require(services.run(sys.executable, BASE / "mlflow" / "bootstrap.py"))
         yield services
     finally:
-        for each in reversed(running):
-            each.end()
+        for server in reversed(started):
+            server.end()
 
 
 def _declare(folder: Path, made: Path) -> Services:

@@ -1,12 +1,13 @@
 """Who may do what: MLflow's users, the roles of PostgreSQL, the identities of S3."""
 
+import sys
 import urllib.error
 import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.services.overlay import MODEL, Services
+from tests.services.overlay import BASE, MODEL, Services, require
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -27,6 +28,32 @@ def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None
     assert services.call("runs/create", {"experiment_id": "1"}, "trainer") == 200
     assert services.call("experiments/delete", {"experiment_id": "1"}, "trainer") == 403
     assert services.call("experiments/delete", {"experiment_id": "1"}, "anonymous") == 401
+
+
+def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_journal(
+    services: Services,
+) -> None:
+    def send(method: str, path: str, user: str) -> int:
+        return services.send(f"mlflow-artifacts/artifacts/{path}", method, user, {})
+
+    weights = f"1/models/m-{'0' * 32}/artifacts"
+    assert send("PUT", f"{weights}/model", "trainer") == 200
+    assert send("DELETE", weights, "trainer") == 403
+    assert send("GET", f"{weights}/model", "trainer") == 200
+    assert send("DELETE", weights, "promoter") == 200
+    assert send("GET", f"{weights}/model", "trainer") >= 400
+    s3 = services.storage.client(services.secret("s3-mlflow"))
+    assert not s3.list_objects_v2(Bucket="mlflow", Prefix=f"artifacts/{weights}").get("Contents")
+    for user in ("trainer", "promoter"):
+        for path in ("1", f"1/{'0' * 32}/artifacts"):
+            assert send("DELETE", path, user) == 403
+        assert services.call("runs/delete", {"run_id": "0" * 32}, user) in (403, 404)
+
+
+def test_the_pruning_job_speaks_as_the_promoter(services: Services) -> None:
+    prune = BASE / "mlflow" / "prune.py"
+    done = services.run(sys.executable, prune, "--older-than=180", "--keep=10", "--yes")
+    assert require(done) == f"{MODEL}: 0.0 MB pruned\n"
 
 
 def test_a_host_that_is_not_allowed_is_refused_but_probes_are_answered(services: Services) -> None:
