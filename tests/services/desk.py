@@ -1,6 +1,7 @@
 """A project as its users have it: published with its images on S3, fetched, worked on."""
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +25,24 @@ class Desk(Project):
         super().__init__(root)
         storage = {name.upper(): value for name, value in keys(services.secret("s3-dvc")).items()}
         storage["AWS_ENDPOINT_URL_S3"] = services.storage.endpoint
-        self.environment |= {**storage, **services.user(user), "DVC_NO_ANALYTICS": "1"}
+        self.environment |= {**storage, **services.user(user)}
 
-    def register(self) -> subprocess.CompletedProcess[str]:
-        """The command of the stage, whose exit code DVC would hide."""
+    def register(
+        self, meanwhile: Callable[[], None] = lambda: None
+    ) -> subprocess.CompletedProcess[str]:
+        """The command of the stage, whose exit code DVC would hide; returns when it has ended."""
         stages = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
         command = stages["register"]["cmd"].rpartition("&&")[2].split()
-        return subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True,
-            check=False,
+        process = subprocess.Popen(
+            command, cwd=self.root, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        try:
+            meanwhile()
+            output, errors = process.communicate()
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def verb(self, *words: str, code: int = 0) -> str:
         return self.run("python", "-m", "pipeline", *words, code=code)

@@ -117,12 +117,21 @@ def test_a_database_that_crashed_between_two_steps_is_not_noticed(
     assert status(story)["champion"]["version"] == "1"
 
 
-def test_a_storage_that_is_down_while_register_uploads_leaves_no_version(
+def test_a_storage_that_dies_while_register_uploads_leaves_no_version(
     services: Services, second: Desk
 ) -> None:
-    services.storage.end()
+    def uploads() -> int:
+        return services.mlflow.log.read_text().count('"PUT /api/2.0/mlflow-artifacts/')
+
+    def end_the_storage() -> None:
+        before, deadline = uploads(), time.monotonic() + 240
+        while uploads() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        services.storage.end()
+
     try:
-        done = second.register()
+        done = second.register(end_the_storage)
     finally:
         services.storage.start()
     assert done.returncode == 5
@@ -150,12 +159,12 @@ def test_a_person_promotes_and_rolls_back_through_the_server_if_he_may(
     trainer = Desk(second.root, services, "trainer")
     before = aliases(services)
     if before["champion"] == "1":  # held: 14 test images are few
-        trainer.verb("approve", "2", "--reason", "try", code=1)
+        trainer.verb("approve", "2", "--yes", "--reason", "try", code=1)
         assert aliases(services) == before
-        second.verb("approve", "2", "--reason", "better light")
+        second.verb("approve", "2", "--yes", "--reason", "better light")
     assert aliases(services) == {"candidate": "2", "champion": "2", "previous": "1"}
-    trainer.verb("rollback", "--reason", "try", code=1)
+    trainer.verb("rollback", "--yes", "--reason", "try", code=1)
     assert aliases(services)["champion"] == "2"
-    second.verb("rollback", "--reason", "worse in production")
+    second.verb("rollback", "--yes", "--reason", "worse in production")
     assert aliases(services) == {"candidate": "2", "champion": "1", "previous": "2"}
     assert status(story)["faults"] == []
