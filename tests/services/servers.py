@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -50,6 +50,11 @@ def answers(address: str) -> bool:
     return True
 
 
+def _fail(name: str, log: Path) -> NoReturn:
+    tail = log.read_text(errors="replace").splitlines()[-_LINES:]
+    pytest.fail(f"{name} does not answer; its last words:\n" + "\n".join(tail))
+
+
 class Process:
     """A server with a log that is shown if it does not come up."""
 
@@ -73,8 +78,7 @@ class Process:
         while not self.ready():
             if self.running.poll() is not None or time.monotonic() > deadline:
                 self.end()
-                tail = self.log.read_text(errors="replace").splitlines()[-_LINES:]
-                pytest.fail(f"{self.log.stem} does not answer; its last words:\n" + "\n".join(tail))
+                _fail(self.log.stem, self.log)
             time.sleep(0.2)
 
     def end(self) -> None:
@@ -102,7 +106,10 @@ class Postgres:
         self._options = " ".join(f"-c {setting}" for setting in (*default, *settings))
 
     def start(self) -> None:
-        self.control("-l", self.data / "log", "-o", self._options, "start")
+        try:
+            self.control("-l", self.data / "log", "-o", self._options, "start")
+        except subprocess.CalledProcessError:
+            _fail("PostgreSQL", self.data / "log")
 
     def end(self) -> None:
         self.control("-m", "immediate", "stop")  # by the id in its postmaster.pid
