@@ -62,6 +62,7 @@ class ClusterParams(_Section):
     tracking_secret: Name
     promoter_secret: Name
     storage_secret: Name
+    storage_endpoint: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None
     study_secret: Name | None
     authority_secret: Name | None
     user: Annotated[int, Field(ge=1)]

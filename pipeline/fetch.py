@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 from components.core.errors import ChangedInput, InvalidParams, ServiceUnavailable
 from components.io.tracking import lineage
 
-_POINTER = "data/images.dvc"
+_IMAGES = "data/images"
+_POINTER = f"{_IMAGES}.dvc"
 _BLOCK = 1 << 20
+_REASON_CHARACTERS = 200
 
 
 def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None:
@@ -21,7 +24,8 @@ def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None
 
     Args:
         project: folder to make; a checkout when this returns.
-        repository: URL or path that git understands; its .dvc/config names the DVC remote.
+        repository: URL or path that git understands; its .dvc/config names the DVC remote. Where
+            that is S3 without an `endpointurl`, AWS_ENDPOINT_URL_S3 says where S3 is from here.
         revision: full git commit, 40 hex digits: a branch would be another one tomorrow.
         data_hash: DVC's hash of data/images, as in data/images.dvc: 32 hex digits and `.dir`.
 
@@ -37,8 +41,14 @@ def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None
     _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
     _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
     _compare(f"{revision[:12]}:{_POINTER}", lineage.dvc_hash(project / _POINTER), data_hash)
-    _run(project, sys.executable, "-m", "dvc", "pull", "--quiet", "--force", _POINTER)
-    _compare(str(project / "data/images"), folder_hash(project / "data/images"), data_hash)
+    _run(project, sys.executable, "-m", "dvc", "pull", "--force", _POINTER)
+    try:
+        _compare(str(project / _IMAGES), folder_hash(project / _IMAGES), data_hash)
+    except ChangedInput:
+        # DVC would take them from its cache again, however often its storage is repaired.
+        for folder in (_IMAGES, ".dvc/cache"):
+            shutil.rmtree(project / folder, ignore_errors=True)
+        raise
 
 
 def folder_hash(folder: Path) -> str:
@@ -75,8 +85,10 @@ def _run(folder: Path, *command: str) -> None:
         command, cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
+        # The reason comes first, what follows from it behind; DVC marks its lines with a level.
+        lines = re.sub(r"(?m)^(ERROR|WARNING): ", "", done.stderr or done.stdout).split("\n")
+        reason = " ".join(line.strip() for line in lines if line.strip()) or "no message"
         raise ServiceUnavailable(
-            f"fetch: `{' '.join(command[:4])}` failed ({lines[-1] if lines else 'no message'}); "
+            f"fetch: `{' '.join(command[:4])}` failed ({reason[:_REASON_CHARACTERS]}); "
             "check the repository, its DVC remote and the keys, then run again."
         )

@@ -31,6 +31,7 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
         ({"cluster.tune.memory_gib": [8, 4]}, "asks for more than its limit"),
         ({"cluster.train.shared_memory_gib": 24}, "shared_memory_gib is taken from memory_gib"),
         ({"cluster.tracking_uri": "http://user:word@mlflow"}, "cluster.tracking_uri is"),
+        ({"cluster.storage_endpoint": "seaweedfs:8333"}, "cluster.storage_endpoint is"),
         ({"cluster.user": 0}, "cluster.user is 0"),
         ({"cluster.gpu.resource": "gpu"}, "cluster.gpu.resource is"),
         ({"cluster.workers": 2}, "need access_mode ReadWriteMany and a study_secret"),

@@ -85,7 +85,7 @@ def test_another_hash_than_that_of_the_revision_is_refused_before_any_download(
     assert not (tmp_path / "project/data/images").exists()
 
 
-def test_bytes_that_changed_in_the_storage_are_noticed(
+def test_bytes_that_changed_in_the_storage_are_noticed_and_not_kept(
     origin: Origin, versions: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     revision, data_hash = versions[0]
@@ -94,11 +94,28 @@ def test_bytes_that_changed_in_the_storage_are_noticed(
     victim = next(file for file in stored if file.read_bytes() == content)
     victim.chmod(0o644)
     victim.write_bytes(content[:-1] + b"?")
+    project = tmp_path / "project"
     try:
         with pytest.raises((ChangedInput, ServiceUnavailable)):
-            fetch(tmp_path / "project", str(origin.root), revision, data_hash)
+            fetch(project, str(origin.root), revision, data_hash)
     finally:
         victim.write_bytes(content)
+    assert not (project / "data/images").exists()
+    fetch(project, str(origin.root), revision, data_hash)
+    assert folder_hash(project / "data/images") == data_hash
+
+
+def test_images_that_were_never_pushed_are_named(
+    origin: Origin, versions: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    revision, data_hash = versions[0]
+    away = origin.storage.rename(origin.storage.with_name("away"))
+    try:
+        with pytest.raises(ServiceUnavailable, match=f"Missing cache files: md5: {data_hash}") as e:
+            fetch(tmp_path / "project", str(origin.root), revision, data_hash)
+    finally:
+        away.rename(origin.storage)
+    assert "\n" not in str(e.value)
 
 
 def test_an_absent_revision_is_a_service_that_did_not_deliver(

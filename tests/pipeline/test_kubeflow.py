@@ -34,6 +34,7 @@ CLUSTER = {
     "tracking_secret": "client",
     "promoter_secret": "promoter",
     "storage_secret": "storage",
+    "storage_endpoint": None,
     "study_secret": "study",
     "authority_secret": "authority",
     "user": 1234,
@@ -90,6 +91,15 @@ def test_equal_inputs_compile_to_equal_bytes_which_are_the_known_ones(tmp_path: 
     first, second = (tmp_path / "one.yaml").read_bytes(), (tmp_path / "two.yaml").read_bytes()
     assert first == second
     assert first == GOLDEN.read_bytes(), f"read {tmp_path}/one.yaml; if it is right, copy it there"
+
+
+def test_an_endpoint_of_the_storage_reaches_fetch_alone(tmp_path: Path) -> None:
+    wanted = cluster.ClusterParams.model_validate({**CLUSTER, "storage_endpoint": "http://s3:8333"})
+    kubeflow.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, wanted)
+    executors = read(tmp_path / "pipeline.yaml")[0]["deploymentSpec"]["executors"]
+    environments = {name: part["container"].get("env", []) for name, part in executors.items()}
+    told = {"name": "AWS_ENDPOINT_URL_S3", "value": "http://s3:8333"}
+    assert [name for name, found in environments.items() if told in found] == ["exec-fetch"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A uv.lock in the current folder would replace the stated requirements.
     "MLFLOW_UV_AUTO_DETECT": "false",
+    # Files go through the server. It offers addresses in its S3, which a step need not reach.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     # The defaults try for four minutes, in silence.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -178,7 +181,8 @@ def _translated(error: MlflowException, uri: str) -> PipelineError | MlflowExcep
     if error.error_code in _REFUSALS:
         return PipelineError(
             f"{where} refuses ({_said(error)}). Set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or add this host to the server's --allowed-hosts."
+            "MLFLOW_TRACKING_PASSWORD to those of a user who may do this (only a promoter may "
+            "register), or add this host to the server's --allowed-hosts."
         )
     return error
 

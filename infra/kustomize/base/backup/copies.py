@@ -59,7 +59,7 @@ def pull(s3: BaseClient, bucket: str, folder: Path, now: datetime, oldest: timed
     complete = sorted(key for key in keys if key.endswith(MANIFEST))
     if not complete:
         raise SystemExit(f"error: bucket {bucket} holds no complete copy")
-    name = complete[-1].removesuffix(MANIFEST)
+    name: str = complete[-1].removesuffix(MANIFEST)
     made = datetime.strptime(name.removeprefix(PREFIX), f"{STAMP}/").replace(tzinfo=UTC)
     if now - made > oldest:
         raise SystemExit(f"error: the newest copy is of {made:%Y-%m-%d %H:%M} UTC: look at backup")

@@ -1,0 +1,118 @@
+"""Who may do what: MLflow's users, the roles of PostgreSQL, the identities of S3."""
+
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.services.overlay import BASE, MODEL, Services, require
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+
+
+def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
+    version = {"name": MODEL, "source": "models:/m-" + "0" * 32}
+    alias = {"name": MODEL, "alias": "champion", "version": "999"}
+    assert services.call("model-versions/create", version, "trainer") == 403
+    assert services.call("registered-models/alias", alias, "anonymous") == 401
+    assert services.call("registered-models/alias", alias, "trainer") == 403
+    # past the authorisation: there is no such version
+    assert services.call("registered-models/alias", alias, "promoter") == 404
+    foreign = version | {"source": "s3://elsewhere/model"}
+    assert services.call("model-versions/create", foreign, "promoter") == 400
+
+
+def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None:
+    assert services.call("runs/create", {"experiment_id": "1"}, "trainer") == 200
+    assert services.call("experiments/delete", {"experiment_id": "1"}, "trainer") == 403
+    assert services.call("experiments/delete", {"experiment_id": "1"}, "anonymous") == 401
+
+
+def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_journal(
+    services: Services,
+) -> None:
+    def send(method: str, path: str, user: str) -> int:
+        return services.send(f"mlflow-artifacts/artifacts/{path}", method, user, {})
+
+    weights = f"1/models/m-{'0' * 32}/artifacts"
+    assert send("PUT", f"{weights}/model", "trainer") == 200
+    assert send("DELETE", weights, "trainer") == 403
+    assert send("GET", f"{weights}/model", "trainer") == 200
+    assert send("DELETE", weights, "promoter") == 200
+    assert send("GET", f"{weights}/model", "trainer") >= 400
+    s3 = services.storage.client(services.secret("s3-mlflow"))
+    assert not s3.list_objects_v2(Bucket="mlflow", Prefix=f"artifacts/{weights}").get("Contents")
+    for user in ("trainer", "promoter"):
+        for path in ("1", f"1/{'0' * 32}/artifacts"):
+            assert send("DELETE", path, user) == 403
+        assert services.call("runs/delete", {"run_id": "0" * 32}, user) in (403, 404)
+
+
+def test_the_pruning_job_speaks_as_the_promoter(services: Services) -> None:
+    prune = BASE / "mlflow" / "prune.py"
+    done = services.run(sys.executable, prune, "--older-than=180", "--keep=10", "--yes")
+    assert require(done) == f"{MODEL}: 0.0 MB pruned\n"
+
+
+def test_a_host_that_is_not_allowed_is_refused_but_probes_are_answered(services: Services) -> None:
+    def asked(path: str, host: str) -> int:
+        request = urllib.request.Request(f"{services.uri}{path}", headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    port = services.uri.rpartition(":")[2]
+    page = "/api/2.0/mlflow/experiments/get?experiment_id=1"
+    assert asked(page, "evil.example") == 403
+    assert asked(page, "mlflow.image-classification.svc") == 403  # the port belongs to the name
+    assert asked(page, f"mlflow.image-classification.svc:{port}") == 401  # who are you?
+    assert asked("/health", "10.0.0.7:5000") == 200
+
+
+def test_a_connection_without_tls_is_refused(services: Services) -> None:
+    password = (services.secret("postgres-mlflow") / "password").read_text()
+    plain = {"PGSSLMODE": "disable", "PGPASSWORD": password}
+    done = services.run("psql", "-U", "mlflow", "-d", "mlflow", "-c", "SELECT 1", **plain)
+    assert done.returncode != 0
+    assert "no encryption" in done.stderr
+
+
+def test_the_roles_do_not_see_one_another(services: Services) -> None:
+    for role, database in (("mlflow", "optuna"), ("optuna", "mlflow"), ("backup", "postgres")):
+        password = (services.secret(f"postgres-{role}") / "password").read_text()
+        for place, seen in ((role if role != "backup" else "mlflow", True), (database, False)):
+            query = ("psql", "-U", role, "-d", place, "-c", "SELECT 1")
+            done = services.run(*query, PGPASSWORD=password)
+            assert (done.returncode == 0) == seen, (role, place, done.stderr)
+
+
+@pytest.mark.parametrize("name", ["mlflow", "dvc", "backup"])
+def test_an_identity_of_the_storage_sees_its_own_bucket_alone(
+    services: Services, name: str
+) -> None:
+    client = services.storage.client(services.secret(f"s3-{name}"))
+    own = "backups" if name == "backup" else name
+    client.put_object(Bucket=own, Key="probe", Body=b"1")
+    assert client.get_object(Bucket=own, Key="probe")["Body"].read() == b"1"
+    client.delete_object(Bucket=own, Key="probe")
+    for bucket in {"mlflow", "dvc", "backups"} - {own}:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.put_object(Bucket=bucket, Key="probe", Body=b"1")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.create_bucket(Bucket="another")
+
+
+def test_a_deleted_object_can_be_brought_back(services: Services) -> None:
+    client = services.storage.client(services.secret("s3-admin"))
+    for bucket in ("mlflow", "dvc", "backups"):
+        assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    client.put_object(Bucket="dvc", Key="kept", Body=b"1")
+    client.delete_object(Bucket="dvc", Key="kept")
+    found = client.list_object_versions(Bucket="dvc", Prefix="kept")
+    (version,) = found["Versions"]
+    old = client.get_object(Bucket="dvc", Key="kept", VersionId=version["VersionId"])
+    assert old["Body"].read() == b"1"
