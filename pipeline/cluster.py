@@ -59,6 +59,7 @@ class ClusterParams(_Section):
     storage_class: Name | None
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"]
     tracking_uri: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
+    repository_secret: Name | None
     tracking_secret: Name
     promoter_secret: Name
     storage_secret: Name

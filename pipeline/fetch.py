@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,14 +19,18 @@ _POINTER = f"{_IMAGES}.dvc"
 _BLOCK = 1 << 20
 _REASON_CHARACTERS = 200
 
+# Asked by git for a name and a password; they are in no command line and in no file.
+_CREDENTIALS = '!f() { echo "username=$GIT_USERNAME"; echo "password=$GIT_PASSWORD"; }; f'
+
 
 def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None:
     """Check out `revision` in `project` and pull its images. Safe to repeat after a failure.
 
     Args:
         project: folder to make; a checkout when this returns.
-        repository: URL or path that git understands; its .dvc/config names the DVC remote. Where
-            that is S3 without an `endpointurl`, AWS_ENDPOINT_URL_S3 says where S3 is from here.
+        repository: URL or path that git understands; GIT_USERNAME and GIT_PASSWORD open one that is
+            private, over https. Its .dvc/config names the DVC remote; where that is S3 without an
+            `endpointurl`, AWS_ENDPOINT_URL_S3 says where S3 is from here.
         revision: full git commit, 40 hex digits: a branch would be another one tomorrow.
         data_hash: DVC's hash of data/images, as in data/images.dvc: 32 hex digits and `.dir`.
 
@@ -82,7 +87,7 @@ def _compare(where: str, found: str, wanted: str) -> None:
 
 def _run(folder: Path, *command: str) -> None:
     done = subprocess.run(  # noqa: S603
-        command, cwd=folder, capture_output=True, text=True, check=False
+        command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         # The reason comes first, what follows from it behind; DVC marks its lines with a level.
@@ -92,3 +97,12 @@ def _run(folder: Path, *command: str) -> None:
             f"fetch: `{' '.join(command[:4])}` failed ({reason[:_REASON_CHARACTERS]}); "
             "check the repository, its DVC remote and the keys, then run again."
         )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, in which git asks nobody at the keyboard, and has the credentials if there are any."""
+    mine = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    if "GIT_USERNAME" in mine:
+        setting = {"KEY_0": "credential.helper", "VALUE_0": _CREDENTIALS, "COUNT": "1"}
+        mine |= {f"GIT_CONFIG_{name}": value for name, value in setting.items()}
+    return mine

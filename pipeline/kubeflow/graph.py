@@ -198,6 +198,9 @@ def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
     if step == "fetch":
         keys = {"access-key": "AWS_ACCESS_KEY_ID", "secret-key": "AWS_SECRET_ACCESS_KEY"}
         kubernetes.use_secret_as_env(task, cluster.storage_secret, keys)
+        if cluster.repository_secret:
+            keys = {"username": "GIT_USERNAME", "password": "GIT_PASSWORD"}
+            kubernetes.use_secret_as_env(task, cluster.repository_secret, keys)
         if cluster.storage_endpoint:
             task.set_env_variable("AWS_ENDPOINT_URL_S3", cluster.storage_endpoint)
         return

@@ -46,6 +46,7 @@ OTHERS = (
     Peer("kubeflow/mysql", "kubeflow", {"app": "mysql"}),
     Peer("ingress", "ingress-nginx", {"app.kubernetes.io/component": "controller"}),
     Peer("api-server", address="192.0.2.1"),
+    Peer("git-outside", address="192.0.2.200"),
     Peer("s3-outside", address="198.51.100.7"),
     Peer("cloud-metadata", address="169.254.169.254"),
     Peer("internet", address="203.0.113.9"),

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,87 @@ def test_what_names_no_fixed_state_is_refused(
     with pytest.raises(InvalidParams, match=f"^{name} is"):
         fetch(tmp_path / "project", "nowhere", revision, data_hash)
     assert not (tmp_path / "project").exists()
+
+
+class PrivateGit(BaseHTTPRequestHandler):
+    """git's own server program, behind a name and a password."""
+
+    root: str
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        given = self.headers.get("Authorization", "")
+        if given != f"Basic {b64encode(b'anna:to ken').decode()}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        length = int(self.headers.get("Content-Length", 0))
+        environment = {
+            **os.environ,
+            "GIT_PROJECT_ROOT": self.root,
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(length),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+        }
+        said = subprocess.run(
+            ["git", "http-backend"],
+            env=environment,
+            input=self.rfile.read(length),
+            capture_output=True,
+            check=True,
+        ).stdout
+        headers, _, body = said.partition(b"\r\n\r\n")
+        self.send_response(200)
+        for line in headers.decode().splitlines():
+            self.send_header(*line.split(": ", 1))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def private(origin: Origin) -> Iterator[str]:
+    PrivateGit.root = str(origin.root.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), PrivateGit) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/origin/.git"
+        server.shutdown()
+
+
+def test_a_private_repository_opens_to_the_credentials_of_the_environment(
+    origin: Origin, private: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision, data_hash = origin.publish(cat=b"private")
+    monkeypatch.setenv("GIT_USERNAME", "anna")
+    monkeypatch.setenv("GIT_PASSWORD", "to ken")
+    fetch(tmp_path / "run", private, revision, data_hash)
+    assert (tmp_path / "run/data/images/cat/1.png").read_bytes() == b"private"
+    kept = [p for p in (tmp_path / "run/.git").rglob("*") if p.is_file()]
+    assert not any(b"to ken" in path.read_bytes() for path in kept)
+
+
+def test_a_private_repository_refuses_others_without_asking_at_the_keyboard(
+    origin: Origin, private: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision, data_hash = origin.publish(cat=b"others")
+    with pytest.raises(ServiceUnavailable, match="could not read Username"):
+        fetch(tmp_path / "none", private, revision, data_hash)
+    monkeypatch.setenv("GIT_USERNAME", "anna")
+    monkeypatch.setenv("GIT_PASSWORD", "wrong")
+    with pytest.raises(ServiceUnavailable, match="Authentication failed") as raised:
+        fetch(tmp_path / "wrong", private, revision, data_hash)
+    assert "\n" not in str(raised.value)
+    assert "wrong" not in str(raised.value)

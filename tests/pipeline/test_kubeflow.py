@@ -35,6 +35,7 @@ CLUSTER = {
     "promoter_secret": "promoter",
     "storage_secret": "storage",
     "storage_endpoint": None,
+    "repository_secret": None,
     "study_secret": "study",
     "authority_secret": "authority",
     "user": 1234,
@@ -93,13 +94,23 @@ def test_equal_inputs_compile_to_equal_bytes_which_are_the_known_ones(tmp_path: 
     assert first == GOLDEN.read_bytes(), f"read {tmp_path}/one.yaml; if it is right, copy it there"
 
 
-def test_an_endpoint_of_the_storage_reaches_fetch_alone(tmp_path: Path) -> None:
-    wanted = cluster.ClusterParams.model_validate({**CLUSTER, "storage_endpoint": "http://s3:8333"})
+def test_the_storage_s_endpoint_and_the_repository_s_key_reach_fetch_alone(tmp_path: Path) -> None:
+    changes = {"storage_endpoint": "http://s3:8333", "repository_secret": "git-reader"}
+    wanted = cluster.ClusterParams.model_validate({**CLUSTER, **changes})
     kubeflow.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, wanted)
-    executors = read(tmp_path / "pipeline.yaml")[0]["deploymentSpec"]["executors"]
+    document, kubernetes = read(tmp_path / "pipeline.yaml")
+    executors = document["deploymentSpec"]["executors"]
     environments = {name: part["container"].get("env", []) for name, part in executors.items()}
     told = {"name": "AWS_ENDPOINT_URL_S3", "value": "http://s3:8333"}
     assert [name for name, found in environments.items() if told in found] == ["exec-fetch"]
+    pods = kubernetes["deploymentSpec"]["executors"]
+    secrets = {name: part.get("secretAsEnv", []) for name, part in pods.items()}
+    keys = {name: found for name, all_ in secrets.items() for found in all_
+            if found["secretName"] == "git-reader"}  # fmt: skip
+    assert list(keys) == ["exec-fetch"]
+    assert [entry["envVar"] for entry in keys["exec-fetch"]["keyToEnv"]] == [
+        "GIT_USERNAME", "GIT_PASSWORD"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
