@@ -83,6 +83,7 @@ def run_trials(roster: Roster, task: Task, log: tracking.Run, *, wait: bool) -> 
         log: parent of the trials' runs.
         wait: stay until the other workers' trials have ended, and take over from the dead.
     """
+    told = 0
     with machine.stop_on_signal() as stop:
         while True:
             roster.reap()
@@ -90,7 +91,10 @@ def run_trials(roster: Roster, task: Task, log: tracking.Run, *, wait: bool) -> 
             late = left <= 0 and bool(roster.complete())
             if not late and roster.fill():
                 _run_trial(roster, task, log, time.monotonic() + left, stop)
-            elif wait and roster.running():
+            elif wait and (others := roster.running()):
+                if others != told:
+                    print(f"tune      waiting for {others} trials of other workers", flush=True)
+                told = others
                 _pause(roster, stop)
             else:
                 break

@@ -1,5 +1,6 @@
 """Slots, leases and deaths, on a real study in a journal file."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,6 +246,25 @@ def test_the_length_of_a_union_is_the_number_of_seconds_in_any_interval(
 ) -> None:
     seconds = {second for begin, end in intervals for second in range(begin, end)}
     assert covered(intervals) == len(seconds)
+
+
+def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
+    roster: Roster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(search, "_train", crew.nap)
+    monkeypatch.setattr(search, "_PAUSE_SECONDS", 0.05)
+    other = open_another(tmp_path, 1)
+    trial = begin(other)
+    draw(trial)
+    ending = threading.Timer(2, lambda: other.end(trial, TrialState.COMPLETE, 0.5))
+    ending.start()
+    search.run_trials(roster, crew.make_task(3), crew.Silence(), wait=True)  # type: ignore[arg-type]
+    assert not ending.is_alive()
+    assert capsys.readouterr().out.count("waiting for 1 trials of other workers") == 1
+    assert len(roster.complete()) == 3
 
 
 @pytest.mark.parametrize("workers", [(1, 2, 3), (1, 1, 1), (2, 1, 2)])
