@@ -1,5 +1,12 @@
 """Workers of one search that meet in PostgreSQL, and are killed while they do."""
 
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +18,9 @@ from sqlalchemy import create_engine, text
 
 from components.tune import storage, study
 from tests.components.tune import crew
+from tests.pipeline.test_tuning import find
+from tests.services.desk import Published
+from tests.services.overlay import Services
 
 pytestmark = pytest.mark.services
 
@@ -92,3 +102,58 @@ def test_connections_that_are_cut_cost_no_trial(database: str, tmp_path: Path) -
         if code:
             crew.work(database, worker, 12, wait=True)
     assert len(crew.held(crew.read(tmp_path, 12))) == 12
+
+
+@pytest.mark.timeout(900)
+def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
+    services: Services, published: Published, folder: Path
+) -> None:
+    desk = published.fetch(folder / "crowd", services)
+    desk.set_params({"tune.trials": 6, "tune.epochs": [3, 6], "tune.seconds": 600})
+    desk.run("dvc", "repro", "validate")
+    password = (services.secret("postgres-optuna") / "password").read_text()
+    authority = services.secret("internal-ca") / "ca.crt"
+    desk.environment[storage.VARIABLE] = (
+        f"postgresql://optuna:{password}@localhost:{services.postgres.port}/optuna"
+        f"?sslmode=verify-full&sslrootcert={authority}"
+    )
+    words = [sys.executable, "-m", "pipeline", "tune", "--workers", "3"]
+    with subprocess.Popen(
+        words, cwd=desk.root, env=desk.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        victim = busy_helper(services, process.pid)
+        os.kill(victim, signal.SIGKILL)
+        output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    assert "ended with -9; the others took over" in output
+    with (desk.root / "artifacts/tune/trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    ended = [row for row in rows if row["state"] in ("complete", "pruned")]
+    assert len(ended) == 6, output
+    assert [row["why"] for row in rows if row["state"] == "fail"] == [study.VANISHED]
+    assert len({row["worker"] for row in ended}) >= 2
+    assert not (desk.root / "artifacts/tune/study.journal").exists()
+    chosen = json.loads((desk.root / "artifacts/tune/hyperparameters.json").read_text())
+    parents = services.ask(f"SELECT run_uuid FROM tags WHERE value = '{chosen['study']}'").split()
+    assert len(parents) == 1
+    nested = f"key = 'mlflow.parentRunId' AND value = '{parents[0]}'"
+    assert services.ask(f"SELECT count(*) FROM tags WHERE {nested}") == "6"
+    again = desk.run("dvc", "repro", "tune")
+    assert "best of 6" in again
+    assert "\ntrial " not in again
+
+
+def busy_helper(services: Services, parent: int) -> int:
+    """The process of a helper that is at a trial."""
+    deadline = time.monotonic() + 240
+    query = (
+        "SELECT a.value_json FROM trials t JOIN trial_user_attributes a USING (trial_id) "
+        "WHERE t.state = 'RUNNING' AND a.key = 'worker' AND a.value_json <> '0' LIMIT 1"
+    )
+    while time.monotonic() < deadline:
+        if worker := services.ask(query, database="optuna").strip():
+            [found] = find(parent, f"{worker}")
+            return found
+        time.sleep(0.2)
+    raise AssertionError("no helper began a trial")
