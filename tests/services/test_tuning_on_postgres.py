@@ -151,9 +151,10 @@ def busy_helper(services: Services, parent: int) -> int:
         "SELECT a.value_json FROM trials t JOIN trial_user_attributes a USING (trial_id) "
         "WHERE t.state = 'RUNNING' AND a.key = 'worker' AND a.value_json <> '0' LIMIT 1"
     )
+    made = "SELECT to_regclass('trial_user_attributes')"
     while time.monotonic() < deadline:
-        if worker := services.ask(query, database="optuna").strip():
-            [found] = find(parent, f"{worker}")
+        if services.ask(made, "optuna") and (worker := services.ask(query, "optuna")):
+            [found] = find(parent, worker)
             return found
         time.sleep(0.2)
     raise AssertionError("no helper began a trial")
