@@ -135,7 +135,9 @@ def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
     assert len({row["worker"] for row in ended}) >= 2
     assert not (desk.root / "artifacts/tune/study.journal").exists()
     chosen = json.loads((desk.root / "artifacts/tune/hyperparameters.json").read_text())
-    parents = services.ask(f"SELECT run_uuid FROM tags WHERE value = '{chosen['study']}'").split()
+    parents = services.ask(
+        f"SELECT DISTINCT run_uuid FROM tags WHERE value = '{chosen['study']}'"
+    ).split()
     assert len(parents) == 1
     nested = f"key = 'mlflow.parentRunId' AND value = '{parents[0]}'"
     assert services.ask(f"SELECT count(*) FROM tags WHERE {nested}") == "6"
