@@ -59,7 +59,7 @@ def run_workers(workers: int) -> None:
     A helper that fails is made up for by the others.
 
     Raises:
-        PipelineError: the step itself failed.
+        PipelineError: the step itself failed; the exit code is its own.
         Interrupted: a signal came; every worker has given its trial back.
     """
     step = ["-m", "components.tune", *stages.write_arguments(stages.read_paths(Path())["tune"])]
@@ -88,10 +88,12 @@ def run_workers(workers: int) -> None:
             stop.signal_number,
         )
     if codes[0]:
-        raise PipelineError(
+        error = PipelineError(
             f"tune: worker 0, the step itself, ended with {codes[0]}; what it said stands above. "
             "Finished trials are kept: run the same command again, or `dvc repro`."
         )
+        error.exit_code = max(codes[0], PipelineError.exit_code)  # a signal's is negative
+        raise error
     print("tune      next: dvc repro, which takes this search as it is")
 
 

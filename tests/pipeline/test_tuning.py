@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from components.tune.storage import VARIABLE
 from pipeline import __main__ as pipeline
 from pipeline import stages, tuning
 from tests.components.conftest import ROOT, Workspace, write_params
+from tests.services.servers import free_port
 
 
 @pytest.fixture
@@ -80,6 +82,15 @@ def test_a_signal_reaches_every_worker_and_the_search_goes_on_later(project: Pat
     assert journal.count("its worker was stopped") == 2
     left = subprocess.run(["pgrep", "-f", str(project)], capture_output=True, check=False)
     assert left.stdout == b""
+
+
+def test_the_exit_code_is_that_of_the_step(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"postgresql://anna:word@127.0.0.1:{free_port()}/tune")
+    process = start(project, "--workers", "1")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 5, output
+    assert output.count("error: ") == 2
+    assert "word" not in output
 
 
 @pytest.mark.slow
