@@ -78,9 +78,6 @@ def run_workers(workers: int) -> None:
         stack.callback(_end, processes)
         _follow(processes, stop)
     codes = [process.returncode for process in processes]
-    for worker, code in enumerate(codes[1:], start=1):
-        if code and not stop:
-            print(f"tune      worker {worker} ended with {code}; the others took over")
     if stop:
         raise Interrupted(
             "tune: stopped by a signal; finished trials are kept. Run the same command again to "
@@ -94,6 +91,9 @@ def run_workers(workers: int) -> None:
         )
         error.exit_code = max(codes[0], PipelineError.exit_code)  # a signal's is negative
         raise error
+    for worker, code in enumerate(codes[1:], start=1):
+        if code:
+            print(f"tune      worker {worker} ended with {code}; the others took over")
     print("tune      next: dvc repro, which takes this search as it is")
 
 
