@@ -189,6 +189,7 @@ def _train(
 ) -> tuple[optuna.trial.TrialState, str]:
     """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
     import torch
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
     def cut() -> bool:
@@ -200,4 +201,6 @@ def _train(
         return TrialState.FAIL, str(error)
     except (MemoryError, torch.OutOfMemoryError):
         return TrialState.FAIL, "out of memory: lower training.batch_size or tune.image_size"
+    except UpdateFinishedTrialError:
+        return TrialState.FAIL, ""  # it was taken back, and the lease had not noticed yet
     return (TrialState.PRUNED, why) if why else (TrialState.COMPLETE, "")

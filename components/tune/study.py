@@ -65,8 +65,9 @@ class Roster:
         if holder is None or holder.number != trial.number:
             self.give_back(trial, SURPLUS)
             return None
-        trial.set_user_attr("worker", self.worker)
-        trial.set_user_attr("beat", time.time())
+        now = time.time()
+        for name, value in {"worker": self.worker, "began": now, "beat": now}.items():
+            trial.set_user_attr(name, value)
         return trial
 
     def give_back(self, trial: optuna.Trial, reason: str) -> None:
@@ -118,8 +119,8 @@ class Roster:
         from optuna.exceptions import UpdateFinishedTrialError
 
         try:
-            for name, text in notes.items():
-                trial.set_user_attr(name, text)
+            for name, note in {"beat": time.time(), **notes}.items():
+                trial.set_user_attr(name, note)
             self.study.tell(trial, value, state=state)
         except (UpdateFinishedTrialError, ValueError):
             if self.study.trials[trial.number].state.is_finished():
@@ -150,7 +151,9 @@ class Roster:
 
     def used_seconds(self) -> float:
         """Time in which at least one trial was at work, pauses and dead time left out."""
-        return covered(_interval(trial) for trial in self.begun() if trial.datetime_start)
+        # Until the last beat, by the worker's clock: Optuna notes times without their time zone.
+        notes = [trial.user_attrs for trial in self.begun()]
+        return covered((note["began"], note["beat"]) for note in notes if "beat" in note)
 
     def _by_slot(self) -> dict[int, list[FrozenTrial]]:
         """Slot -> its trials, oldest first."""
@@ -207,14 +210,6 @@ def reason(trial: FrozenTrial) -> str:
     notes = trial.user_attrs
     silent = VANISHED if trial.state == TrialState.FAIL else ""
     return str(notes.get("why") or notes.get("lost") or silent)
-
-
-def _interval(trial: FrozenTrial) -> tuple[float, float]:
-    """When the trial was at work: one that is not known to have ended, until its last beat."""
-    assert trial.datetime_start is not None
-    begin, ended = trial.datetime_start.timestamp(), trial.datetime_complete
-    beat = float(trial.user_attrs.get("beat", begin))
-    return begin, beat if ended is None or _died(trial) else ended.timestamp()
 
 
 def _died(trial: FrozenTrial) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from optuna.trial import TrialState
 
 from components import tune
 from components.core.artifacts import Hyperparameters
@@ -17,7 +18,7 @@ from components.core.errors import Diverged, Interrupted, InvalidParams, Pipelin
 from components.io import files
 from components.io.progress import Progress
 from components.tune.attempt import Attempt, Rows, Task
-from components.tune.study import Roster
+from components.tune.study import VANISHED, Roster
 from tests.components.conftest import Settings, Workspace
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -168,6 +169,28 @@ def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_g
     assert [row["state"] for row in table(tmp_path)] == ["fail", "complete"]
     assert table(tmp_path)[0]["why"].startswith("out of memory: lower training.batch_size")
     assert winner(tmp_path).trials_failed == 1
+
+
+def test_a_trial_that_was_taken_back_in_the_middle_is_dropped_and_run_again(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train = Attempt.train
+
+    def lose_the_first(self: Attempt, task: Task, out_of_time: Callable[[], bool]) -> str:
+        if self._trial.number == 0:
+            self._trial.study.tell(0, state=TrialState.FAIL)  # as another worker does
+        return train(self, task, out_of_time)
+
+    monkeypatch.setattr(Attempt, "train", lose_the_first)
+    tune.run(**paths(workspace, tmp_path), params=settings(tune.Params, {"tune.trials": 2}))
+    assert "trial 0   was given to another worker; its result is dropped" in capsys.readouterr().out
+    rows = table(tmp_path)
+    assert [row["why"] for row in rows if row["state"] == "fail"] == [VANISHED]
+    assert len([row for row in rows if row["state"] in ("complete", "pruned")]) == 2
 
 
 def test_a_helping_worker_runs_trials_of_the_study_and_writes_nothing_else(
