@@ -8,6 +8,9 @@ from pathlib import Path
 
 from components.io import command, params
 
+# Those of tune's arguments that a worker who helps it has, too.
+WORKER_PATHS = ("images", "manifest", "report", "cache", "study")
+
 
 def read_paths(root: Path) -> dict[str, dict[str, str]]:
     """Step -> argument -> path, as on the command lines of dvc.yaml below `root`."""

@@ -16,6 +16,7 @@ from components.core.decision import Receipt
 from components.core.errors import ChangedInput, PipelineError
 from components.io import command, files, params
 from components.io.tracking import server
+from pipeline import stages
 
 _OUTPUTS = "artifacts/"
 
@@ -76,11 +77,10 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
 
 def help_tune(layout: Layout, sections: Mapping[str, str], worker: int) -> None:
     """Run trials for tune as its worker `worker`; a failure ends the process like a step's."""
-    names = ("images", "manifest", "report", "cache", "study")
 
     def act() -> None:
         _enter(layout)
-        paths = {name: layout.paths[name] for name in names}
+        paths = {name: layout.paths[name] for name in stages.WORKER_PATHS}
         tune.work(**paths, worker=worker, params=read_sections(sections, tune.Params))
 
     finish(f"tune-{worker}", layout, act)

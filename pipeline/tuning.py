@@ -47,9 +47,8 @@ def _positive(text: str) -> int:
 
 def help_out(worker: int) -> None:
     """Run trials as worker `worker` until nothing is left to begin."""
-    names = ("images", "manifest", "report", "cache", "study")
     paths = stages.read_paths(Path())["tune"]
-    given = {name: Path(paths[name]) for name in names}
+    given = {name: Path(paths[name]) for name in stages.WORKER_PATHS}
     tune.work(**given, worker=worker, params=params.load(_SETTINGS, tune.Params))
 
 

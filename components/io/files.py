@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A full disk becomes a `PipelineError` that names the file.
     """
     # The suffix stays last: libraries choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_machine()}-{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -49,8 +50,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     What was in the old folder and is not written again is gone. On any error the old folder is
     untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.part")
+    old = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.old")
     try:
         for leftover in (temporary, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -72,11 +73,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def _remove_leftovers(path: Path) -> None:
     """Delete what a killed process left beside `path`; another live process keeps its file."""
-    ours = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.part{re.escape(path.suffix)}")
+    mine = rf"\.{re.escape(path.stem)}\.{_machine()}-(\d+)\.part{re.escape(path.suffix)}"
+    ours = re.compile(mine)
     for leftover in path.parent.iterdir():
         owner = ours.fullmatch(leftover.name)
         if owner and not _alive(int(owner[1])):
             leftover.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """Of this process: pods that share a volume have equal process numbers, but other hosts."""
+    return re.sub(r"\W", "_", platform.node())
 
 
 def _alive(process: int) -> bool:

@@ -316,9 +316,25 @@ def test_what_a_killed_process_left_is_removed_but_not_what_a_live_one_writes(
 ) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    left = tmp_path / f".model.{dead.pid}.part.bin"
-    live = tmp_path / f".model.{os.getppid()}.part.bin"
-    for path in (left, live):
+    machine = files._machine()
+    left = tmp_path / f".model.{machine}-{dead.pid}.part.bin"
+    live = tmp_path / f".model.{machine}-{os.getppid()}.part.bin"
+    elsewhere = tmp_path / f".model.pod_7-{dead.pid}.part.bin"
+    for path in (left, live, elsewhere):
         path.write_bytes(b"half")
     files.write_bytes(tmp_path / "model.bin", b"whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [live.name, "model.bin"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {live.name, elsewhere.name, "model.bin"}
+
+
+def test_pods_with_equal_process_numbers_write_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cache.npy"
+    with files.replacing(path) as mine:
+        mine.write_bytes(b"mine, first half")
+        monkeypatch.setattr("platform.node", lambda: "tune-worker.2")
+        files.write_bytes(path, b"theirs")
+        assert mine.read_bytes() == b"mine, first half"
+    assert path.read_bytes() == b"mine, first half"
+    assert [found.name for found in tmp_path.iterdir()] == ["cache.npy"]
