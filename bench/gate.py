@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core import intervals
-from components.core.answers import Answers
-from components.core.case import Case
-from components.core.comparison import champion, class_losses
-from components.core.decision import Check, Evidence, GatePolicy, Incumbent
-from components.io.plots.canvas import BLUE, GREEN, ORANGE, picture
+from components.core.evaluation import intervals
+from components.core.evaluation.predictions import Predictions
+from components.core.gate.champion_checks import champion, per_class_regression
+from components.core.gate.evidence import ChampionEvidence, Evidence
+from components.core.gate.gate_input import Case
+from components.core.gate.policy import GatePolicy
+from components.core.gate.record import Check
+from components.io.reports.plots.canvas import BLUE, GREEN, ORANGE, picture
 
 Bools = NDArray[np.bool_]
 
@@ -39,14 +41,14 @@ POLICY = GatePolicy(
     max_accuracy=None,
     max_model_mb=None,
     max_latency_ms=None,
-    against_champion="superior",
+    champion_test="superior",
     margin=0.05,
-    max_class_loss=0.10,
-    max_gain=None,
-    free_test_uses=20,
+    max_class_recall_drop=0.10,
+    max_accuracy_gain=None,
+    max_test_set_uses=20,
 )
 SUPERIOR = POLICY
-NOT_WORSE = POLICY.model_copy(update={"against_champion": "non_inferior"})
+NOT_WORSE = POLICY.model_copy(update={"champion_test": "non_inferior"})
 ALLOWED = (1 - POLICY.confidence) / 2
 
 # One of the two checks that look at nothing but who is right.
@@ -80,7 +82,7 @@ def passes(
     together = [f"{group}" for group in groups] or paths
     nothing = np.empty((0, 0))
     model, rival = (
-        Answers(names, paths, together, true, np.where(right, true, wrong), nothing)
+        Predictions(names, paths, together, true, np.where(right, true, wrong), nothing)
         for right in (after, before)
     )
     evidence = Evidence(
@@ -92,10 +94,12 @@ def passes(
         predictions_sha256="",
         model_bytes=0,
         latency_p95_ms=None,
-        earlier_uses=uses,
-        shared_with_training=0,
-        withdrawn="",
-        champion=Incumbent(state="compared", model_digest="", predictions_sha256="", reason=""),
+        previous_test_uses=uses,
+        leaked_test_images=0,
+        revoked_reason="",
+        champion=ChampionEvidence(
+            state="compared", model_digest="", predictions_sha256="", reason=""
+        ),
     )
     return rule(Case(policy, evidence, model, rival)).verdict == "promote"
 
@@ -136,18 +140,20 @@ def exact_rate(policy: GatePolicy, images: int, gain: float, loss: float) -> flo
     from scipy.stats import binom
 
     def enough(gained: int, changed: int) -> bool:
-        if policy.against_champion == "superior":
+        if policy.champion_test == "superior":
             nets = np.repeat([1, -1], [gained, changed - gained])
-            chance = intervals.swap_p_value(nets, two_sided=True)
+            chance = intervals.sign_flip_p_value(nets, two_sided=True)
             return 2 * gained > changed and chance < 1 - policy.confidence
         lost = changed - gained
-        return intervals.paired_low(gained, lost, images, policy.confidence) >= -policy.margin
+        return (
+            intervals.paired_lower_bound(gained, lost, images, policy.confidence) >= -policy.margin
+        )
 
     mean = images * (gain + loss)
     first, last = (int(mean + sign * (8 * math.sqrt(mean) + 10)) for sign in (-1, 1))
     chance, fewest = 0.0, 0
     for changed in range(max(0, first), min(images, last) + 1):
-        # One more changed image needs no fewer gains, and at most one more.
+        # One more changed image needs no fewer paired_differences, and at most one more.
         while fewest <= changed and not enough(fewest, changed):
             fewest += 1
         passing = binom.sf(fewest - 1, changed, gain / (gain + loss))
@@ -168,18 +174,18 @@ def class_rate(images: int, fall: float, *, pairs: int) -> float:
         first = draw(random, images, 0.03, 0.03 + fall, 0.9)
         others = draw(random, 19 * images, 0.05 + 0.02 * (fall > 0), 0.05, 0.9)
         before, after = (np.concatenate(side) for side in zip(first, others, strict=True))
-        held += not passes(class_losses, POLICY, before, after, labels=labels)
+        held += not passes(per_class_regression, POLICY, before, after, labels=labels)
     return held / pairs
 
 
-def wear(free: int, *, rounds: int = 100, candidates: int = 100) -> tuple[float, float]:
+def reuse(free: int, *, rounds: int = 100, candidates: int = 100) -> tuple[float, float]:
     """Candidates in a row, all as good as the champion, on one test set of 500 images.
 
     Returns:
         Share of candidates that pass, and share of rounds in which any does.
     """
     random = np.random.default_rng(7)
-    policy = SUPERIOR.model_copy(update={"free_test_uses": free})
+    policy = SUPERIOR.model_copy(update={"max_test_set_uses": free})
     passed = np.zeros((rounds, candidates), dtype=np.bool_)
     for place in np.ndindex(rounds, candidates):
         pair = draw(random, 500, 0.06, 0.06)
@@ -231,8 +237,8 @@ def print_classes() -> None:
 def print_wear() -> None:
     """What 100 lucky attempts on one test set bring."""
     for free, name in ((10**6, "all"), (20, "20"), (1, "1")):
-        each, any_of_them = wear(free)
-        what = f"test set wear: 100 equal candidates in a row, {name} uses free: "
+        each, any_of_them = reuse(free)
+        what = f"test-set reuse: 100 equal candidates in a row, {name} uses free: "
         show(f"{what}each", each, f"<= {ALLOWED:.2%}", pairs=10_000)
         show(f"{what}any", any_of_them, "", pairs=100)
 
@@ -240,19 +246,24 @@ def print_wear() -> None:
 def draw_power(path: Path) -> None:
     """Print and draw how often a true difference is seen."""
     sizes = {200: ORANGE, 500: BLUE, 2000: GREEN}
-    gains = [-0.06, -0.05, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06, 0.08, 0.10]
+    paired_differences = [-0.06, -0.05, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06, 0.08, 0.10]
     rules = {"superior": SUPERIOR, "non_inferior, margin 0.05": NOT_WORSE}
     title = "How often the gate lets a model pass, by its true gain (12 % of the answers differ)"
     with picture(path, 9, 3.8, title) as figure:
         for axes, (name, policy) in zip(figure.subplots(1, 2), rules.items(), strict=True):
-            print(f"\npasses, {name}\ntrue gain  " + "".join(f"{g:>+8.2f}" for g in gains))
-            for images, colour in sizes.items():
+            print(
+                f"\npasses, {name}\ntrue gain  "
+                + "".join(f"{g:>+8.2f}" for g in paired_differences)
+            )
+            for images, color in sizes.items():
                 power = [
                     rate(champion, policy, images, 0.06 + g / 2, 0.06 - g / 2, pairs=300)
-                    for g in gains
+                    for g in paired_differences
                 ]
                 print(f"{images:>6,}     " + "".join(f"{p:>8.2f}" for p in power))
-                axes.plot(gains, power, color=colour, marker=".", label=f"{images:,} images")
+                axes.plot(
+                    paired_differences, power, color=color, marker=".", label=f"{images:,} images"
+                )
             axes.set(title=name, xlabel="true gain in accuracy", ylabel="share that passes")
             axes.legend()
 

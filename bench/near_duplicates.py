@@ -4,7 +4,7 @@ Run: python -m bench.near_duplicates [--images data/images]
 
 Planted pairs are pictures of the sample and a changed copy of each; the pictures have no look-alike
 among themselves, so that no chain joins what is not alike. Random pairs are all pairs of the
-untouched sample; those joined include its true look-alikes, which nobody has labelled: wafers of
+untouched sample; those joined include its true look-alikes, which nobody has labeled: wafers of
 one ingot, and cells photographed twice. The clock runs on 100,000 looks of random bits.
 """
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from components import validate
-from components.core import near_duplicates, splits
-from components.core.fingerprints import LOOK_SHAPE, look
+from components.core.data import near_duplicates, splits
+from components.core.data.fingerprints import FINGERPRINT_SHAPE, fingerprint
 from components.io import params
 
 LIKENESS = (0.60, 0.65, 0.70, 0.75, 0.80)
@@ -96,10 +96,10 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 }
 
 
-def components(looks: Looks, bits: int, likeness: float) -> NDArray[np.intp]:
+def components(looks: Looks, bits: int, similarity: float) -> NDArray[np.intp]:
     """The component of each picture."""
     names = [f"{number:08}" for number in range(len(looks))]
-    joined = splits.group(names, near_duplicates.find(looks, bits, likeness))
+    joined = splits.group(names, near_duplicates.find(looks, bits, similarity))
     return np.unique(joined, return_inverse=True)[1]
 
 
@@ -108,7 +108,7 @@ def load(paths: Sequence[Path], change: Change = lambda picture: picture) -> Loo
 
     def read(path: Path) -> Looks:
         with Image.open(path) as picture:
-            return look(change(picture.convert("RGB")))
+            return fingerprint(change(picture.convert("RGB")))
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(read, paths)))
@@ -123,15 +123,17 @@ def main() -> None:
     bits = settings.near_duplicate_bits or 11
     paths = sorted(path for path in options.images.rglob("*") if path.is_file())
     sample = load(paths)
-    print(f"at most {bits} of 64 bits; params.yaml has likeness {settings.near_duplicate_likeness}")
-    print(f"\n{'likeness at least':<36}" + "".join(f"{level:>9.2f}" for level in LIKENESS))
+    print(
+        f"at most {bits} of 64 bits; params.yaml has similarity {settings.near_duplicate_likeness}"
+    )
+    print(f"\n{'similarity at least':<36}" + "".join(f"{level:>9.2f}" for level in LIKENESS))
     _print_sample(sample, bits)
     _, alone = np.unique(components(sample, bits, min(LIKENESS)), return_index=True)
     chosen = np.sort(np.random.default_rng(0).permutation(alone)[:PLANTED])
     print(f"recall of {len(chosen)} planted pairs of each change")
     for name, changes in CHANGES.items():
         copies = [load([paths[k] for k in chosen], change) for change in changes]
-        row = [np.mean([_recall(sample[chosen], c, bits, x) for c in copies]) for x in LIKENESS]
+        row = [np.mean([_read_cache(sample[chosen], c, bits, x) for c in copies]) for x in LIKENESS]
         print(f"  {name:<34}" + "".join(f"{share:>9.3f}" for share in row), flush=True)
     _print_clock(bits, settings.near_duplicate_likeness)
 
@@ -145,17 +147,17 @@ def _print_sample(sample: Looks, bits: int) -> None:
     print(f"{'images with look-alikes':<36}" + "".join(f"{s[s > 1].sum():>9,}" for s in sizes))
 
 
-def _recall(originals: Looks, copies: Looks, bits: int, likeness: float) -> float:
-    found = components(np.concatenate([originals, copies]), bits, likeness)
+def _read_cache(originals: Looks, copies: Looks, bits: int, similarity: float) -> float:
+    found = components(np.concatenate([originals, copies]), bits, similarity)
     return float(np.mean(found[: len(originals)] == found[len(originals) :]))
 
 
-def _print_clock(bits: int, likeness: float) -> None:
+def _print_clock(bits: int, similarity: float) -> None:
     rng = np.random.default_rng(0)
-    looks = rng.integers(0, 2**64, (MANY, *LOOK_SHAPE), dtype=np.uint64)
+    looks = rng.integers(0, 2**64, (MANY, *FINGERPRINT_SHAPE), dtype=np.uint64)
     looks[-1000:] = looks[:1000]
     started = time.perf_counter()
-    found = near_duplicates.find(looks, bits, likeness)
+    found = near_duplicates.find(looks, bits, similarity)
     seconds = time.perf_counter() - started
     print(f"\n{MANY:,} pictures, 1,000 planted pairs: {len(found):,} found in {seconds:.1f} s")
 

@@ -59,10 +59,10 @@ def plain(images: Path, size: int, batches: int) -> float:
 
 def ours(images: Path, size: int, batches: int) -> float:
     """`core.training.fit` with the standard preset at constant size: images per second."""
-    from components.io import machine
+    from components.io import process as machine
 
     machine.prepare()
-    from components.core.training import Stopped, fit
+    from components.core.training.loop import Stopped, fit
 
     network, train, plan = _prepare(images, size)
     started, done = 0.0, 0
@@ -81,9 +81,9 @@ def ours(images: Path, size: int, batches: int) -> float:
 
 def growing(images: Path, size: int, batches: int) -> float:
     """`ours` over the sizes of a training with growing pictures: images per second."""
-    from components.core.schedule import size_at
+    from components.core.training.schedule import image_size_at
 
-    sizes = [size_at(epoch, EPOCHS, size, FIRST_SIZE) for epoch in range(1, EPOCHS + 1)]
+    sizes = [image_size_at(epoch, EPOCHS, size, FIRST_SIZE) for epoch in range(1, EPOCHS + 1)]
     return EPOCHS / sum(1 / ours(images, px, batches) for px in sizes)
 
 
@@ -95,11 +95,12 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
     import pandas as pd
 
     from components import train
-    from components.core.model import build
-    from components.core.plan import make_plan
-    from components.core.presets import choose_preset
-    from components.core.training import Labelled
-    from components.io import cache, params
+    from components.core.training.architectures import build
+    from components.core.training.config import resolve_config
+    from components.core.training.loop import LabeledImages
+    from components.core.training.presets import choose_preset
+    from components.io import params
+    from components.io.data import pixel_cache as cache
 
     settings = params.load(Path("params.yaml"), train.Params)
     paths = sorted(p for p in images.glob("*/*") if p.is_file())
@@ -111,8 +112,10 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
     folder = Path(tempfile.gettempdir()) / "bench-cache"
     pixels = cache.open_pixels(rows, images, folder, settings.data, size)
     preset = choose_preset("auto", len(paths), "random")
-    plan = make_plan(
-        settings.training.model_copy(update={"first_image_size": 1.0, "batch_size": BATCH}),
+    plan = resolve_config(
+        settings.training.model_copy(
+            update={"progressive_resizing_start": 1.0, "batch_size": BATCH}
+        ),
         preset,
         architecture="resnet18",
         learning_rate=1e-3,
@@ -122,7 +125,7 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
         labels=labels,
         num_classes=len(classes),
     )
-    return build("resnet18", len(classes)), Labelled(pixels, labels), plan
+    return build("resnet18", len(classes)), LabeledImages(pixels, labels), plan
 
 
 def compare(images: Path, size: int, rounds: int, batches: int) -> None:

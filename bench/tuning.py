@@ -36,7 +36,7 @@ class Trial:
 
     @property
     def final(self) -> float:
-        """What the study minimises."""
+        """What the study minimizes."""
         return self.curve[-1]
 
 
@@ -121,19 +121,19 @@ def report(trials: list[Trial], orders: int, size: int) -> None:
 
 def run_trials(count: int, out: Path) -> None:
     """Train `count` random settings to their end; write each curve as it comes."""
-    from components.io import machine
+    from components.io import process as machine
 
     machine.prepare()
     from dataclasses import replace
 
     from components import tune
-    from components.core.training import fit
+    from components.core.training.loop import fit
     from components.io import models, params
-    from components.io.dataset import Location, open_dataset
+    from components.io.data.dataset import DataPaths, open_dataset
 
     settings = params.load(Path("params.yaml"), tune.Params)
     done = Path("artifacts/validate")
-    location = Location(
+    location = DataPaths(
         Path("data/images"), done / "manifest.parquet", done / "report.json", Path("cache")
     )
     data = open_dataset(location, settings.data, settings.model.image_size, ("train", "val"))
@@ -146,7 +146,7 @@ def run_trials(count: int, out: Path) -> None:
             rate = low * (high / low) ** rng.random()
             epochs = (2, 3, 4, 6, 8)[number % 5]
             plan = replace(task.plan, learning_rate=rate, epochs=epochs)
-            network, _ = models.start_network(task.model, task.num_classes, plan.seed)
+            network, _ = models.create_model(task.model, task.num_classes, plan.seed)
             least: list[float] = []
             for epoch in fit(network, task.train, task.val, plan):
                 least.append(min([epoch.val_loss, *least]))

@@ -41,7 +41,7 @@ def main() -> None:
     """Measure the three in turn and print medians."""
     from components import validate
     from components.io import params
-    from components.io.scan import scan
+    from components.io.data.scan import scan
 
     parser = argparse.ArgumentParser(description="Validation throughput.")
     parser.add_argument("--images", type=Path, default=Path("data/images"))

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import get_type_hints
 
-from components import evaluate, register, train, tune, validate
+from components import STEPS, evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
-from components.io.tracking import server
-from pipeline import (
-    cluster,
-    doctor,
-    export,
-    pins,
-    pruning,
-    replay,
-    review,
-    sample_data,
-    submit,
-    tuning,
-)
+from components.tracking import server
+from pipeline import doctor, export, pins, pruning, replay, review, sample_data, tuning
+from pipeline.kubeflow import resources as cluster
+from pipeline.kubeflow import submit
 
 SETTINGS = Path("params.yaml")
 IMAGES = Path("data/images")
@@ -53,15 +46,22 @@ def check() -> None:
     server.require_reachable(os.environ.get("MLFLOW_TRACKING_URI"))
 
 
-def materialise_sample() -> None:
+def run_step(step: str, changes: Mapping[str, Path]) -> None:
+    """Run one step of the pipeline, after a check of all of params.yaml."""
+    check()
+    module = importlib.import_module(f"components.{step}")
+    module.run(module.Paths(**changes), params.load(SETTINGS, module.Params))
+
+
+def materialize_sample() -> None:
     """Write the sample images to data/images."""
-    sample_data.materialise(IMAGES)
+    sample_data.materialize(IMAGES)
 
 
 def demo() -> None:
     """The whole pipeline on the sample (or on the images that are there), then the times."""
     if not IMAGES.exists():
-        materialise_sample()
+        materialize_sample()
     with tempfile.TemporaryDirectory() as folder:
         timings = Path(folder) / "timings"
         started = time.monotonic()
@@ -132,7 +132,7 @@ def run_local() -> None:
 def _load_kubeflow() -> ModuleType:
     """Half a second and an optional package: only for the verbs that need it."""
     try:
-        return importlib.import_module("pipeline.kubeflow")
+        return importlib.import_module("pipeline.kubeflow.compiler")
     except ImportError as error:
         raise PipelineError(
             f"{error}; run `make install`, or install this project with its extra `kubeflow`."
@@ -145,7 +145,7 @@ VERBS: dict[str, Callable[[], None]] = {
     "export": export_model,
     "pin-splits": pin_splits,
     "run-local": run_local,
-    "sample-data": materialise_sample,
+    "sample-data": materialize_sample,
 }
 
 
@@ -160,6 +160,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, action in VERBS.items():
         _add(verbs, name, action).set_defaults(act=lambda _, action=action: action())
+    stepping = _add(verbs, "step", run_step).add_subparsers(dest="step", required=True)
+    for name in STEPS:
+        module = importlib.import_module(f"components.{name}")
+        step = _add(stepping, name, module.run)
+        hints = get_type_hints(module.Paths, include_extras=True)
+        for field in dataclasses.fields(module.Paths):
+            text = f"{hints[field.name].__metadata__[0]}; default: {field.default}"
+            option = f"--{field.name.replace('_', '-')}"
+            step.add_argument(option, type=Path, metavar="PATH", help=text, default=field.default)
+        step.set_defaults(act=_run_step)
     proof = _add(verbs, "replay", prove)
     proof.add_argument("decision", type=Path, nargs="?", default=DECISION)
     proof.set_defaults(act=lambda arguments: prove(arguments.decision))
@@ -173,7 +183,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     review.add_parsers(verbs)
     pruning.add_parsers(verbs)
     arguments = parser.parse_args(argv)
-    return command.guarded(lambda: arguments.act(arguments), arguments.verb)
+    name = arguments.step if arguments.verb == "step" else arguments.verb
+    return command.exit_code_of(lambda: arguments.act(arguments), name)
+
+
+def _run_step(given: argparse.Namespace) -> None:
+    kind = importlib.import_module(f"components.{given.step}").Paths
+    run_step(given.step, {f.name: getattr(given, f.name) for f in dataclasses.fields(kind)})
 
 
 def _add(

@@ -1,6 +1,6 @@
 """The trained model as one ONNX file: uint8 pixels in, calibrated probabilities out.
 
-Standardisation and temperature are inside the file, so that a consumer only decodes, orients and
+Standardization and temperature are inside the file, so that a consumer only decodes, orients and
 resizes a picture as the card beside it says. Nothing is written unless onnxruntime gives the same
 probabilities as the model itself.
 """
@@ -51,10 +51,10 @@ def export_onnx(model: Path, folder: Path) -> float:
 
 
 def _with_ends(network: nn.Module, temperature: float) -> nn.Module:
-    """The network with standardisation in front and calibrated softmax behind."""
+    """The network with standardization in front and calibrated softmax behind."""
     from torch import nn
 
-    from components.core import transforms
+    from components.core.training import augmentation as transforms
 
     class Ends(nn.Module):
         def __init__(self) -> None:
@@ -62,7 +62,7 @@ def _with_ends(network: nn.Module, temperature: float) -> nn.Module:
             self.network = network
 
         def forward(self, pixels: Tensor) -> Tensor:
-            logits: Tensor = self.network(transforms.normalise(pixels))
+            logits: Tensor = self.network(transforms.normalize(pixels))
             return (logits / temperature).softmax(dim=1)
 
     return Ends().eval()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.core.artifacts import SPLITS
 from components.core.errors import ChangedInput, PipelineError
-from components.io import manifest as manifest_file
-from components.io.placement import Pin, read_ledger, write_ledger
+from components.io.data import manifest as manifest_file
+from components.io.data.split_files import PinnedSplit, read_pinned_splits, write_pinned_splits
 
 
 def pin(manifest: Path, report: Path, ledger: Path) -> str:
@@ -28,17 +28,17 @@ def pin(manifest: Path, report: Path, ledger: Path) -> str:
             f"{manifest}: the images come split into train, val and test, and stay so; there is "
             "nothing to pin."
         )
-    pins = read_ledger(ledger)
+    pins = read_pinned_splits(ledger)
     before = len(pins)
     for pixels, split, path in images:
-        known = pins.setdefault(pixels, Pin(split, path))
+        known = pins.setdefault(pixels, PinnedSplit(split, path))
         if known.split != split:
             raise ChangedInput(
                 f"{ledger}: pins {path} to {known.split}, but {manifest} has it in {split}; run "
                 "`dvc repro validate` first."
             )
     if len(pins) > before:
-        write_ledger(ledger, pins)
+        write_pinned_splits(ledger, pins)
     sizes = Counter(known.split for known in pins.values())
     shown = ", ".join(f"{split} {sizes[split]:,}" for split in SPLITS)
     return f"{ledger}: {len(pins):,} images pinned, {len(pins) - before:,} of them new: {shown}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
-from components.io.tracking import removal
-from components.io.tracking.retention import Limits
-from components.io.tracking.store import open_store
+from components.registry import removal
+from components.registry.retention import RetentionPolicy
+from components.tracking.store import open_store
 from pipeline.review import add_parser, model_name
 
 
@@ -32,9 +32,9 @@ def _count(text: str) -> int:
 def prune(arguments: argparse.Namespace) -> int:
     """Delete the weights of old versions that nobody needs, or list them; exit 3 when in doubt."""
     name, now, delete = model_name(arguments), datetime.now(UTC), bool(arguments.yes)
-    limits, freed = Limits(days=arguments.older_than, keep=arguments.keep), 0
+    limits, freed = RetentionPolicy(days=arguments.older_than, keep=arguments.keep), 0
     with open_store() as store:
-        for choice in removal.survey(store, name, limits, now).choices:
+        for choice in removal.plan_deletion(store, name, limits, now).choices:
             package = choice.package
             title = (
                 f"version {package.version}" if package.version else f"upload {package.model_id}"
@@ -42,7 +42,7 @@ def prune(arguments: argparse.Namespace) -> int:
             size = 0 if choice.reason else removal.size(store, package.model_id)
             stays = choice.reason
             if delete and not stays:
-                stays = removal.drop(store, name, package, limits, now)
+                stays = removal.delete(store, name, package, limits, now)
             if not stays:
                 freed += size
                 done = "pruned" if delete else "would go"

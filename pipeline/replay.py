@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core import gate
 from components.core.artifacts import Evaluation
-from components.core.decision import Receipt
 from components.core.errors import ChangedInput, MissingInput
-from components.io import answers, files
+from components.core.gate import decide as gate
+from components.core.gate.record import DecisionRecord
+from components.io import files
+from components.io.data import predictions as answers
 
 # Where evidence lies, seen from the decision: beside it among a run's artifacts, or where the
 # pipeline writes it.
@@ -26,7 +27,7 @@ def replay(decision: Path) -> str:
         MissingInput: evidence is absent.
         ChangedInput: evidence was changed, or another verdict comes out.
     """
-    receipt = files.read_artifact(decision, Receipt)
+    receipt = files.read_artifact(decision, DecisionRecord)
     evidence = receipt.evidence
     stated = _find(decision, "evaluation.json")
     if (found := files.digest_file(stated)) != evidence.evaluation_sha256:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.core.artifacts import Evaluation
-from components.core.decision import Receipt
 from components.core.errors import ChangedInput, PipelineError
-from components.io import answers, files, params
-from components.io.tracking import seats, version_page
-from components.io.tracking.journal import Journal, Record
-from components.io.tracking.store import Store, open_store
+from components.core.gate.record import DecisionRecord
+from components.io import files, params
+from components.io.data import predictions as answers
+from components.io.reports import version as version_page
 from components.register import RegisterParams
+from components.registry import champion as seats
+from components.registry.audit_log import AuditLog, LoggedEvent
+from components.tracking.store import Store, open_store
 
 SETTINGS = Path("params.yaml")
 
@@ -85,7 +87,7 @@ def status(arguments: argparse.Namespace) -> int:
     return NO if faults else 0
 
 
-def _standing(store: Store, log: Journal, number: str | None) -> dict[str, str]:
+def _standing(store: Store, log: AuditLog, number: str | None) -> dict[str, str]:
     """What is known of the version that an alias names."""
     version = seats.find_version(store, log.name, number) if number else None
     if number is None or version is None:
@@ -115,7 +117,7 @@ def _minute(time: str) -> str:
     return f"{time[:16].replace('T', ' ')} UTC"
 
 
-def _under_way(log: Journal) -> str:
+def _under_way(log: AuditLog) -> str:
     begun = log.open
     if begun is None:
         return ""
@@ -141,7 +143,7 @@ def history(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _row(record: Record) -> str:
+def _row(record: LoggedEvent) -> str:
     moved = record.action in ("promoting", "promoted", "void") and record.cause != "gate"
     why = f"{_CAUSES[record.cause]}: {record.reason}" if moved else record.reason
     verdict, before = version_page.WORDS.get(record.verdict, ""), record.champion or "-"
@@ -163,11 +165,11 @@ class Case:
 
     number: str
     run_id: str
-    receipt: Receipt
+    receipt: DecisionRecord
     folder: Path
 
 
-def open_case(store: Store, log: Journal, number: str, scratch: Path) -> Case:
+def open_case(store: Store, log: AuditLog, number: str, scratch: Path) -> Case:
     """Fetch what a version was judged on.
 
     Raises:
@@ -187,12 +189,12 @@ def open_case(store: Store, log: Journal, number: str, scratch: Path) -> Case:
     if f"{_FOLDER}/decision.json" in stored:
         folder = Path(store.client.download_artifacts(run_id, _FOLDER, str(scratch)))
     path = folder / "decision.json"
-    if not path.exists() or files.digest_file(path) != verdict.receipt_sha256:
+    if not path.exists() or files.digest_file(path) != verdict.decision_sha256:
         raise ChangedInput(
             f"{log.name}: the decision stored with run {run_id} is not the one on version {number} "
             "in the journal; run `dvc repro register` to judge the model again."
         )
-    return Case(number, run_id, files.read_artifact(path, Receipt), folder)
+    return Case(number, run_id, files.read_artifact(path, DecisionRecord), folder)
 
 
 def review(arguments: argparse.Namespace) -> int:

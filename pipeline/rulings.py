@@ -8,11 +8,13 @@ import tempfile
 from pathlib import Path
 
 from components.core.errors import PipelineError
-from components.io.tracking import journal, lock, promotion, seats
-from components.io.tracking.journal import Cause, Entry, Journal, JournalMoved, Record
-from components.io.tracking.seats import Seat
-from components.io.tracking.store import Store, open_store
-from components.io.tracking.verification import verify
+from components.registry import audit_log as journal
+from components.registry import champion as seats
+from components.registry import lock, promotion
+from components.registry.audit_log import AuditLog, AuditLogMoved, Cause, Event, LoggedEvent
+from components.registry.champion import ChampionStatus
+from components.registry.verification import verify
+from components.tracking.store import Store, open_store
 from pipeline import review
 from pipeline.review import Case, add_parser, model_name, open_case
 
@@ -61,23 +63,23 @@ def approve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _where_we_stand(store: Store, name: str, dry: bool) -> tuple[Seat, Journal]:
+def _where_we_stand(store: Store, name: str, dry: bool) -> tuple[ChampionStatus, AuditLog]:
     """Champion and journal; an interrupted promotion is finished first, unless nothing may move."""
     if not dry:
         promotion.seat(store, name)
     return seats.look(store, name)
 
 
-def _instead(seat: Seat) -> str:
+def _instead(seat: ChampionStatus) -> str:
     return f"instead of version {seat.version}" if seat.version else "the first one"
 
 
-def _require_weights(log: Journal, number: str) -> None:
+def _require_weights(log: AuditLog, number: str) -> None:
     if gone := seats.pruned(log, number):
         raise PipelineError(f"{log.name}: version {number} cannot become champion: {gone}.")
 
 
-def _require_approvable(case: Case, seat: Seat) -> Seat:
+def _require_approvable(case: Case, seat: ChampionStatus) -> ChampionStatus:
     """The champion that the version was compared with, if it may be approved."""
     number, verdict = case.number, case.receipt.decision.verdict
     if verdict == "error":
@@ -100,7 +102,7 @@ def _require_approvable(case: Case, seat: Seat) -> Seat:
     return seat
 
 
-def _title(seat: Seat) -> str:
+def _title(seat: ChampionStatus) -> str:
     return f"version {seat.version}" if seat.version else "no champion"
 
 
@@ -120,13 +122,15 @@ def _confirmed(arguments: argparse.Namespace, plan: str) -> int | None:
     return 0
 
 
-def _approve(store: Store, name: str, number: str, over: Seat, reason: str) -> None:
+def _approve(store: Store, name: str, number: str, over: ChampionStatus, reason: str) -> None:
     _move(store, name, number, over, "approved", reason)
     _show(store, name, number, "approved", reason)
     print(f"approved: champion is version {number}: models:/{name}@{seats.CHAMPION}")
 
 
-def _move(store: Store, name: str, number: str, over: Seat, cause: Cause, reason: str) -> None:
+def _move(
+    store: Store, name: str, number: str, over: ChampionStatus, cause: Cause, reason: str
+) -> None:
     """Prove that the stored package is whole and answers; then make it champion."""
     version, verdict = (
         seats.find_version(store, name, number),
@@ -164,7 +168,7 @@ def reject(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_rejectable(case: Case, seat: Seat) -> None:
+def _require_rejectable(case: Case, seat: ChampionStatus) -> None:
     number, verdict = case.number, case.receipt.decision.verdict
     if seat.version == number:
         raise PipelineError(
@@ -177,18 +181,18 @@ def _require_rejectable(case: Case, seat: Seat) -> None:
         )
 
 
-def _reject(store: Store, log: Journal, number: str, reason: str) -> None:
+def _reject(store: Store, log: AuditLog, number: str, reason: str) -> None:
     """Append the rejection, behind whatever others wrote meanwhile."""
     verdict = log.verdict_on(number)
     assert verdict is not None
     changes = {"action": "rejected", "reason": reason, "checks": {}}
-    entry: Entry = verdict.entry.model_copy(update=changes)
+    entry: Event = verdict.entry.model_copy(update=changes)
     while True:
         try:
             with lock.held(store, log.name):
                 journal.append(store, journal.read(store, log.name), entry)
             break
-        except JournalMoved:
+        except AuditLogMoved:
             continue
     _show(store, log.name, number, "rejected", reason)
     print(f"rejected: version {number}")
@@ -259,11 +263,11 @@ def rollback(arguments: argparse.Namespace) -> int:
         _move(store, name, target, seat, "rolled_back", arguments.reason)
         print(f"rolled back: champion is version {target}: models:/{name}@{seats.CHAMPION}")
         if seat.version:
-            print(f"version {seat.version} is withdrawn: only a person can bring it back")
+            print(f"version {seat.version} is revoked_reason: only a person can bring it back")
     return 0
 
 
-def _former(last: Record, seat: Seat) -> str:
+def _former(last: LoggedEvent, seat: ChampionStatus) -> str:
     """Where a rollback goes by itself; the second one in a row stays where the first one went."""
     if seat.fault:
         raise PipelineError(f"{seat.fault}.")
@@ -277,7 +281,7 @@ def _former(last: Record, seat: Seat) -> str:
     return last.champion
 
 
-def _require_served(log: Journal, target: str) -> None:
+def _require_served(log: AuditLog, target: str) -> None:
     served = {r.model_digest for r in log.records if r.action == "promoted"}
     verdict = log.verdict_on(target)
     if verdict is None or verdict.model_digest not in served:

@@ -19,7 +19,7 @@ CREDIT = (
 _CLASSES = {"0.0": "functional", "1.0": "defective"}
 
 
-def materialise(images: Path) -> int:
+def materialize(images: Path) -> int:
     """Write the sample's pictures, bytes unchanged, to `images`/functional and /defective.
 
     Running it again repairs what is missing or changed; it never touches a folder that holds

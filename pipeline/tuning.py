@@ -13,9 +13,9 @@ from pathlib import Path
 
 from components import tune
 from components.core.errors import Interrupted, PipelineError
-from components.io import machine, params
-from components.io.tracking.store import open_store
-from pipeline import stages
+from components.io import params
+from components.io import process as machine
+from components.tracking.store import open_store
 
 _SETTINGS = Path("params.yaml")
 _PAUSE_SECONDS = 0.2
@@ -31,10 +31,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--worker",
         type=_positive,
         metavar="K",
-        help="only number K, from 1: the others, 0 among them, share TUNE_STORAGE",
+        help="only number K, from 1: the others, 0 among them, share OPTUNA_STORAGE",
     )
     parser.set_defaults(
-        act=lambda given: run_workers(given.workers) if given.workers else help_out(given.worker)
+        act=lambda given: run_workers(given.workers) if given.workers else run_worker(given.worker)
     )
 
 
@@ -45,11 +45,9 @@ def _positive(text: str) -> int:
     return number
 
 
-def help_out(worker: int) -> None:
+def run_worker(worker: int) -> None:
     """Run trials as worker `worker` until nothing is left to begin."""
-    paths = stages.read_paths(Path())["tune"]
-    given = {name: Path(paths[name]) for name in stages.WORKER_PATHS}
-    tune.work(**given, worker=worker, params=params.load(_SETTINGS, tune.Params))
+    tune.run_worker(tune.Paths(), worker, params.load(_SETTINGS, tune.Params))
 
 
 def run_workers(workers: int) -> None:
@@ -61,7 +59,7 @@ def run_workers(workers: int) -> None:
         PipelineError: the step itself failed; the exit code is its own.
         Interrupted: a signal came; every worker has given its trial back.
     """
-    step = ["-m", "components.tune", *stages.write_arguments(stages.read_paths(Path())["tune"])]
+    step = ["-m", "pipeline", "step", "tune"]
     commands = [step, *(["-m", "pipeline", "tune", "--worker", f"{k}"] for k in range(1, workers))]
     shares = share_machine(workers, os.environ)
     with open_store():  # MLflow's tables, which no two processes can make at once

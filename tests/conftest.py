@@ -14,17 +14,17 @@ from PIL import Image
 # and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-COLOURS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
+COLORS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
 
 
 def _picture(
     seed: int = 0,
     size: tuple[int, int] = (40, 32),
-    colour: tuple[int, int, int] = (128, 128, 128),
+    color: tuple[int, int, int] = (128, 128, 128),
     kind: str = "PNG",
 ) -> bytes:
     noise = np.random.default_rng(seed).integers(-40, 41, (size[1], size[0], 3))
-    pixels = np.clip(noise + colour, 0, 255).astype(np.uint8)
+    pixels = np.clip(noise + color, 0, 255).astype(np.uint8)
     file = BytesIO()
     Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
@@ -32,20 +32,20 @@ def _picture(
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """picture(seed, size=(width, height), colour, kind) -> file bytes: noise around a colour."""
+    """picture(seed, size=(width, height), color, kind) -> file bytes: noise around a color."""
     return _picture
 
 
 @pytest.fixture(scope="session")
 def class_folders() -> Callable[[Path, dict[str, int]], Path]:
-    """class_folders(root, {"cat": 12, "dog": 8}): PNG files, one colour a class, all different."""
+    """class_folders(root, {"cat": 12, "dog": 8}): PNG files, one color a class, all different."""
 
     def make(root: Path, counts: dict[str, int]) -> Path:
         for k, (name, count) in enumerate(counts.items()):
             folder = root / name
             folder.mkdir(parents=True)
             for n in range(count):
-                content = _picture(seed=1000 * k + n, colour=COLOURS[k % len(COLOURS)])
+                content = _picture(seed=1000 * k + n, color=COLORS[k % len(COLORS)])
                 (folder / f"{n:03}.png").write_bytes(content)
         return root
 

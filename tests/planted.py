@@ -15,11 +15,11 @@ from PIL import Image
 
 from components import evaluate, register, validate
 from components.core.artifacts import ModelCard, ValidationReport
-from components.core.decision import Receipt
-from components.core.images import DataParams
-from components.core.model import build
+from components.core.data.decoding import DataParams
+from components.core.gate.record import DecisionRecord
+from components.core.training.architectures import build
 from components.io import files, models, params
-from components.io.dataset import Location, open_dataset
+from components.io.data.dataset import DataPaths, open_dataset
 
 ROOT = Path(__file__).parent.parent
 NAME = "cells"
@@ -33,9 +33,9 @@ class Planted:
     root: Path
 
     @property
-    def location(self) -> Location:
+    def location(self) -> DataPaths:
         out = self.root / "artifacts/validate"
-        return Location(
+        return DataPaths(
             self.root / "data/images", out / "manifest.parquet", out / "report.json", self.cache
         )
 
@@ -72,15 +72,17 @@ def validate_again(planted: Planted, **changes: object) -> None:
     """Run validate on the pictures as they are now."""
     out = planted.root / "artifacts/validate"
     validate.run(
-        images=planted.location.images,
-        groups=planted.root / "data/groups.csv",
-        ledger=planted.root / "data/splits.csv",
-        manifest=out / "manifest.parquet",
-        quarantine=out / "quarantine.csv",
-        report=out / "report.json",
-        page=out / "report.html",
-        cache=planted.cache,
-        params=settings(planted, validate.Params, changes),
+        validate.Paths(
+            images=planted.location.images,
+            groups=planted.root / "data/groups.csv",
+            pinned_splits=planted.root / "data/splits.csv",
+            manifest=out / "manifest.parquet",
+            quarantine=out / "quarantine.csv",
+            report=out / "report.json",
+            page=out / "report.html",
+            cache=planted.cache,
+        ),
+        settings(planted, validate.Params, changes),
     )
 
 
@@ -98,7 +100,7 @@ def settings(planted: Planted, kind: type[Any], changes: Mapping[str, object]) -
         "register.gate.min_macro_f1": 0.5,
         "register.gate.max_ece": None,
         "register.gate.max_accuracy": None,
-        "register.gate.max_gain": None,
+        "register.gate.max_accuracy_gain": None,
     }
     for dotted, value in {**small, **changes}.items():
         *sections, key = dotted.split(".")
@@ -150,12 +152,12 @@ def plant_model(planted: Planted, name: str, wrong: Sequence[int] = (), salt: in
 def _set_head(network: Any, pixels: Any, wanted: Any) -> None:
     import torch
 
-    from components.core import transforms
+    from components.core.training import augmentation as transforms
 
     features: list[Any] = []
     hook = network.fc.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     with torch.inference_mode():
-        network(transforms.normalise(torch.from_numpy(pixels)))
+        network(transforms.normalize(torch.from_numpy(pixels)))
     hook.remove()
     x = features[0].double().numpy()
     target = np.where(np.eye(int(wanted.max()) + 1)[wanted] > 0, 2.0, -2.0)
@@ -171,36 +173,40 @@ def evaluate_model(planted: Planted, model: Path) -> Path:
     out = planted.root / "evaluated" / model.name
     place = planted.location
     evaluate.run(
-        images=place.images,
-        manifest=place.manifest,
-        report=place.report,
-        model=model,
-        cache=place.cache,
-        metrics=out / "metrics.json",
-        evaluation=out / "evaluation.json",
-        predictions=out / "predictions.parquet",
-        latency=out / "latency.json",
-        plots=out / "plots",
-        params=settings(planted, evaluate.Params, {"evaluate.top_losses": 0}),
+        evaluate.Paths(
+            images=place.images,
+            manifest=place.manifest,
+            report=place.report,
+            model=model,
+            cache=place.cache,
+            metrics=out / "metrics.json",
+            evaluation=out / "evaluation.json",
+            predictions=out / "predictions.parquet",
+            latency=out / "latency.json",
+            plots=out / "plots",
+        ),
+        settings(planted, evaluate.Params, {"evaluate.top_losses": 0}),
     )
     return out
 
 
-def register_model(planted: Planted, model: Path, **changes: object) -> Receipt:
+def register_model(planted: Planted, model: Path, **changes: object) -> DecisionRecord:
     """Run register on an evaluated model; `changes` have dotted keys. Returns decision.json."""
     evaluated, place = planted.root / "evaluated" / model.name, planted.location
     out = planted.root / "registered" / model.name
     register.run(
-        images=place.images,
-        manifest=place.manifest,
-        report=place.report,
-        model=model,
-        evaluation=evaluated / "evaluation.json",
-        predictions=evaluated / "predictions.parquet",
-        latency=evaluated / "latency.json",
-        cache=place.cache,
-        decision=out / "decision.json",
-        comparison=out / "comparison",
-        params=settings(planted, register.Params, changes),
+        register.Paths(
+            images=place.images,
+            manifest=place.manifest,
+            report=place.report,
+            model=model,
+            evaluation=evaluated / "evaluation.json",
+            predictions=evaluated / "predictions.parquet",
+            latency=evaluated / "latency.json",
+            cache=place.cache,
+            decision=out / "decision.json",
+            comparison=out / "comparison",
+        ),
+        settings(planted, register.Params, changes),
     )
-    return files.read_artifact(out / "decision.json", Receipt)
+    return files.read_artifact(out / "decision.json", DecisionRecord)

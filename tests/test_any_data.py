@@ -14,7 +14,7 @@ from tests.test_end_to_end import Project, copy_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+ImageArray = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -29,22 +29,22 @@ def write(path: Path, content: bytes) -> None:
 
 
 def digits(images: Path) -> dict[str, object]:
-    """1,797 grey pictures of 8 x 8 pixels in ten classes."""
+    """1,797 gray pictures of 8 x 8 pixels in ten classes."""
     data = load_digits()
     for number, (pixels, label) in enumerate(zip(data.images, data.target, strict=True)):
-        grey = Image.fromarray((pixels * 15).astype(np.uint8))
-        write(images / str(label) / f"{number:04}.png", encode(grey, "PNG"))
+        gray = Image.fromarray((pixels * 15).astype(np.uint8))
+        write(images / str(label) / f"{number:04}.png", encode(gray, "PNG"))
     return {"model.image_size": 32, "validate.max_imbalance": 2.0}
 
 
-def texture(rng: np.random.Generator, label: int, size: tuple[int, int]) -> Pixels:
-    """Stripes whose direction and colour belong to the class."""
+def texture(rng: np.random.Generator, label: int, size: tuple[int, int]) -> ImageArray:
+    """Stripes whose direction and color belong to the class."""
     y, x = np.mgrid[: size[1], : size[0]]
     angle = np.pi * label / 6
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 0.7 + rng.uniform(0, 6))
-    colour = np.array([60 + 30 * label, 200 - 25 * label, 40 + 60 * (label % 3)])
+    color = np.array([60 + 30 * label, 200 - 25 * label, 40 + 60 * (label % 3)])
     noise = rng.normal(0, 10, (size[1], size[0], 3))
-    return np.asarray((colour + 50 * wave[..., None] + noise).clip(0, 255), dtype=np.uint8)
+    return np.asarray((color + 50 * wave[..., None] + noise).clip(0, 255), dtype=np.uint8)
 
 
 def every_format(images: Path) -> dict[str, object]:
@@ -58,7 +58,7 @@ def every_format(images: Path) -> dict[str, object]:
             folder = images / name / ("deep/er" if number % 4 == 0 else "")
             content, suffix = in_some_format(rgb, number)
             write(folder / f"{number} \u00e9'\"{suffix}", content)
-    return {"model.image_size": 48, "validate.max_aspect": 20.0}
+    return {"model.image_size": 48, "validate.max_aspect_ratio": 20.0}
 
 
 def in_some_format(rgb: Image.Image, number: int) -> tuple[bytes, str]:

@@ -52,10 +52,10 @@ def source_deps(step: str, imports: grimp.ImportGraph) -> set[str]:
     for module in start:
         reached |= imports.find_upstream_modules(module)
     files = {module_file(m) for m in with_packages(reached)}
-    if "components.io.tracking.package" in reached:  # ships files by their path
+    if "components.registry.package" in reached:  # ships files by their path
         shipped = (ROOT / "components/io/tracking").glob("*.py")
         files |= {str(path.relative_to(ROOT)) for path in shipped}
-    if "components.io.report" in reached:
+    if "components.io.reports.pages" in reached:
         templates = (ROOT / "components/io/templates").glob("*.html")
         files |= {str(path.relative_to(ROOT)) for path in templates}
     return files

@@ -17,21 +17,23 @@ import pytest
 import torch
 import yaml
 
-from components.core import schedule, splits
-from components.core.answers import Answers
 from components.core.artifacts import Evaluation
-from components.core.decision import Check, Decision, GatePolicy
+from components.core.data import splits
+from components.core.data.decoding import DataParams, ImageParams
 from components.core.errors import ChangedInput, InvalidData
-from components.core.gate import decide
-from components.core.images import DataParams, ImageParams
-from components.core.inference import predict_logits
-from components.core.plan import Plan, TrainingParams, make_plan
-from components.core.presets import choose_preset
-from components.core.training import fit
-from components.io import checkpoint
-from components.io.dataset import open_dataset
-from components.io.scan import Scan, scan
-from tests.components.core.conftest import (
+from components.core.evaluation.predictions import Predictions
+from components.core.gate.decide import decide
+from components.core.gate.policy import GatePolicy
+from components.core.gate.record import Check, Decision
+from components.core.training import schedule
+from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
+from components.core.training.inference import predict_logits
+from components.core.training.loop import fit
+from components.core.training.presets import choose_preset
+from components.io import checkpoints as checkpoint
+from components.io.data.dataset import open_dataset
+from components.io.data.scan import Scan, scan
+from tests.components.core.gate.conftest import (
     MODEL,
     answers,
     duel,
@@ -44,12 +46,12 @@ from tests.components.core.conftest import (
     policy,
     row,
 )
-from tests.components.core.test_training import PLAN, TRAIN, VAL, equal, interrupted, tiny
+from tests.components.core.training.test_loop import PLAN, TRAIN, VAL, equal, interrupted, tiny
 from tests.planted import Planted, plant_data
 
 ROOT = Path(__file__).parent.parent
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-SUPERIOR = policy(against_champion="superior")
+SUPERIOR = policy(champion_test="superior")
 BETTER, EQUAL, WORSE = duel(30, 5, 300), duel(12, 12, 300), duel(5, 30, 300)
 
 
@@ -78,7 +80,7 @@ def test_a_failing_candidate_is_not_promoted_by_a_default() -> None:
 
 
 def test_better_than_current_is_no_constant() -> None:
-    wanted = policy(against_champion="superior", max_class_loss=1.0)
+    wanted = policy(champion_test="superior", max_class_recall_drop=1.0)
     verdicts = [judge(*pair, wanted).verdict for pair in (BETTER, EQUAL, WORSE)]
     assert verdicts == ["promote", "hold", "hold"]
     margin = policy(margin=0.05)
@@ -87,7 +89,7 @@ def test_better_than_current_is_no_constant() -> None:
 
 
 def test_training_and_test_may_not_share_a_picture() -> None:
-    assert judge(from_matrix([[9, 0], [0, 9]]), shared_with_training=1).verdict == "error"
+    assert judge(from_matrix([[9, 0], [0, 9]]), leaked_test_images=1).verdict == "error"
     pixels = [f"{n:064x}" for n in range(30)] * 2
     placed = splits.assign(
         ["cat"] * 60, splits.group(pixels), {"train": 0.5, "val": 0.2, "test": 0.3}, seed=0
@@ -108,7 +110,10 @@ def test_answers_depend_neither_on_the_batch_size_nor_on_the_order() -> None:
 def test_the_learning_rate_is_the_declared_one_at_the_end_of_each_epoch() -> None:
     epochs = list(fit(tiny(), TRAIN, VAL, PLAN))
     last = (2, 5, 8)  # of three batches an epoch
-    expected = [schedule.rate_at(step, 9, PLAN.learning_rate, PLAN.warmup) for step in last]
+    expected = [
+        schedule.learning_rate_at(step, 9, PLAN.learning_rate, PLAN.warmup_fraction)
+        for step in last
+    ]
     assert [epoch.learning_rate for epoch in epochs] == expected
 
 
@@ -145,13 +150,13 @@ OTHERS: dict[str, object] = {
     "preset": "large",
     "batch_size": 5,
     "augmentation": "none",
-    "any_way_up": False,
+    "rotate_90": False,
     "weight_decay": 0.5,
     "label_smoothing": 0.3,
-    "warmup": 0.5,
+    "warmup_fraction": 0.5,
     "class_weights": "balanced",
     "ema_decay": 0.7,
-    "first_image_size": 1.0,
+    "progressive_resizing_start": 1.0,
 }
 
 
@@ -161,10 +166,10 @@ def test_every_declared_setting_changes_the_effective_ones(name: str) -> None:
                                  "device": "cpu", "precision": "fp32"}  # fmt: skip
     labels = np.array([0] * 30 + [1] * 10)
 
-    def effective(training: dict[str, object]) -> Plan:
+    def effective(training: dict[str, object]) -> TrainingConfig:
         parsed = TrainingParams.model_validate(training)
         preset = choose_preset(parsed.preset, len(labels), "random")
-        return make_plan(parsed, preset, architecture="resnet18", learning_rate=1e-3, epochs=3,
+        return resolve_config(parsed, preset, architecture="resnet18", learning_rate=1e-3, epochs=3,
                          early_stopping=3, image_size=64, labels=labels, num_classes=2)  # fmt: skip
 
     assert set(OTHERS) == set(TrainingParams.model_fields) - {"device", "precision"}
@@ -174,7 +179,7 @@ def test_every_declared_setting_changes_the_effective_ones(name: str) -> None:
 def test_nothing_is_approved_by_default() -> None:
     for kind in (Decision, Check):
         assert all(field.is_required() for field in kind.model_fields.values())
-    assert judge(from_matrix([[9, 0], [0, 9]]), withdrawn="was taken back").verdict == "hold"
+    assert judge(from_matrix([[9, 0], [0, 9]]), revoked_reason="was taken back").verdict == "hold"
 
 
 def test_a_number_is_recomputed_and_never_taken_from_what_somebody_wrote() -> None:
@@ -238,7 +243,7 @@ def test_classes_are_matched_by_name_and_a_missing_one_is_refused() -> None:
     assert judge(found, turned, SUPERIOR) == judge(found, rival, SUPERIOR)
     with pytest.raises(ValueError, match="other classes"):
         rival.in_order_of(["class 1", "cat"])
-    fewer: Answers = replace(rival, class_names=["class 0", "cat"])
+    fewer: Predictions = replace(rival, class_names=["class 0", "cat"])
     assert judge(found, fewer, SUPERIOR).verdict == "error"
 
 

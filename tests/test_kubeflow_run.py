@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.core.artifacts import ValidationReport
-from components.core.decision import Receipt
+from components.core.gate.record import DecisionRecord
 from components.io.files import digest_folder, read_artifact
 from tests.test_end_to_end import STEPS, Project, copy_project, copy_slice
 
@@ -53,7 +53,9 @@ def test_both_doors_end_with_the_same_data_split_model_metrics_and_decision(
     metrics = [json.loads((f / "evaluate/metrics.json").read_text()) for f in (dvc, kubeflow)]
     assert metrics[1] == pytest.approx(metrics[0], abs=1e-6)
     assert digest_folder(dvc / "train/model") == digest_folder(kubeflow / "train/model")
-    receipts = [read_artifact(f / "register/decision.json", Receipt) for f in (dvc, kubeflow)]
+    receipts = [
+        read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, kubeflow)
+    ]
     assert receipts[0].decision == receipts[1].decision
     assert receipts[0].decision.verdict == "promote"
     assert receipts[1].version == "1"

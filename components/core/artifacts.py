@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.images import ImageParams
+from components.core.data.decoding import ImageParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ class ValidationReport(Artifact):
     ignored: int
     duplicates: int = Field(description="Files dropped because another file has the same bytes.")
     counts: dict[str, dict[Split, int]] = Field(description="Class -> split -> used images.")
-    look_alikes: int = Field(description="Used images that look like another one.")
+    near_duplicates: int = Field(description="Used images that look like another one.")
     groups: int = Field(description="Of used images; single ones count.")
     largest_group: int = Field(description="Used images in it.")
     pinned: int = Field(description="Used images that the ledger holds in their split.")
@@ -186,7 +186,9 @@ class Metrics(Part):
     roc_auc: Share | None = Field(
         description="Binary: of class 1. Otherwise macro one-versus-rest. None: one class only."
     )
-    majority_share: Share = Field(description="Accuracy of always answering the largest class.")
+    majority_class_accuracy: Share = Field(
+        description="Accuracy of always answering the largest class."
+    )
 
 
 class Evaluation(Artifact):
@@ -206,5 +208,5 @@ class Latency(Artifact):
 
     p50_ms: float = Field(gt=0)
     p95_ms: float = Field(gt=0)
-    pictures: int = Field(ge=1, description="Measured, after a warm-up.")
+    pictures: int = Field(ge=1, description="EvaluationResult, after a warm-up.")
     machine: str = Field(description="Processor and number of threads, or GPU.")

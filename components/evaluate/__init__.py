@@ -7,31 +7,27 @@ pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core import inference
-from components.core import metrics as measures
-from components.core.artifacts import (
-    Evaluation,
-    Latency,
-    ModelCard,
-    ValidationReport,
-    split_digest,
-)
+from components import tracking
+from components.core.artifacts import Evaluation, Latency, ModelCard, ValidationReport, split_digest
+from components.core.data.decoding import DataParams
 from components.core.errors import ChangedInput, InvalidData
-from components.core.images import DataParams
-from components.core.plan import TrainingParams
+from components.core.evaluation import metrics as measures
+from components.core.training import inference
+from components.core.training.config import TrainingParams
 from components.evaluate import outputs
-from components.evaluate.outputs import Measured
-from components.io import answers, command, files, machine, models, tracking
-from components.io.dataset import Dataset, Location, open_dataset, require_same_data
-from components.io.latency import time_pictures
-from components.io.plots.canvas import shorten
+from components.evaluate.latency import time_pictures
+from components.evaluate.outputs import EvaluationResult
+from components.io import files, models
+from components.io import process as machine
+from components.io.data import predictions as answers
+from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
+from components.io.reports.plots.canvas import shorten
 
 
 class EvaluateParams(BaseModel):
@@ -52,34 +48,30 @@ class Params:
     evaluate: EvaluateParams
 
 
-def run(
-    *,
-    images: Path,
-    manifest: Path,
-    report: Path,
-    model: Path,
-    cache: Path,
-    metrics: Path,
-    evaluation: Path,
-    predictions: Path,
-    latency: Path,
-    plots: Path,
-    params: Params,
-) -> None:
-    """Measure the model, write what was found, and add it to the model's MLflow run.
+@dataclass(frozen=True, kw_only=True)
+class Paths(DataPaths):
+    """What this step reads and writes, besides the data."""
 
-    Args:
-        images: folder of the pictures; only files of the test split are opened.
-        manifest: rows of all files.
-        report: validation report that belongs to the manifest.
-        model: folder with weights and card.
-        cache: folder of decoded pixels.
-        metrics: JSON to write, flat numbers.
-        evaluation: JSON to write, the evidence for the gate.
-        predictions: parquet to write, one row a test image.
-        latency: JSON to write, how long one picture takes.
-        plots: folder to replace, tables and pictures.
-        params: settings.
+    model: Annotated[Path, "folder with weights and card"] = Path("artifacts/train/model")
+    metrics: Annotated[Path, "JSON to write, flat numbers"] = Path(
+        "artifacts/evaluate/metrics.json"
+    )
+    evaluation: Annotated[Path, "JSON to write: metrics, bound to model, data and predictions"] = (
+        Path("artifacts/evaluate/evaluation.json")
+    )
+    predictions: Annotated[Path, "parquet to write, one row a test image"] = Path(
+        "artifacts/evaluate/predictions.parquet"
+    )
+    latency: Annotated[Path, "JSON to write, how long one image takes"] = Path(
+        "artifacts/evaluate/latency.json"
+    )
+    plots: Annotated[Path, "folder to replace, tables and figures"] = Path(
+        "artifacts/evaluate/plots"
+    )
+
+
+def run(paths: Paths, params: Params) -> None:
+    """Measure the model, write what was found, and add it to the model's MLflow run.
 
     Raises:
         ChangedInput: the model was trained on other data or other classes.
@@ -88,35 +80,34 @@ def run(
     """
     machine.prepare()
     machine.make_deterministic()
-    loaded = models.load(model)
+    loaded = models.load(paths.model)
     card = loaded.card
-    _require_fitting(model, card, files.read_artifact(report, ValidationReport))
+    _require_fitting(paths.model, card, files.read_artifact(paths.report, ValidationReport))
     data = DataParams(**card.images.model_dump(), cache_gib=params.data.cache_gib)
     name = f"{card.architecture}-{card.training_key[:8]}"
     with tracking.open_run(kind="model", name=name, key=card.training_key) as log:
-        location = Location(images, manifest, report, cache)
-        test = open_dataset(location, data, card.image_size, ("test",))
+        test = open_dataset(paths, data, card.image_size, ("test",))
         found = _measure(loaded, test, params)
-        files.write_bytes(predictions, answers.to_parquet(found.answers))
-        files.write_artifact(metrics, found.metrics)
+        files.write_bytes(paths.predictions, answers.to_parquet(found.answers))
+        files.write_artifact(paths.metrics, found.metrics)
         evidence = Evaluation(
             metrics=found.metrics,
             per_class=found.per_class,
             confusion=found.confusion.tolist(),
-            model_digest=files.digest_folder(model),
+            model_digest=files.digest_folder(paths.model),
             data_digest=test.digest,
             test_digest=split_digest(test.rows["test"]),
-            predictions_sha256=files.digest_file(predictions),
+            predictions_sha256=files.digest_file(paths.predictions),
         )
-        files.write_artifact(evaluation, evidence)
-        timed = _time(loaded, test, images, params)
-        files.write_artifact(latency, timed)
-        with files.replacing_folder(plots) as folder:
+        files.write_artifact(paths.evaluation, evidence)
+        timed = _time(loaded, test, paths.images, params)
+        files.write_artifact(paths.latency, timed)
+        with files.replacing_folder(paths.plots) as folder:
             bins, worst = params.evaluate.calibration_bins, params.evaluate.top_losses
             outputs.write_tables(folder, found, bins)
             outputs.draw(folder, found, test, bins=bins, top_losses=worst)
-        _log(log, found, evidence, plots)
-    for line in outputs.lines(found, timed, plots):
+        _log(log, found, evidence, paths.plots)
+    for line in outputs.lines(found, timed, paths.plots):
         print(f"evaluate  {line}", flush=True)
 
 
@@ -134,14 +125,14 @@ def _require_fitting(folder: Path, card: ModelCard, report: ValidationReport) ->
         )
 
 
-def _measure(loaded: models.LoadedModel, test: Dataset, params: Params) -> Measured:
+def _measure(loaded: models.LoadedModel, test: Dataset, params: Params) -> EvaluationResult:
     """Run the network over the test images and measure its answers."""
     card = loaded.card
     logits = answers.logits_of(loaded, test, inference.resolve_device(params.training.device))
-    said = answers.to_answers(logits, loaded, test)
+    said = answers.to_predictions(logits, loaded, test)
     bins = params.evaluate.calibration_bins
-    found = measures.measure(logits, said.labels, card.class_names, card.temperature, bins)
-    return Measured(said, inference.probabilities(logits, 1.0), *found)
+    found = measures.compute_metrics(logits, said.labels, card.class_names, card.temperature, bins)
+    return EvaluationResult(said, inference.probabilities(logits, 1.0), *found)
 
 
 def _time(loaded: models.LoadedModel, test: Dataset, images: Path, params: Params) -> Latency:
@@ -153,7 +144,7 @@ def _time(loaded: models.LoadedModel, test: Dataset, images: Path, params: Param
     )
 
 
-def _log(log: tracking.Run, found: Measured, evidence: Evaluation, plots: Path) -> None:
+def _log(log: tracking.Run, found: EvaluationResult, evidence: Evaluation, plots: Path) -> None:
     # By this tag the gate counts how many models were measured on one test set.
     log.tags({"test": evidence.test_digest})
     numbers = found.metrics.model_dump(exclude_none=True)
@@ -161,8 +152,3 @@ def _log(log: tracking.Run, found: Measured, evidence: Evaluation, plots: Path) 
     log.dataset(name="test", digest=evidence.data_digest, context="test")
     for picture in sorted(plots.glob("*.png")):
         log.file(picture, "test")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this step; returns the exit code."""
-    return command.run_step(run, Params, argv)

@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core import metrics as measures
-from components.core.answers import Answers
 from components.core.artifacts import ClassMetrics, Latency, Metrics
+from components.core.evaluation import metrics as measures
+from components.core.evaluation.predictions import Predictions
 from components.io import files
-from components.io.dataset import Dataset
-from components.io.plots import answers as pictures
-from components.io.plots.canvas import shorten
+from components.io.data.dataset import Dataset
+from components.io.reports.plots import predictions as pictures
+from components.io.reports.plots.canvas import shorten
 
 _ROC_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class EvaluationResult:
     """The answers to the N test images, and how good they are.
 
     Attributes:
@@ -31,14 +31,14 @@ class Measured:
         confusion: (K, K), row = true class.
     """
 
-    answers: Answers
+    answers: Predictions
     plain: NDArray[np.float64]
     metrics: Metrics
     per_class: list[ClassMetrics]
     confusion: NDArray[np.int64]
 
 
-def write_tables(folder: Path, found: Measured, bins: int) -> None:
+def write_tables(folder: Path, found: EvaluationResult, bins: int) -> None:
     """The data of the plots: confusion, per_class, reliability, and roc for two classes."""
     answers, names = found.answers, found.answers.class_names
     pairs = zip(answers.labels.tolist(), answers.predicted.tolist(), strict=True)
@@ -71,7 +71,9 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
     files.write_text(path, text.getvalue())
 
 
-def draw(folder: Path, found: Measured, test: Dataset, *, bins: int, top_losses: int) -> None:
+def draw(
+    folder: Path, found: EvaluationResult, test: Dataset, *, bins: int, top_losses: int
+) -> None:
     """The pictures: confusion, per_class, reliability, and a sheet of the largest losses."""
     answers = found.answers
     pictures.confusion(found.confusion, answers.class_names, folder / "confusion.png")
@@ -86,7 +88,7 @@ def draw(folder: Path, found: Measured, test: Dataset, *, bins: int, top_losses:
         pictures.top_losses(samples, len(answers.paths), folder / "top_losses.png")
 
 
-def _select_worst(answers: Answers, test: Dataset, limit: int) -> list[pictures.Sample]:
+def _select_worst(answers: Predictions, test: Dataset, limit: int) -> list[pictures.Sample]:
     """The images with the largest loss, worst first."""
     losses = measures.losses(answers.probabilities, answers.labels)
     worst = np.argsort(-losses, kind="stable")[:limit]
@@ -103,7 +105,7 @@ def _select_worst(answers: Answers, test: Dataset, limit: int) -> list[pictures.
     ]
 
 
-def lines(measured: Measured, latency: Latency, plots: Path) -> Iterator[str]:
+def lines(measured: EvaluationResult, latency: Latency, plots: Path) -> Iterator[str]:
     """What a person wants to know, most important first."""
     found, confusion = measured.metrics, measured.confusion
     names = [shorten(name, 60) for name in measured.answers.class_names]
@@ -113,7 +115,7 @@ def lines(measured: Measured, latency: Latency, plots: Path) -> Iterator[str]:
     yield (
         f"test accuracy {found.accuracy:.3f} (95 % {found.accuracy_low:.3f}-"
         f"{found.accuracy_high:.3f}, n={found.num_images:,}), "
-        f"always answering '{names[support.argmax()]}': {found.majority_share:.3f}"
+        f"always answering '{names[support.argmax()]}': {found.majority_class_accuracy:.3f}"
     )
     yield f"balanced accuracy {found.balanced_accuracy:.3f}, macro F1 {found.macro_f1:.3f}{area}"
     yield (

@@ -1,54 +1,25 @@
-"""The shell around a step: arguments from its signature, one line per error, honest exit codes."""
+"""The shell around a command: one line per error, honest exit codes."""
 
-import argparse
-import inspect
 import logging
 import os
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from components import STEPS
 from components.core.errors import PipelineError
-from components.io import params as params_file
 
 INTERRUPTED = 130
 BUG = 70
 
-STEPS = ("validate", "tune", "train", "evaluate", "register")
 
-
-def run_step(
-    run: Callable[..., None], params: type[object], argv: Sequence[str] | None = None
-) -> int:
-    """Turn `run(*, <paths>, params)` into a command line and run it once.
-
-    Every keyword of `run` but `params` becomes a required option that takes a path; `--params`
-    names the settings file.
-
-    Returns:
-        The exit code: 0 done, 1 fixable by the user, 5 a service did not answer, 70 our bug,
-        130 interrupted, 143 preempted. argparse itself exits 2 on wrong usage.
-    """
-    file = Path(inspect.getfile(run))  # not __module__: that is __main__ under `python -m`
-    step = file.parent.name if file.stem == "__init__" else file.stem
-    text = (run.__doc__ or "").splitlines()[0]
-    parser = argparse.ArgumentParser(prog=f"python -m components.{step}", description=text)
-    for name in inspect.signature(run).parameters:
-        if name != "params":
-            parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    paths = vars(parser.parse_args(argv))
-    settings = paths.pop("params")
-    return guarded(lambda: run(**paths, params=params_file.load(settings, params)), step)
-
-
-def guarded(action: Callable[[], object], name: str) -> int:
+def exit_code_of(action: Callable[[], object], name: str) -> int:
     """Run `action`; map what it raises to an exit code and one line on stderr."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    _quieten()
+    _quiet_down()
     started = time.monotonic()
     try:
         code = action()
@@ -99,7 +70,7 @@ def _peak_mebibytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def _quieten() -> None:
+def _quiet_down() -> None:
     """Telemetry off in code, and third-party chatter below WARNING out of the user's way."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"

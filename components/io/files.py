@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -174,10 +174,19 @@ def digest_folder(folder: Path) -> str:
     return _digest_listing(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
 
 
-def digest_sources() -> str:
-    """SHA-256 over this package's Python files, in hex: names the code that made a number."""
+def digest_sources(code: Sequence[str]) -> str:
+    """SHA-256 over Python files of this package, in hex: names the code that made a number.
+
+    Args:
+        code: modules and folders below `components`, as in `deps` of dvc.yaml.
+    """
     package = Path(__file__).parent.parent
-    return _digest_listing(package, sorted(package.rglob("*.py")))
+    paths = [path for name in code for path in _sources(package / name)]
+    return _digest_listing(package, sorted(paths))
+
+
+def _sources(place: Path) -> list[Path]:
+    return [place] if place.is_file() else list(place.rglob("*.py"))
 
 
 def _digest_listing(folder: Path, paths: list[Path]) -> str:

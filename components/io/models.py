@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from components.core.model import ModelParams
+    from components.core.training.architectures import ModelParams
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
@@ -69,7 +69,7 @@ def load(folder: Path) -> LoadedModel:
     """Read a model folder; the weights must be the ones that the card names."""
     from safetensors.torch import load_file
 
-    from components.core.model import build
+    from components.core.training.architectures import build
 
     card = load_card(folder)
     path = folder / WEIGHTS
@@ -177,11 +177,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def start_network(params: ModelParams, num_classes: int, seed: int) -> tuple[nn.Module, str]:
+def create_model(params: ModelParams, num_classes: int, seed: int) -> tuple[nn.Module, str]:
     """A network ready for training, and what it starts from: "random" or the file's SHA-256."""
     import torch
 
-    from components.core import model
+    from components.core.training import architectures as model
 
     path = find_initial_weights(params.weights, params.architecture)
     torch.manual_seed(seed)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Never
 
-from components.core.schedule import size_at
-from components.io.machine import Stop
+from components.core.training.schedule import image_size_at
+from components.io.process import Stop
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from components.core.plan import Plan
-    from components.core.training import Epoch
+    from components.core.training.config import TrainingConfig
+    from components.core.training.loop import Epoch
 
 
 class Progress:
     """Clock and printer of one training."""
 
-    def __init__(self, title: str, plan: Plan, images: int, stop: Stop) -> None:
+    def __init__(self, title: str, plan: TrainingConfig, images: int, stop: Stop) -> None:
         self._title, self._plan, self._images, self._stop = title, plan, images, stop
         self._epoch_started = self._last_batch = time.monotonic()
         self._seconds = self._cost = 0.0
@@ -65,7 +65,7 @@ class Progress:
         """Time left, by pixels: later epochs may look at larger pictures."""
         plan = self._plan
         sizes = [
-            size_at(e, plan.epochs, plan.image_size, plan.first_image_size)
+            image_size_at(e, plan.epochs, plan.image_size, plan.progressive_resizing_start)
             for e in range(done + 1, plan.epochs + 1)
         ]
         seconds = self._seconds / self._cost * sum(size**2 for size in sizes)

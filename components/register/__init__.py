@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,24 +16,42 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core import data_diff, gate
-from components.core.decision import Evidence, GatePolicy, Receipt
+from components import tracking
+from components.core.data import data_diff
+from components.core.data.decoding import DataParams
 from components.core.errors import PipelineError
-from components.core.images import DataParams
-from components.core.plan import TrainingParams
-from components.io import answers, command, files, machine, tracking
-from components.io.dataset import Location
-from components.io.decision_page import Change, decision_page, gallery
-from components.io.report import thumbnails
-from components.io.tracking import journal, promotion, registry, seats, version_page
-from components.io.tracking.promotion import ChampionChanged
-from components.io.tracking.registry import Version
-from components.io.tracking.runs import Run
-from components.io.tracking.seats import Seat
+from components.core.gate import decide as gate
+from components.core.gate.evidence import Evidence
+from components.core.gate.policy import GatePolicy
+from components.core.gate.record import DecisionRecord
+from components.core.training.config import TrainingParams
+from components.io import files
+from components.io import process as machine
+from components.io.data import predictions as answers
+from components.io.data.dataset import DataPaths
+from components.io.reports import version as version_page
+from components.io.reports.decision import Change, decision_page, gallery
+from components.io.reports.pages import thumbnails
+from components.register import champion as rivals
 from components.register import changes
-from components.register import rival as rivals
-from components.register.bundle import Bundle, Places, read
-from components.register.rival import Arena, Rival
+from components.register.candidate import ArtifactPaths, Candidate, read
+from components.register.champion import ChampionComparison, EvaluationContext
+from components.registry import (
+    audit_log as journal,
+)
+from components.registry import (
+    champion as seats,
+)
+from components.registry import (
+    promotion,
+)
+from components.registry import (
+    versions as registry,
+)
+from components.registry.champion import ChampionStatus
+from components.registry.promotion import ChampionChanged
+from components.registry.versions import Version
+from components.tracking.runs import Run
 
 # Tags of a version that say where it comes from.
 _LINEAGE = ("data", "git", "dvc", "model")
@@ -66,45 +83,36 @@ class Params:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluatedCandidate:
     """A verdict, and what it was given on."""
 
-    bundle: Bundle
-    seat: Seat
-    rival: Rival
+    bundle: Candidate
+    seat: ChampionStatus
+    rival: ChampionComparison
     changes: list[Change]
-    receipt: Receipt
+    receipt: DecisionRecord
 
 
-def run(
-    *,
-    images: Path,
-    manifest: Path,
-    report: Path,
-    model: Path,
-    evaluation: Path,
-    predictions: Path,
-    latency: Path,
-    cache: Path,
-    decision: Path,
-    comparison: Path,
-    params: Params,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Paths(DataPaths):
+    """What this step reads and writes, besides the data."""
+
+    model: Annotated[Path, "folder of weights and card"] = Path("artifacts/train/model")
+    evaluation: Annotated[Path, "metrics of the model"] = Path("artifacts/evaluate/evaluation.json")
+    predictions: Annotated[Path, "predictions that they were computed from"] = Path(
+        "artifacts/evaluate/predictions.parquet"
+    )
+    latency: Annotated[Path, "how long one image takes"] = Path("artifacts/evaluate/latency.json")
+    decision: Annotated[Path, "JSON to write; equal inputs and registry give equal bytes"] = Path(
+        "artifacts/register/decision.json"
+    )
+    comparison: Annotated[
+        Path, "folder to replace: report.html, changes.csv, and champion.parquet if it was compared"
+    ] = Path("artifacts/register/comparison")
+
+
+def run(paths: Paths, params: Params) -> None:
     """Decide, register, and write what was decided and done. A refusal is a result, not an error.
-
-    Args:
-        images: folder of the pictures; the champion is asked about the test split.
-        manifest: rows of all files.
-        report: validation report of the data.
-        model: folder of weights and card.
-        evaluation: what the model reached.
-        predictions: table that this was computed from.
-        latency: how long one picture takes.
-        cache: folder of decoded pixels, and of the champion's answers.
-        decision: JSON to write; equal inputs and registry give equal bytes.
-        comparison: folder to replace: report.html, changes.csv, and champion.parquet if the
-            champion answered.
-        params: settings.
 
     Raises:
         ChangedInput: the files do not belong together.
@@ -112,24 +120,32 @@ def run(
         PipelineError: the verdict is `error`; all is written and registered before.
     """
     machine.prepare()
-    bundle = read(Places(manifest, report, model, evaluation, predictions, latency))
+    bundle = read(
+        ArtifactPaths(
+            paths.manifest,
+            paths.report,
+            paths.model,
+            paths.evaluation,
+            paths.predictions,
+            paths.latency,
+        )
+    )
     card, settings = bundle.card, params.register
     name = f"{card.architecture}-{card.training_key[:8]}"
     with tracking.open_run(kind="model", name=name, key=card.training_key) as log:
         log.tags({"test": bundle.evaluation.test_digest})
-        location = Location(images, manifest, report, cache)
-        arena = Arena(log.store, location, params.data, params.training.device)
+        arena = EvaluationContext(log.store, paths, params.data, params.training.device)
         for _ in range(_TRIES):
             judged = _judge(log, arena, bundle, settings)
             _print_verdict(judged)
             if "DVC_EXP_NAME" in os.environ and not settings.from_experiments:
-                _write(judged, arena, decision, comparison)
+                _write(judged, arena, paths.decision, paths.comparison)
                 _print(
                     "not registered: this is a DVC experiment. `dvc exp apply` it, then `dvc repro`"
                 )
                 break
             with suppress(ChampionChanged):
-                _settle(log, arena, judged, decision, comparison)
+                _register_and_promote(log, arena, judged, paths.decision, paths.comparison)
                 break
             _print("the champion has changed meanwhile: comparing again")
         else:
@@ -137,12 +153,14 @@ def run(
                 f"{settings.model_name}: the champion changed {_TRIES} times while this model was "
                 "compared with it; run `dvc repro register` again when the others are done."
             )
-    _print(f"report: {comparison / _PAGE}")
+    _print(f"report: {paths.comparison / _PAGE}")
     if judged.receipt.decision.verdict == "error":
         raise PipelineError(f"no decision is possible: {judged.receipt.decision.checks[0].reason}")
 
 
-def _judge(log: Run, arena: Arena, bundle: Bundle, settings: RegisterParams) -> Judged:
+def _judge(
+    log: Run, arena: EvaluationContext, bundle: Candidate, settings: RegisterParams
+) -> EvaluatedCandidate:
     """Let the champion answer the same images, and decide."""
     seat = promotion.seat(log.store, settings.model_name)
     rival = rivals.meet(arena, settings.model_name, seat, bundle)
@@ -158,13 +176,13 @@ def _judge(log: Run, arena: Arena, bundle: Bundle, settings: RegisterParams) -> 
         model_bytes=bundle.size,
         # Only where it counts: it is the one number that no second run repeats.
         latency_p95_ms=bundle.latency.p95_ms if policy.max_latency_ms else None,
-        earlier_uses=log.count_earlier("test"),
-        shared_with_training=bundle.shared,
-        withdrawn=seats.withdrawn(past, bundle.digest),
+        previous_test_uses=log.count_earlier("test"),
+        leaked_test_images=bundle.shared,
+        revoked_reason=seats.revoked_reason(past, bundle.digest),
         champion=rival.incumbent,
     )
     decision = gate.decide(policy, evidence, evaluation, bundle.answers, rival.answers)
-    receipt = Receipt(
+    receipt = DecisionRecord(
         decision=decision,
         policy=policy,
         evidence=evidence,
@@ -172,10 +190,14 @@ def _judge(log: Run, arena: Arena, bundle: Bundle, settings: RegisterParams) -> 
         model_name=settings.model_name,
         version=None,
     )
-    return Judged(bundle, seat, rival, changes.find(bundle.answers, rival.answers), receipt)
+    return EvaluatedCandidate(
+        bundle, seat, rival, changes.find(bundle.answers, rival.answers), receipt
+    )
 
 
-def _settle(log: Run, arena: Arena, judged: Judged, decision: Path, comparison: Path) -> None:
+def _register_and_promote(
+    log: Run, arena: EvaluationContext, judged: EvaluatedCandidate, decision: Path, comparison: Path
+) -> None:
     """Make sure of the version, state the verdict on it, and promote it if that is the verdict.
 
     Raises:
@@ -201,14 +223,14 @@ def _settle(log: Run, arena: Arena, judged: Judged, decision: Path, comparison: 
         lineage={tag: version.tags[tag] for tag in _LINEAGE if tag in version.tags},
         run_route=log.store.route(log.id),
     )
-    registry.state_verdict(log, version, receipt=decision, description=description)
+    registry.record_decision(log, version, receipt=decision, description=description)
     seat = judged.seat
     if receipt.decision.verdict == "promote":
         seat = promotion.promote(log.store, version.name, version.number, over=seat)
     _print_outcome(version, receipt, seat, log.link)
 
 
-def _keep_evidence(log: Run, bundle: Bundle, decision: Path, comparison: Path) -> None:
+def _keep_evidence(log: Run, bundle: Candidate, decision: Path, comparison: Path) -> None:
     """Leave what `replay` and `review` need, and the manifest, among the artifacts of the run."""
     known = files.digest_file(decision)
     if log.tag("evidence") == known:
@@ -223,7 +245,9 @@ def _keep_evidence(log: Run, bundle: Bundle, decision: Path, comparison: Path) -
     log.tags({"evidence": known})
 
 
-def _write(judged: Judged, arena: Arena, decision: Path, comparison: Path) -> None:
+def _write(
+    judged: EvaluatedCandidate, arena: EvaluationContext, decision: Path, comparison: Path
+) -> None:
     """What was decided, and how the answers differ from the champion's."""
     files.write_artifact(decision, judged.receipt)
     with files.replacing_folder(comparison) as folder:
@@ -233,14 +257,14 @@ def _write(judged: Judged, arena: Arena, decision: Path, comparison: Path) -> No
             files.write_bytes(folder / "champion.parquet", answers.to_parquet(judged.rival.answers))
 
 
-def _page(judged: Judged, arena: Arena) -> str:
+def _page(judged: EvaluatedCandidate, arena: EvaluationContext) -> str:
     """The decision for people, with pictures of answers that changed."""
     shown = [change.path for change in gallery(judged.changes)]
     pictures = thumbnails(arena.location.images, shown, arena.data.reader, side=_SIDE)
     return decision_page(judged.receipt, judged.bundle.evaluation, judged.changes, pictures)
 
 
-def _print_verdict(judged: Judged) -> None:
+def _print_verdict(judged: EvaluatedCandidate) -> None:
     decision = judged.receipt.decision
     _print(version_page.headline(decision, judged.bundle.evaluation))
     for check in decision.checks:
@@ -249,7 +273,9 @@ def _print_verdict(judged: Judged) -> None:
     _print(version_page.data_words(judged.receipt.data_diff))
 
 
-def _print_outcome(version: Version, receipt: Receipt, seat: Seat, link: str) -> None:
+def _print_outcome(
+    version: Version, receipt: DecisionRecord, seat: ChampionStatus, link: str
+) -> None:
     news = "registered" if version.created else "already registered"
     _print(f"{news}: {version.name} version {version.number}, alias candidate")
     if seat.fault:
@@ -269,8 +295,3 @@ def _print_outcome(version: Version, receipt: Receipt, seat: Seat, link: str) ->
 
 def _print(line: str) -> None:
     print(f"register  {line}", flush=True)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this step; returns the exit code."""
-    return command.run_step(run, Params, argv)

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from components.core.answers import Answers
-from components.io.decision_page import KINDS, Change
-from components.io.tracking.version_page import Changes
+from components.core.evaluation.predictions import Predictions
+from components.io.reports.decision import KINDS, Change
+from components.io.reports.version import Changes
 
 
-def find(ours: Answers, theirs: Answers | None) -> list[Change]:
+def find(ours: Predictions, theirs: Predictions | None) -> list[Change]:
     """Test images that one answers correctly and the other does not: by kind, then by path.
 
     Args:

@@ -2,7 +2,7 @@
 
 Reads images, manifest.parquet, report.json (rows of train and val only).
 Writes hyperparameters.json, trials.csv and pictures. The study itself lies in a journal file, or in
-the database that TUNE_STORAGE names: a stopped search continues with what it has when the same
+the database that OPTUNA_STORAGE names: a stopped search continues with what it has when the same
 command runs again. Further workers help with `work`; they share the study and its budget.
 
 Trials of different length are compared at three quarters of their own schedule, never at equal
@@ -16,28 +16,42 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from components import tracking
+from components.core.data.decoding import DataParams
 from components.core.errors import InvalidParams
-from components.core.images import DataParams
-from components.core.model import ModelParams
-from components.core.plan import Plan, TrainingParams, make_plan
-from components.core.presets import Preset, choose_preset
-from components.core.schedule import stratified_subset
-from components.core.training import Labelled
-from components.io import command, files, machine, plots, tracking
-from components.io.dataset import Dataset, Location, open_dataset
+from components.core.training.architectures import ModelParams
+from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
+from components.core.training.loop import LabeledImages
+from components.core.training.presets import Preset, choose_preset
+from components.core.training.schedule import stratified_subset
+from components.io import files
+from components.io import process as machine
+from components.io.data.dataset import DataPaths, Dataset, open_dataset
+from components.io.reports import plots
 from components.tune import search
-from components.tune.attempt import Rows, Space, Task
-from components.tune.study import Roster, reason
+from components.tune.study import TrialQueue, reason
+from components.tune.trial import SearchSpace, Subset, Task
 
 # A worker gives each of those before it this long to make the run in MLflow that all share.
 _OWNER_SECONDS = 15.0
+
+# What a result of this step depends on besides its inputs: the same as in dvc.yaml.
+CODE = (
+    "tune",
+    "core/artifacts.py",
+    "core/data",
+    "core/training",
+    "io/data",
+    "io/files.py",
+    "io/models.py",
+    "io/process.py",
+)
 
 Rate = Annotated[float, Field(ge=1e-6, le=1e-1)]
 Epochs = Annotated[int, Field(ge=1, le=50)]
@@ -54,7 +68,7 @@ class TuneParams(BaseModel):
     learning_rate: Literal["auto"] | tuple[Rate, Rate]
     epochs: Literal["auto"] | tuple[Epochs, Epochs]
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
-    train_share: Annotated[float, Field(gt=0, le=1)]
+    train_fraction: Annotated[float, Field(gt=0, le=1)]
 
     @field_validator("learning_rate", "epochs")
     @classmethod
@@ -74,48 +88,40 @@ class Params:
     tune: TuneParams
 
 
-def run(
-    *,
-    images: Path,
-    manifest: Path,
-    report: Path,
-    cache: Path,
-    study: Path,
-    hyperparameters: Path,
-    trials: Path,
-    pictures: Path,
-    params: Params,
-) -> None:
-    """Search and write the winner.
+@dataclass(frozen=True, kw_only=True)
+class Paths(DataPaths):
+    """What this step reads and writes, besides the data."""
 
-    Args:
-        images: folder of the pictures.
-        manifest: rows of all files; those of the test split are not read.
-        report: validation report that belongs to the manifest.
-        cache: folder of decoded pixels.
-        study: journal file of all trials; kept between runs.
-        hyperparameters: JSON to write, the winner.
-        trials: CSV to write, one row a trial.
-        pictures: folder to write, pictures of the search.
-        params: settings.
+    study: Annotated[Path, "Optuna's journal file of all trials; kept between runs"] = Path(
+        "artifacts/tune/study.journal"
+    )
+    hyperparameters: Annotated[Path, "JSON to write, the winner"] = Path(
+        "artifacts/tune/hyperparameters.json"
+    )
+    trials: Annotated[Path, "CSV to write, one row a trial"] = Path("artifacts/tune/trials.csv")
+    plots: Annotated[Path, "folder to write, figures of the search"] = Path("artifacts/tune/plots")
+
+
+def run(paths: Paths, params: Params) -> None:
+    """Search and write the winner.
 
     Raises:
         PipelineError: no trial was completed.
     """
-    task = _open_task(Location(images, manifest, report, cache), params)
+    task = _open_task(paths, params)
     with (
-        search.open_study(study, task, worker=0) as roster,
+        search.open_study(paths.study, task, worker=0) as roster,
         tracking.open_run(kind="tune", name=task.name, key=task.name, tags=_tags(task)) as log,
     ):
         log.params({**asdict(task.space), **params.tune.model_dump()})
         search.run_trials(roster, task, log, wait=True)
         winner = search.winner(roster, task)
-        _write_trials(trials, roster)
-        _draw(pictures, roster)
+        _write_trials(paths.trials, roster)
+        _draw(paths.plots, roster)
         log.metrics({"best/val_loss": winner.val_loss, "best/learning_rate": winner.learning_rate})
-        for file in (trials, *sorted(pictures.iterdir())):
+        for file in (paths.trials, *sorted(paths.plots.iterdir())):
             log.file(file, "tune")
-    files.write_artifact(hyperparameters, winner)
+    files.write_artifact(paths.hyperparameters, winner)
     tried = winner.trials_complete + winner.trials_pruned + winner.trials_failed
     print(
         f"tune      best of {tried}: learning rate {winner.learning_rate:.2g}, "
@@ -126,31 +132,18 @@ def run(
     )
 
 
-def work(
-    *,
-    images: Path,
-    manifest: Path,
-    report: Path,
-    cache: Path,
-    study: Path,
-    worker: int,
-    params: Params,
-) -> None:
-    """Help with the trials of `run`, which is worker 0; write nothing but the study.
+def run_worker(paths: Paths, worker: int, params: Params) -> None:
+    """Run trials for `run`, which is worker 0; write nothing but the study.
 
     Args:
-        images: folder of the pictures.
-        manifest: rows of all files; those of the test split are not read.
-        report: validation report that belongs to the manifest.
-        cache: folder of decoded pixels.
-        study: journal file of all trials.
+        paths: those of `run`.
         worker: number of this worker, from 1; no two at work have the same.
         params: settings, those of `run`.
     """
-    task = _open_task(Location(images, manifest, report, cache), params)
+    task = _open_task(paths, params)
     patience = worker * _OWNER_SECONDS
     with (
-        search.open_study(study, task, worker) as roster,
+        search.open_study(paths.study, task, worker) as roster,
         tracking.join_run(
             kind="tune", name=task.name, key=task.name, tags=_tags(task), patience=patience
         ) as log,
@@ -159,10 +152,10 @@ def work(
         print(f"tune      worker {worker}: nothing is left to begin", flush=True)
 
 
-def _open_task(location: Location, params: Params) -> Task:
+def _open_task(paths: DataPaths, params: Params) -> Task:
     machine.prepare()
     machine.make_deterministic()
-    dataset = open_dataset(location, params.data, params.model.image_size, ("train", "val"))
+    dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
     return prepare(dataset, params)
 
 
@@ -181,9 +174,9 @@ def prepare(dataset: Dataset, params: Params) -> Task:
     num_train = len(dataset.splits["train"].labels)
     preset = choose_preset(params.training.preset, num_train, params.model.weights)
     space = _space(params.tune, preset)
-    plan = make_plan(
+    plan = resolve_config(
         # trials are short and small already: growing pictures would hide the details from them
-        params.training.model_copy(update={"first_image_size": 1.0}),
+        params.training.model_copy(update={"progressive_resizing_start": 1.0}),
         preset,
         architecture=params.model.architecture,
         learning_rate=space.first["learning_rate"],
@@ -214,35 +207,39 @@ def prepare(dataset: Dataset, params: Params) -> Task:
     )
 
 
-def _study_name(dataset: Dataset, plan: Plan, space: Space, params: Params) -> str:
+def _study_name(dataset: Dataset, plan: TrainingConfig, space: SearchSpace, params: Params) -> str:
     """Names what shapes a trial's value, so that no two kinds of trial ever mix.
 
     Device and precision as they were asked for: the study itself knows what its trials ran on.
     """
-    settings = [params.model.model_dump(), params.data.reader.model_dump(), params.tune.train_share]
+    settings = [
+        params.model.model_dump(),
+        params.data.reader.model_dump(),
+        params.tune.train_fraction,
+    ]
     asked = {"device": params.training.device, "precision": params.training.precision}
     facts = [
-        dataset.digest, files.digest_sources(), asdict(plan) | asked, asdict(space), *settings
+        dataset.digest, files.digest_sources(CODE), asdict(plan) | asked, asdict(space), *settings
     ]  # fmt: skip
     return f"tune-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
-def _subset(train: Labelled, params: Params) -> Labelled:
+def _subset(train: LabeledImages, params: Params) -> LabeledImages:
     """The pictures that trials learn from: a share of every class."""
-    chosen = stratified_subset(train.labels, params.tune.train_share, params.training.seed)
-    return Labelled(Rows(train.pixels, chosen), train.labels[chosen])
+    chosen = stratified_subset(train.labels, params.tune.train_fraction, params.training.seed)
+    return LabeledImages(Subset(train.pixels, chosen), train.labels[chosen])
 
 
-def _space(params: TuneParams, preset: Preset) -> Space:
+def _space(params: TuneParams, preset: Preset) -> SearchSpace:
     """The preset's ranges unless params name their own; the default is pulled inside them."""
     rates = preset.learning_rates if params.learning_rate == "auto" else params.learning_rate
     epochs = preset.epochs if params.epochs == "auto" else params.epochs
     middle = round((epochs[0] * epochs[1]) ** 0.5)
     rate = min(max(preset.learning_rate, rates[0]), rates[1])
-    return Space(rates, epochs, {"learning_rate": rate, "epochs": middle})
+    return SearchSpace(rates, epochs, {"learning_rate": rate, "epochs": middle})
 
 
-def _write_trials(path: Path, roster: Roster) -> None:
+def _write_trials(path: Path, roster: TrialQueue) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "why"])
@@ -254,7 +251,7 @@ def _write_trials(path: Path, roster: Roster) -> None:
     files.write_text(path, text.getvalue())
 
 
-def _draw(folder: Path, roster: Roster) -> None:
+def _draw(folder: Path, roster: TrialQueue) -> None:
     """History, curves by share of schedule, and the importance of the two settings."""
     trials = roster.begun()
     plots.study_history(
@@ -265,8 +262,3 @@ def _draw(folder: Path, roster: Roster) -> None:
     ]
     plots.study_curves(curves, folder / "intermediate.png")
     plots.study_importance(search.importance(roster), folder / "importance.png")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this step; returns the exit code."""
-    return command.run_step(run, Params, argv)

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components import tracking
 from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
-from components.core.training import Stopped
-from components.io import machine, tracking
+from components.core.training.loop import Stopped
+from components.io import process as machine
 from components.io.progress import Progress
 from components.tune import storage
-from components.tune.attempt import PRUNING_QUARTER, Attempt, Task
-from components.tune.study import RETURNED, Lease, Roster, reason
+from components.tune.study import RELEASED, Heartbeat, TrialQueue, reason
+from components.tune.trial import PRUNING_QUARTER, Task, TrialRun
 
 if TYPE_CHECKING:
     import optuna
@@ -26,19 +27,19 @@ _PAUSE_SECONDS = 1.0
 
 
 @contextmanager
-def open_study(journal: Path, task: Task, worker: int) -> Iterator[Roster]:
+def open_study(journal: Path, task: Task, worker: int) -> Iterator[TrialQueue]:
     """Open or create the study.
 
     The seed moves on with the trials that were begun, and differs between workers: samplers that
     start from the same seed would make the same trials.
 
     Args:
-        journal: file of the study, unless TUNE_STORAGE names a database.
+        journal: file of the study, unless OPTUNA_STORAGE names a database.
         task: what all trials have in common.
         worker: number of this worker.
 
     Raises:
-        InvalidParams: the study's trials ran on other hardware; TUNE_STORAGE is no database URL.
+        InvalidParams: the study's trials ran on other hardware; OPTUNA_STORAGE is no database URL.
         ServiceUnavailable: the database does not answer.
     """
     import optuna
@@ -49,7 +50,7 @@ def open_study(journal: Path, task: Task, worker: int) -> Iterator[Roster]:
             study_name=task.name, storage=opened, direction="minimize", load_if_exists=True
         )
         _require_hardware(study, f"{task.plan.device} in {task.plan.precision}")
-        roster = Roster(study, worker, task.trials, task.space.first)
+        roster = TrialQueue(study, worker, task.trials, task.space.first)
         seed = task.plan.seed + 1000 * worker + len(roster.begun())
         study.sampler = optuna.samplers.TPESampler(seed=seed)
         study.pruner = optuna.pruners.MedianPruner(
@@ -71,7 +72,7 @@ def _require_hardware(study: optuna.Study, mine: str) -> None:
         )
 
 
-def run_trials(roster: Roster, task: Task, log: tracking.Run, *, wait: bool) -> None:
+def run_trials(roster: TrialQueue, task: Task, log: tracking.Run, *, wait: bool) -> None:
     """Run trials until the budget in trials or in seconds is used up.
 
     The seconds never end the search before one trial is complete. A trial that training cannot
@@ -102,13 +103,13 @@ def run_trials(roster: Roster, task: Task, log: tracking.Run, *, wait: bool) -> 
             print(f"tune      {task.seconds} s are used up (tune.seconds)", flush=True)
 
 
-def _pause(roster: Roster, stop: machine.Stop) -> None:
+def _pause(roster: TrialQueue, stop: machine.Stop) -> None:
     if stop:
         raise _stopped(roster, stop)
     time.sleep(_PAUSE_SECONDS)
 
 
-def _stopped(roster: Roster, stop: machine.Stop) -> Interrupted:
+def _stopped(roster: TrialQueue, stop: machine.Stop) -> Interrupted:
     return Interrupted(
         f"tune: stopped by a signal; {len(roster.tried())} finished trials are kept. Run the same "
         "command again to continue.",
@@ -116,7 +117,7 @@ def _stopped(roster: Roster, stop: machine.Stop) -> Interrupted:
     )
 
 
-def winner(roster: Roster, task: Task) -> Hyperparameters:
+def winner(roster: TrialQueue, task: Task) -> Hyperparameters:
     """The best complete trial. Raises `PipelineError` when there is none."""
     from optuna.trial import TrialState
 
@@ -142,7 +143,7 @@ def winner(roster: Roster, task: Task) -> Hyperparameters:
     )
 
 
-def importance(roster: Roster) -> dict[str, float]:
+def importance(roster: TrialQueue) -> dict[str, float]:
     """Share of each setting in the differences between trials; empty when too few to tell."""
     import optuna
 
@@ -155,7 +156,7 @@ def importance(roster: Roster) -> dict[str, float]:
 
 
 def _run_trial(
-    roster: Roster, task: Task, log: tracking.Run, deadline: float, stop: machine.Stop
+    roster: TrialQueue, task: Task, log: tracking.Run, deadline: float, stop: machine.Stop
 ) -> None:
     """Ask for settings, train with them, tell how it ended."""
     trial = roster.take()
@@ -168,12 +169,12 @@ def _run_trial(
     )
     title = f"trial {trial.number}"
     print(f"{title:<9} learning rate {plan.learning_rate:.2g}, {plan.epochs} epochs", flush=True)
-    attempt = Attempt(trial, plan, Progress(title, plan, len(task.train.labels), stop))
+    attempt = TrialRun(trial, plan, Progress(title, plan, len(task.train.labels), stop))
     try:
-        with Lease(trial) as lease:
+        with Heartbeat(trial) as lease:
             state, why = _train(attempt, task, lease, deadline if roster.complete() else None)
     except Stopped:
-        roster.give_back(trial, RETURNED)
+        roster.give_back(trial, RELEASED)
         raise _stopped(roster, stop) from None
     name = state.name.lower()
     if not roster.end(trial, state, attempt.least if name == "complete" else None, why):
@@ -185,7 +186,7 @@ def _run_trial(
 
 
 def _train(
-    attempt: Attempt, task: Task, lease: Lease, deadline: float | None
+    attempt: TrialRun, task: Task, lease: Heartbeat, deadline: float | None
 ) -> tuple[optuna.trial.TrialState, str]:
     """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
     import torch

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 # Names the database; without it the journal file serves the workers of one machine.
-VARIABLE = "TUNE_STORAGE"
+VARIABLE = "OPTUNA_STORAGE"
 
 
 @contextmanager
 def open_storage(journal: Path) -> Iterator[BaseStorage]:
-    """The database that TUNE_STORAGE names, else the journal file.
+    """The database that OPTUNA_STORAGE names, else the journal file.
 
     Raises:
-        InvalidParams: TUNE_STORAGE is no database URL.
+        InvalidParams: OPTUNA_STORAGE is no database URL.
         ServiceUnavailable: the database does not answer, now or while it is open.
     """
     import optuna

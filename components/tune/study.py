@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-BEAT_SECONDS = 10.0  # a running trial says that it lives, this often
+HEARTBEAT_SECONDS = 10.0  # a running trial says that it lives, this often
 STALE_SECONDS = 60.0  # and is taken back after this much silence
-MAX_DEATHS = 3  # workers that a trial may take with it
+MAX_RETRIES = 3  # workers that a trial may take with it
 
-VANISHED = "its worker fell silent"
-RETURNED = "its worker was stopped"
-SURPLUS = "its slot was taken"
+WORKER_LOST = "its worker fell silent"
+RELEASED = "its worker was stopped"
+DUPLICATE = "its slot was taken"
 
 
 @dataclass
-class Roster:
+class TrialQueue:
     """The slots of a study, as one worker sees them.
 
     Attributes:
@@ -63,7 +63,7 @@ class Roster:
         trials = self._by_slot().get(trial.user_attrs.get("slot", -1), [])
         holder = _holder(trials)
         if holder is None or holder.number != trial.number:
-            self.give_back(trial, SURPLUS)
+            self.give_back(trial, DUPLICATE)
             return None
         now = time.time()
         for name, value in {"worker": self.worker, "began": now, "beat": now}.items():
@@ -107,7 +107,7 @@ class Roster:
         # Somebody else was faster, or it ended after all.
         with suppress(UpdateFinishedTrialError, ValueError):
             self.study.tell(trial.number, state=TrialState.FAIL)
-            print(f"tune      trial {trial.number} is taken back: {VANISHED}", flush=True)
+            print(f"tune      trial {trial.number} is taken back: {WORKER_LOST}", flush=True)
 
     def _end(
         self,
@@ -163,7 +163,7 @@ class Roster:
         return found
 
 
-class Lease:
+class Heartbeat:
     """Says that a trial is alive while it trains, in a thread; notes when it was taken back."""
 
     def __init__(self, trial: optuna.Trial) -> None:
@@ -172,7 +172,7 @@ class Lease:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Heartbeat:
         self._thread.start()
         return self
 
@@ -184,7 +184,7 @@ class Lease:
         from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
         from sqlalchemy.exc import SQLAlchemyError
 
-        while not self._over.wait(BEAT_SECONDS):
+        while not self._over.wait(HEARTBEAT_SECONDS):
             try:
                 self._trial.set_user_attr("beat", time.time())
             except UpdateFinishedTrialError:
@@ -208,7 +208,7 @@ def reason(trial: FrozenTrial) -> str:
     from optuna.trial import TrialState
 
     notes = trial.user_attrs
-    silent = VANISHED if trial.state == TrialState.FAIL else ""
+    silent = WORKER_LOST if trial.state == TrialState.FAIL else ""
     return str(notes.get("why") or notes.get("lost") or silent)
 
 
@@ -227,4 +227,4 @@ def _holder(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """
     alive = [trial for trial in trials if not _died(trial)]
     vanished = [trial for trial in trials if _died(trial) and "lost" not in trial.user_attrs]
-    return next(iter(alive or vanished[MAX_DEATHS - 1 :]), None)
+    return next(iter(alive or vanished[MAX_RETRIES - 1 :]), None)

@@ -1,6 +1,6 @@
 """Check every image, split the data set, write the manifest that later steps read.
 
-    images --scan--> files --arrange--> groups, splits --judge--> outcomes --> manifest, report
+    images --scan--> files --group--> groups, splits --rules--> outcomes --> manifest, report
                               ^ groups.csv, splits.csv
 
 A data set that breaks a rule gets all the files too, but no splits, and stops the pipeline.
@@ -8,23 +8,20 @@ A data set that breaks a rule gets all the files too, but no splits, and stops t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from components.core.data.decoding import DataParams
 from components.core.errors import InvalidData, MissingInput
-from components.core.images import DataParams
 from components.io import files
-from components.io import manifest as manifest_file
-from components.io.command import run_step
-from components.io.placement import read_groups, read_ledger
-from components.io.report import thumbnails, validation_page
-from components.io.scan import scan
-from components.validate.judge import judge
-from components.validate.placing import DataSet, arrange
-from components.validate.rules import ValidateParams, suite
-from components.validate.tables import to_manifest, to_tables
-from components.validate.verdict import (
+from components.io.data import manifest as manifest_file
+from components.io.data.scan import scan
+from components.io.data.split_files import read_groups, read_pinned_splits
+from components.io.reports.pages import thumbnails, validation_page
+from components.validate.expectations import judge
+from components.validate.grouping import ScannedDataset, group_and_split
+from components.validate.messages import (
     passes,
     refusal,
     summary,
@@ -33,6 +30,8 @@ from components.validate.verdict import (
     to_report,
     to_results,
 )
+from components.validate.rules import ValidateParams, suite
+from components.validate.tables import to_manifest, to_tables
 
 _THUMBNAILS, _THUMBNAIL_SIDE = 40, 96
 
@@ -45,37 +44,45 @@ class Params:
     validate: ValidateParams
 
 
-def run(
-    *,
-    images: Path,
-    groups: Path,
-    ledger: Path,
-    manifest: Path,
-    quarantine: Path,
-    report: Path,
-    page: Path,
-    cache: Path,
-    params: Params,
-) -> None:
-    """Check the images and write what later steps and people read.
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """What this step reads and writes."""
 
-    Args:
-        images: folder of class folders, or of train/ val/ test/ with class folders.
-        groups: CSV of path and group: what belongs together besides look-alikes.
-        ledger: CSV of pictures that keep their split; `pipeline.pins` writes it.
-        manifest: parquet to write, one row per file found.
-        quarantine: CSV to write: path, reason and rule of every problem.
-        report: JSON to write, a `ValidationReport`.
-        page: HTML to write, the report for people.
-        cache: folder that remembers what known bytes decode to; safe to delete.
-        params: settings.
+    images: Annotated[
+        Path, "folder of class folders, or of train/ val/ test/ with class folders"
+    ] = Path("data/images")
+    groups: Annotated[
+        Path, "CSV of path and group: what belongs together besides near duplicates"
+    ] = Path("data/groups.csv")
+    pinned_splits: Annotated[
+        Path, "CSV of images that keep their split; `python -m pipeline pin-splits` writes it"
+    ] = Path("data/splits.csv")
+    manifest: Annotated[Path, "parquet to write, one row per file found"] = Path(
+        "artifacts/validate/manifest.parquet"
+    )
+    quarantine: Annotated[Path, "CSV to write: path, reason and rule of every problem"] = Path(
+        "artifacts/validate/quarantine.csv"
+    )
+    report: Annotated[Path, "JSON to write, the validation report"] = Path(
+        "artifacts/validate/report.json"
+    )
+    page: Annotated[Path, "HTML to write, the report for people"] = Path(
+        "artifacts/validate/report.html"
+    )
+    cache: Annotated[Path, "folder that remembers what known bytes decode to; safe to delete"] = (
+        Path("cache")
+    )
+
+
+def run(paths: Paths, params: Params) -> None:
+    """Check the images and write what later steps and people read.
 
     Raises:
         MissingInput: there is no image folder, or one of the two tables is absent.
         InvalidData: a table is broken, or a rule of level error failed.
     """
     settings, reader = params.validate, params.data.reader
-    data = _look(images, groups, ledger, cache, params)
+    data = _look(paths.images, paths.groups, paths.pinned_splits, paths.cache, params)
     rules = suite(settings, reader.formats)
     outcomes = judge(to_tables(data), rules)
     results = to_results(rules, outcomes, settings, data.class_names)
@@ -84,33 +91,30 @@ def run(
     problems = to_problems(data, outcomes)
     readable = {member.file.path for member in data.members}
     shown = dict.fromkeys(problem.path for problem in problems if problem.path in readable)
-    pictures = thumbnails(images, list(shown)[:_THUMBNAILS], reader, side=_THUMBNAIL_SIDE)
-    manifest_file.write(frame, manifest)
-    files.write_text(quarantine, to_csv(problems))
-    files.write_artifact(report, verdict)
-    files.write_text(page, validation_page(verdict, problems, pictures))
+    pictures = thumbnails(paths.images, list(shown)[:_THUMBNAILS], reader, side=_THUMBNAIL_SIDE)
+    manifest_file.write(frame, paths.manifest)
+    files.write_text(paths.quarantine, to_csv(problems))
+    files.write_artifact(paths.report, verdict)
+    files.write_text(paths.page, validation_page(verdict, problems, pictures))
     if not verdict.success:
-        raise InvalidData(f"{images}: {refusal(verdict, problems)} See {page}.")
-    print(*summary(verdict), f"validate  report: {page}", sep="\n")
+        raise InvalidData(f"{paths.images}: {refusal(verdict, problems)} See {paths.page}.")
+    print(*summary(verdict), f"validate  report: {paths.page}", sep="\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: every path of `run`, and --params."""
-    return run_step(run, Params, argv)
-
-
-def _look(images: Path, groups: Path, ledger: Path, cache: Path, params: Params) -> DataSet:
-    """Read the tables and every image, and arrange what was found."""
+def _look(images: Path, groups: Path, ledger: Path, cache: Path, params: Params) -> ScannedDataset:
+    """Read the tables and every image, and group and split what was found."""
     if not images.is_dir():
         raise MissingInput(
             f"{images}: there is no such folder. Run `dvc pull`, or `python -m pipeline "
             f"sample-data`, or copy class folders there and run `dvc add {images}`."
         )
-    settings, pins = params.validate, read_ledger(ledger)
+    settings, pins = params.validate, read_pinned_splits(ledger)
     found = scan(images, exclude=settings.exclude, params=params.data.reader, cache=cache)
-    if pins and found.ready_made:
+    if pins and found.predefined_split:
         raise InvalidData(
             f"{ledger}: pins images, but {images} comes split into train, val and test; remove all "
             "lines but the first, or merge the three folders."
         )
-    return arrange(found, settings, read_groups(groups, {f.path for f in found.files}), pins)
+    return group_and_split(
+        found, settings, read_groups(groups, {f.path for f in found.files}), pins
+    )

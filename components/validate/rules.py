@@ -10,30 +10,30 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from components.core.artifacts import SPLITS, Split
-from components.core.images import Format
+from components.core.data.decoding import Format
 
 Table = Literal["files", "used", "classes"]
 
 Tolerable = Literal[
-    "special_files",
+    "non_regular_files",
     "names",
-    "stray_files",
+    "unlabeled_files",
     "formats",
     "max_unreadable",
     "class_names",
     "label_conflicts",
-    "split_leaks",
+    "split_leakage",
     "min_images",
     "min_images_per_class",
     "min_side",
     "max_side",
-    "max_aspect",
+    "max_aspect_ratio",
     "max_imbalance",
     "max_group_share",
 ]
 # Without two classes, each of them in every split, there is nothing to learn or to measure; a group
 # that is pinned to two splits has no split.
-RuleName = Tolerable | Literal["min_classes", "every_split", "split_ledger"]
+RuleName = Tolerable | Literal["min_classes", "class_missing_from_split", "pinned_split_conflicts"]
 
 
 def _three_shares(shares: dict[Split, float]) -> dict[Split, float]:
@@ -69,13 +69,13 @@ class ValidateParams(BaseModel):
     split_seed: int
     min_images: int = Field(ge=1)
     min_images_per_class: int = Field(ge=1)
-    min_side: int = Field(ge=1, description="Pixels.")
-    max_side: int = Field(ge=1, description="Pixels.")
-    max_aspect: float = Field(ge=1, description="Longer side / shorter side.")
+    min_side: int = Field(ge=1, description="ImageArray.")
+    max_side: int = Field(ge=1, description="ImageArray.")
+    max_aspect_ratio: float = Field(ge=1, description="Longer side / shorter side.")
     max_unreadable: float = Field(ge=0, lt=1, description="Share of all files.")
     max_imbalance: float = Field(ge=1, description="Largest class / smallest class.")
     max_group_share: float = Field(gt=0, le=1, description="Largest group of a class / the class.")
-    warn_only: list[Tolerable] = Field(description="Rules that report but do not block.")
+    warning_rules: list[Tolerable] = Field(description="Rules that report but do not block.")
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
     share = params.max_unreadable
     known = {"column": "format", "value_set": [*formats, ""]}
     return [
-        _clean("special_files", "files", "regular files; copy in what links point to"),
+        _clean("non_regular_files", "files", "regular files; copy in what links point to"),
         _clean("names", "files", "printable names that differ by more than case or encoding"),
-        _clean("stray_files", "files", "every picture in a class folder"),
+        _clean("unlabeled_files", "files", "every picture in a class folder"),
         Rule(
             "formats",
             "files",
@@ -119,9 +119,11 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
         ),
         _clean("max_unreadable", "files", f"at most {100 * share:g}% unreadable", mostly=1 - share),
         _clean("label_conflicts", "files", "one label for equal pixels; remove the wrong ones"),
-        _clean("split_leaks", "files", "look-alikes and groups in one split only; remove one side"),
         _clean(
-            "split_ledger",
+            "split_leakage", "files", "look-alikes and groups in one split only; remove one side"
+        ),
+        _clean(
+            "pinned_split_conflicts",
             "files",
             "groups pinned to one split; remove the image, or one side's lines in the ledger",
         ),
@@ -143,7 +145,14 @@ def _about_classes(params: ValidateParams) -> list[Rule]:
             "{:,} images",
             min_value=few,
         ),
-        _between("every_split", "classes", "splits", thrice, "is in {} of 3 splits", min_value=3),
+        _between(
+            "class_missing_from_split",
+            "classes",
+            "splits",
+            thrice,
+            "is in {} of 3 splits",
+            min_value=3,
+        ),
         _between(
             "max_imbalance",
             "classes",
@@ -164,13 +173,15 @@ def _about_classes(params: ValidateParams) -> list[Rule]:
 
 
 def _about_shapes(params: ValidateParams) -> list[Rule]:
-    least, most, aspect = params.min_side, params.max_side, params.max_aspect
+    least, most, aspect = params.min_side, params.max_side, params.max_aspect_ratio
     low, high = f"sides of at least {least:,} px", f"sides of at most {most:,} px"
     long = f"sides of at most {aspect:g} : 1"
     return [
         _between("min_side", "used", "shorter", low, "shorter side {:,} px", min_value=least),
         _between("max_side", "used", "longer", high, "longer side {:,} px", max_value=most),
-        _between("max_aspect", "used", "aspect", long, "sides are {:.1f} : 1", max_value=aspect),
+        _between(
+            "max_aspect_ratio", "used", "aspect", long, "sides are {:.1f} : 1", max_value=aspect
+        ),
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import MANIFEST_COLUMNS
-from components.validate.placing import DataSet
+from components.validate.grouping import ScannedDataset
 from components.validate.rules import Table
 
 if TYPE_CHECKING:
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
 _LIKE_A_SPLIT = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
-def to_manifest(data: DataSet, *, with_splits: bool) -> pd.DataFrame:
+def to_manifest(data: ScannedDataset, *, with_splits: bool) -> pd.DataFrame:
     """The manifest: one row per file, by path."""
     import pandas as pd
 
     places = {member.file.path: member for member in data.members}
     rows = []
     for file in data.files:
-        row = {**vars(file), **vars(file.facts), "group": "", "split": ""}
+        row = {**vars(file), **vars(file.info), "group": "", "split": ""}
         if member := places.get(file.path):
             row |= {"group": member.group, "split": member.split if with_splits else ""}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
 
 
-def to_tables(data: DataSet) -> dict[Table, pd.DataFrame]:
+def to_tables(data: ScannedDataset) -> dict[Table, pd.DataFrame]:
     """What the rules look at; `name` is the path or the class."""
     return {"files": _files(data), "used": _used(data), "classes": _classes(data)}
 
 
-def _files(data: DataSet) -> pd.DataFrame:
+def _files(data: ScannedDataset) -> pd.DataFrame:
     """Files that are not ignored; a column named like a rule holds what is wrong by that rule."""
     import pandas as pd
 
     rows = [file for file in data.files if file.status != "ignored"]
-    by_label = [(m.file.path, m.file.facts.pixel_sha256, m.file.label) for m in data.members]
-    conflicts = _clashes(by_label, "same pixels as")
-    twins = _twins([file.path for file in rows])
+    by_label = [(m.file.path, m.file.info.pixel_sha256, m.file.label) for m in data.members]
+    conflicts = _label_conflicts(by_label, "same pixels as")
+    twins = _case_collisions([file.path for file in rows])
     table = {
         "name": [file.path for file in rows],
-        "format": [file.facts.format for file in rows],
+        "format": [file.info.format for file in rows],
         "label_conflicts": [conflicts.get(file.path, "") for file in rows],
-        "split_leaks": [data.leaks.get(file.path, "") for file in rows],
-        "split_ledger": [data.torn.get(file.path, "") for file in rows],
+        "split_leakage": [data.leaks.get(file.path, "") for file in rows],
+        "pinned_split_conflicts": [data.conflicts.get(file.path, "") for file in rows],
     }
-    for rule in ("special_files", "names", "stray_files", "max_unreadable"):
+    for rule in ("non_regular_files", "names", "unlabeled_files", "max_unreadable"):
         table[rule] = [file.reason if file.rule == rule else "" for file in rows]
     own = zip(rows, table["names"], strict=True)
     table["names"] = [reason or twins.get(file.path, "") for file, reason in own]
     return pd.DataFrame(table, dtype=object)
 
 
-def _clashes(rows: Sequence[tuple[str, str, str]], words: str) -> dict[str, str]:
+def _label_conflicts(rows: Sequence[tuple[str, str, str]], words: str) -> dict[str, str]:
     """Of rows (path, key, value): the paths whose key also stands with another value."""
     first: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for path, key, value in rows:
@@ -70,7 +70,7 @@ def _clashes(rows: Sequence[tuple[str, str, str]], words: str) -> dict[str, str]
     return clashing
 
 
-def _twins(paths: Sequence[str]) -> dict[str, str]:
+def _case_collisions(paths: Sequence[str]) -> dict[str, str]:
     """Paths that other file systems take for one: equal but for case or Unicode composition."""
     spellings: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for path in paths:
@@ -95,10 +95,10 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def _used(data: DataSet) -> pd.DataFrame:
+def _used(data: ScannedDataset) -> pd.DataFrame:
     import pandas as pd
 
-    sides = [sorted((m.file.facts.width, m.file.facts.height)) for m in data.members]
+    sides = [sorted((m.file.info.width, m.file.info.height)) for m in data.members]
     return pd.DataFrame(
         {
             "name": [member.file.path for member in data.members],
@@ -109,7 +109,7 @@ def _used(data: DataSet) -> pd.DataFrame:
     )
 
 
-def _classes(data: DataSet) -> pd.DataFrame:
+def _classes(data: ScannedDataset) -> pd.DataFrame:
     import pandas as pd
 
     counts = data.counts()
@@ -126,7 +126,7 @@ def _classes(data: DataSet) -> pd.DataFrame:
     )
 
 
-def _group_shares(data: DataSet) -> Iterator[float]:
+def _group_shares(data: ScannedDataset) -> Iterator[float]:
     """Of each class: its largest group's share of its images; a single image is no group."""
     sizes = Counter(member.group for member in data.members)
     shared = Counter((m.file.label, m.group) for m in data.members if sizes[m.group] > 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from pipeline.doctor import cluster, local
-from pipeline.doctor.finding import Check, Finding, examine, line
+from pipeline.doctor.finding import Check, CheckResult, line, run_check
 
 
 def add_parser(
@@ -42,12 +42,12 @@ def diagnose(checks: Mapping[str, Check]) -> int:
     """
     findings = []
     for name, check in checks.items():
-        findings.append(examine(check))
+        findings.append(run_check(check))
         print(line(name, findings[-1]), flush=True)
     return _exit_code(findings)
 
 
-def _exit_code(findings: list[Finding]) -> int:
+def _exit_code(findings: list[CheckResult]) -> int:
     failed = [finding for finding in findings if finding.status == "fail"]
     if not failed:
         return 0

@@ -14,7 +14,7 @@ Status = Literal["ok", "warn", "fail", "skip"]
 SECONDS = 10.0
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """The outcome of one check.
 
     Attributes:
@@ -30,27 +30,29 @@ class Finding(NamedTuple):
     service: bool = False
 
 
-Check = Callable[[], Finding]
+Check = Callable[[], CheckResult]
 
 
-def examine(check: Check) -> Finding:
+def run_check(check: Check) -> CheckResult:
     """Run a check; whatever it raises becomes a finding."""
     try:
         return within(SECONDS, check)
     except TimeoutError:
-        return Finding("skip", f"not known after {SECONDS:.0f} s", "run it again on a calm machine")
+        return CheckResult(
+            "skip", f"not known after {SECONDS:.0f} s", "run it again on a calm machine"
+        )
     except (InvalidParams, MissingInput) as error:
-        return Finding("skip", str(error))
+        return CheckResult("skip", str(error))
     except ServiceUnavailable as error:
-        return Finding("fail", str(error), service=True)
+        return CheckResult("fail", str(error), service=True)
     except PipelineError as error:
-        return Finding("fail", str(error))
+        return CheckResult("fail", str(error))
     except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
         what = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Finding("fail", f"the check itself failed ({what})", "please report it")
+        return CheckResult("fail", f"the check itself failed ({what})", "please report it")
 
 
-def line(name: str, finding: Finding) -> str:
+def line(name: str, finding: CheckResult) -> str:
     """The finding as a row of the table."""
     then = f" -> {finding.then}" if finding.then else ""
     return f"{finding.status:<6}{name:<13}{' '.join(finding.found.split())}{then}"

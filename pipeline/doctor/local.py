@@ -14,13 +14,13 @@ from importlib import metadata
 from pathlib import Path
 
 from components import train
+from components.core.data.decoding import DataParams
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
-from components.core.images import DataParams
 from components.io import params
-from components.io.tracking import server
-from pipeline import source
+from components.tracking import server
 from pipeline.doctor import tracking
-from pipeline.doctor.finding import Check, Finding
+from pipeline.doctor.finding import Check, CheckResult
+from pipeline.kubeflow import git_state as source
 
 SETTINGS = Path("params.yaml")
 LOCK = Path("requirements.lock")
@@ -53,21 +53,21 @@ def checks(check_params: Callable[[], None]) -> dict[str, Check]:
     }
 
 
-def python() -> Finding:
+def python() -> CheckResult:
     """Whether the interpreter is new enough."""
     found = f"{platform.python_version()} at {sys.executable}"
     if sys.version_info[:2] < _PYTHON:
         wanted = ".".join(map(str, _PYTHON))
-        return Finding(
+        return CheckResult(
             "fail", f"{found}; {wanted} is needed", f"make PYTHON=python{wanted} install"
         )
-    return Finding("ok", found)
+    return CheckResult("ok", found)
 
 
-def packages() -> Finding:
+def packages() -> CheckResult:
     """Whether the installed packages are those of the lock."""
     if not LOCK.is_file():
-        return Finding("skip", f"{LOCK}: does not exist", "run in the project's root folder")
+        return CheckResult("skip", f"{LOCK}: does not exist", "run in the project's root folder")
     wanted = _locked(LOCK.read_text())
     found = {name: _installed(name) for name in wanted}
     other = [
@@ -76,10 +76,10 @@ def packages() -> Finding:
         if version and version not in wanted[name]
     ]
     if other:
-        return Finding("fail", _some(other), "make install")
+        return CheckResult("fail", _some(other), "make install")
     absent = [name for name, version in found.items() if not version]
     present = len(found) - len(absent)
-    return Finding("ok", f"{present} as in {LOCK}, {len(absent)} of it not installed (extras)")
+    return CheckResult("ok", f"{present} as in {LOCK}, {len(absent)} of it not installed (extras)")
 
 
 def _locked(text: str) -> dict[str, list[str]]:
@@ -103,28 +103,28 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
-def git() -> Finding:
+def git() -> CheckResult:
     """Which commit this is, and whether files differ from it."""
     try:
-        return Finding("ok", f"{source.require_committed()[:12]}, no changes")
+        return CheckResult("ok", f"{source.require_committed()[:12]}, no changes")
     except PipelineError as error:
-        return Finding("warn", str(error))
+        return CheckResult("warn", str(error))
 
 
-def settings(check_params: Callable[[], None]) -> Finding:
+def settings(check_params: Callable[[], None]) -> CheckResult:
     """Whether params.yaml is right."""
     try:
         check_params()
     except PipelineError as error:
-        return Finding("fail", str(error))
-    return Finding("ok", f"{SETTINGS} is valid")
+        return CheckResult("fail", str(error))
+    return CheckResult("ok", f"{SETTINGS} is valid")
 
 
-def data() -> Finding:
+def data() -> CheckResult:
     """Whether the images are there, as many and as large as DVC recorded them."""
     if not IMAGES.is_dir():
         then = "dvc pull, or `python -m pipeline sample-data`"
-        return Finding("fail", f"{IMAGES}: does not exist", then)
+        return CheckResult("fail", f"{IMAGES}: does not exist", then)
     files = [path for path in IMAGES.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     found = f"{len(files):,} files, {size:,} bytes"
@@ -132,26 +132,26 @@ def data() -> Finding:
         recorded = params.read_yaml(source.POINTER)["outs"][0]
         data_hash = source.require_data()
     except (PipelineError, LookupError, TypeError) as error:
-        return Finding("warn", f"{found}; {error}")
+        return CheckResult("warn", f"{found}; {error}")
     if (recorded.get("nfiles"), recorded.get("size")) != (len(files), size):
         wanted = f"{recorded.get('nfiles', 0):,} files, {recorded.get('size', 0):,} bytes"
-        return Finding("warn", f"{found}; {source.POINTER} has {wanted}", "dvc add data/images")
-    return Finding("ok", f"{found}, as {data_hash[:12]} in {source.POINTER}")
+        return CheckResult("warn", f"{found}; {source.POINTER} has {wanted}", "dvc add data/images")
+    return CheckResult("ok", f"{found}, as {data_hash[:12]} in {source.POINTER}")
 
 
-def disk() -> Finding:
+def disk() -> CheckResult:
     """Whether the decoded pixels find room."""
     wanted = params.load(SETTINGS, _Data).data.cache_gib
     free = shutil.disk_usage(Path.cwd()).free / _GIB
     found = f"{free:.1f} GiB free; data.cache_gib is {wanted:g}"
     if free < 1:
-        return Finding("fail", found, "make room for at least 1 GiB")
+        return CheckResult("fail", found, "make room for at least 1 GiB")
     if free < wanted:
-        return Finding("warn", found, "make room, or pixels are decoded again for each epoch")
-    return Finding("ok", found)
+        return CheckResult("warn", found, "make room, or pixels are decoded again for each epoch")
+    return CheckResult("ok", found)
 
 
-def folders() -> Finding:
+def folders() -> CheckResult:
     """Whether the folders that are written to let us: by writing."""
     for name in _FOLDERS:
         folder = Path(name)
@@ -160,52 +160,52 @@ def folders() -> Finding:
             with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
-            return Finding("fail", f"{place}: {error.strerror}", "make it a folder of yours")
-    return Finding("ok", f"{', '.join(_FOLDERS)}: may be written")
+            return CheckResult("fail", f"{place}: {error.strerror}", "make it a folder of yours")
+    return CheckResult("ok", f"{', '.join(_FOLDERS)}: may be written")
 
 
-def device() -> Finding:
+def device() -> CheckResult:
     """What trains, and in which number format."""
-    from components.core import inference
-    from components.io import machine
+    from components.core.training import inference
+    from components.io import process as machine
 
     wanted = params.load(SETTINGS, train.Params)
     try:
         name = inference.resolve_device(wanted.training.device)
     except InvalidParams as error:
-        return Finding("fail", str(error))
+        return CheckResult("fail", str(error))
     architecture = wanted.model.architecture
     precision = inference.resolve_precision(wanted.training.precision, name, architecture)
     facts = machine.facts(name)
-    return Finding("ok", f"{facts['device']}, {precision}, torch {facts['torch']}")
+    return CheckResult("ok", f"{facts['device']}, {precision}, torch {facts['torch']}")
 
 
-def threads() -> Finding:
+def threads() -> CheckResult:
     """Whether torch would start more threads than there are CPUs for this process."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and cpus and int(wanted) > cpus:
         found = f"OMP_NUM_THREADS is {wanted}, on {cpus} CPUs"
-        return Finding("warn", found, f"unset it, or set it to {cpus} or less")
-    return Finding("ok", f"{wanted or cpus} on {cpus} CPUs")
+        return CheckResult("warn", found, f"unset it, or set it to {cpus} or less")
+    return CheckResult("ok", f"{wanted or cpus} on {cpus} CPUs")
 
 
-def mlflow() -> Finding:
+def mlflow() -> CheckResult:
     """Whether MLflow's store can be used, and is no version with a published fault."""
     try:
         uri = server.tracking_uri()
     except InvalidParams as error:
-        return Finding("fail", str(error))
+        return CheckResult("fail", str(error))
     if server.is_server(uri):
         return tracking.judge(uri)
     file = server.sqlite_file(uri)
     if file and not file.exists():
-        return Finding("ok", f"{file}: made by the first run")
+        return CheckResult("ok", f"{file}: made by the first run")
     try:
         server.require_reachable(uri)
     except ServiceUnavailable:
         raise
     except PipelineError as error:
-        return Finding("fail", str(error))
+        return CheckResult("fail", str(error))
     found = f"{server.without_credentials(uri)}, by mlflow {metadata.version('mlflow')}"
     return tracking.compare(found, metadata.version("mlflow"), "make install")

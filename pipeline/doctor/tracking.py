@@ -7,8 +7,8 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 
 from components.core.errors import PipelineError, ServiceUnavailable
-from components.io.tracking import server
-from pipeline.doctor.finding import Finding, at_least
+from components.tracking import server
+from pipeline.doctor.finding import CheckResult, at_least
 
 # Earlier ones ship a default administrator's password.
 FLOOR = "3.16.1"
@@ -16,7 +16,7 @@ FLOOR = "3.16.1"
 _SECONDS = 8.0
 
 
-def judge(uri: str) -> Finding:
+def judge(uri: str) -> CheckResult:
     """What the server says about itself.
 
     Raises:
@@ -39,8 +39,8 @@ def judge(uri: str) -> Finding:
     return compare(f"{shown}, version {version[:20]}", version, "upgrade the server")
 
 
-def compare(found: str, version: str, then: str) -> Finding:
+def compare(found: str, version: str, then: str) -> CheckResult:
     """A finding about a version of MLflow."""
     if at_least(version, FLOOR):
-        return Finding("ok", found)
-    return Finding("fail", f"{found}; {FLOOR} or later is needed", then)
+        return CheckResult("ok", found)
+    return CheckResult("fail", f"{found}; {FLOOR} or later is needed", then)

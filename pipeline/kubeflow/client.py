@@ -28,12 +28,11 @@ from components.core.errors import (
     PipelineError,
     ServiceUnavailable,
 )
-from components.io.tracking import server
-from pipeline import kubectl
+from components.tracking import server
 from pipeline.deadline import within
-from pipeline.kubeflow import graph
-from pipeline.runs import Run, Task
-from pipeline.source import Source
+from pipeline.kubeflow import graph, kubectl
+from pipeline.kubeflow.git_state import Source
+from pipeline.kubeflow.monitor import Run, Task
 
 T = TypeVar("T")
 

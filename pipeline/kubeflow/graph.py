@@ -9,40 +9,28 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components.io import command, params
-from pipeline import stages
-from pipeline.cluster import ClusterParams, GpuTask
-from pipeline.kubeflow import steps
+from components import STEPS
+from components.io import params
+from pipeline.kubeflow import components as steps
+from pipeline.kubeflow.resources import ClusterParams, GpuTask
 
 NAME = "image-classification"
 
 _DESCRIPTION = "Folders of pictures in, a reviewed model version out."
 
 
-@dataclass(frozen=True)
-class Project:
-    """What a checkout says about the pipeline.
+def read_sections(root: Path) -> dict[str, str]:
+    """Section of params.yaml below `root` -> its content as JSON.
 
-    Attributes:
-        paths: step -> argument -> path, as on the command lines of dvc.yaml.
-        sections: section of params.yaml -> its content as JSON. Text, because KFP turns the whole
-            numbers of a structure into fractions.
+    Text, because KFP turns the whole numbers of a structure into fractions.
     """
-
-    paths: Mapping[str, Mapping[str, str]]
-    sections: Mapping[str, str]
-
-
-def read_project(root: Path) -> Project:
-    """Read dvc.yaml and params.yaml below `root`."""
     raw = params.read_yaml(root / "params.yaml")
     # Not ASCII: YAML, which reads it again, takes JSON's pairs of escapes for two characters.
-    as_json = {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
-    return Project(stages.read_paths(root), as_json)
+    return {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
 
 
 def build(
-    project: Project,
+    default: Mapping[str, str],
     image: str,
     cluster: ClusterParams | None,
     *,
@@ -53,7 +41,7 @@ def build(
     """The pipeline as a kfp component.
 
     Args:
-        project: paths, and the parameters' defaults.
+        default: section of params.yaml -> its content as JSON: the parameters' defaults.
         image: what every task runs in.
         cluster: resources; None = a local run, on data that is there: without fetch.
         workspace: folder of the run's volume.
@@ -64,8 +52,7 @@ def build(
     make = {
         f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
     }
-    default = project.sections
-    tasks = _Tasks(project, cluster, make, workspace, {"checkout": checkout, "outputs": outputs})
+    tasks = _Tasks(cluster, make, workspace, {"checkout": checkout, "outputs": outputs})
 
     @dsl.pipeline(  # type: ignore[untyped-decorator]
         name=NAME, description=_DESCRIPTION, pipeline_config=_volume(cluster) if cluster else None
@@ -103,7 +90,6 @@ def build(
 class _Tasks:
     """What all tasks of a pipeline have in common."""
 
-    project: Project
     cluster: ClusterParams | None
     make: Mapping[str, Any]
     workspace: str
@@ -116,13 +102,13 @@ class _Tasks:
             source: arguments of fetch.
             given: section of params.yaml -> its content.
         """
-        before = [self._add("fetch", {}, source)] if self.cluster else []
+        before = [self._add("fetch", source)] if self.cluster else []
         digest: dict[str, Any] = {}
-        for step in command.STEPS:
+        for step in STEPS:
             wanted = {name: given[name] for name in _sections(step)}
             if step == "tune":
                 self._add_workers(wanted, before)
-            task = self._add(step, self.project.paths[step], {**digest, **wanted}).after(*before)
+            task = self._add(step, {**digest, **wanted}).after(*before)
             before = [task]
             digest = digest or {"data_digest": task.outputs["Output"]}
         verdict: str = task.outputs["Output"]
@@ -140,12 +126,11 @@ class _Tasks:
             numbers = list(range(1, workers))
             with dsl.ParallelFor(numbers, parallelism=len(numbers)) as worker:
                 numbered = {**arguments, "worker": worker}
-                self._add("tune", self.project.paths["tune"], numbered).after(*before)
+                self._add("tune", numbered).after(*before)
 
-    def _add(self, step: str, paths: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
-        layout = {**self.where, "paths": paths}
+    def _add(self, step: str, arguments: Mapping[str, Any]) -> Any:
         name = "tune_worker" if "worker" in arguments else step
-        task = self.make[name](workspace=self.workspace, layout=layout, **arguments)
+        task = self.make[name](workspace=self.workspace, layout=dict(self.where), **arguments)
         if self.cluster:
             _place(task, step, self.cluster)
         return task
@@ -209,10 +194,10 @@ def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
         secret = cluster.promoter_secret if step == "register" else cluster.tracking_secret
         keys = {"username": "MLFLOW_TRACKING_USERNAME", "password": "MLFLOW_TRACKING_PASSWORD"}
         kubernetes.use_secret_as_env(task, secret, keys)
-    if step == "tune" and cluster.study_secret:
-        kubernetes.use_secret_as_env(task, cluster.study_secret, {"uri": "TUNE_STORAGE"})
-        if cluster.authority_secret:
-            kubernetes.use_secret_as_volume(task, cluster.authority_secret, mount_path="/ca")
+    if step == "tune" and cluster.optuna_secret:
+        kubernetes.use_secret_as_env(task, cluster.optuna_secret, {"uri": "OPTUNA_STORAGE"})
+        if cluster.ca_secret:
+            kubernetes.use_secret_as_volume(task, cluster.ca_secret, mount_path="/ca")
 
 
 def _give_gpus(task: Any, wanted: GpuTask, cluster: ClusterParams) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from components import validate
 from components.core.artifacts import Evaluation
-from components.core.decision import Evidence, GatePolicy, Incumbent
+from components.core.gate.evidence import ChampionEvidence, Evidence
+from components.core.gate.policy import GatePolicy
 from components.io import params
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,14 +26,14 @@ QUICK = {
     "validate.min_images_per_class": 10,
     "training.batch_size": 8,
     "training.augmentation": "light",
-    "training.first_image_size": 1.0,
+    "training.progressive_resizing_start": 1.0,
     "training.device": "cpu",
     "training.precision": "fp32",
     "tune.image_size": 32,
     "tune.trials": 2,
     "tune.seconds": 60,
     "tune.epochs": [1, 2],
-    "tune.train_share": 0.5,
+    "tune.train_fraction": 0.5,
     "train.early_stopping": 50,
 }
 
@@ -49,11 +50,11 @@ LENIENT = GatePolicy(
     max_accuracy=None,
     max_model_mb=None,
     max_latency_ms=None,
-    against_champion="non_inferior",
+    champion_test="non_inferior",
     margin=0.05,
-    max_class_loss=0.1,
-    max_gain=None,
-    free_test_uses=20,
+    max_class_recall_drop=0.1,
+    max_accuracy_gain=None,
+    max_test_set_uses=20,
 )
 
 
@@ -68,10 +69,10 @@ def first_model(evaluation: Evaluation, class_names: list[str]) -> Evidence:
         predictions_sha256=evaluation.predictions_sha256,
         model_bytes=1,
         latency_p95_ms=None,
-        earlier_uses=0,
-        shared_with_training=0,
-        withdrawn="",
-        champion=Incumbent(state="none", model_digest="", predictions_sha256="", reason=""),
+        previous_test_uses=0,
+        leaked_test_images=0,
+        revoked_reason="",
+        champion=ChampionEvidence(state="none", model_digest="", predictions_sha256="", reason=""),
     )
 
 
@@ -104,9 +105,9 @@ def _picture(label: int, seed: int) -> bytes:
     rng = np.random.default_rng([label, seed])
     wave = np.sin(np.arange(40) * rng.uniform(0.5, 0.9) + rng.uniform(0, 6))
     stripes = np.tile(wave, (40, 1)) if label else np.tile(wave[:, None], (1, 40))
-    grey = 128 + 70 * stripes + rng.normal(0, 12, (40, 40))
+    gray = 128 + 70 * stripes + rng.normal(0, 12, (40, 40))
     buffer = io.BytesIO()
-    Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
+    Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -148,15 +149,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     out = root / "artifacts/validate"
     loaded = params.load(write_params(root / "params.yaml", {}), validate.Params)
     validate.run(
-        images=root / "data/images",
-        groups=root / "data/groups.csv",
-        ledger=root / "data/splits.csv",
-        manifest=out / "manifest.parquet",
-        quarantine=out / "quarantine.csv",
-        report=out / "report.json",
-        page=out / "report.html",
-        cache=root / "cache",
-        params=loaded,
+        validate.Paths(
+            images=root / "data/images",
+            groups=root / "data/groups.csv",
+            pinned_splits=root / "data/splits.csv",
+            manifest=out / "manifest.parquet",
+            quarantine=out / "quarantine.csv",
+            report=out / "report.json",
+            page=out / "report.html",
+            cache=root / "cache",
+        ),
+        loaded,
     )
     return Workspace(root)
 

@@ -15,11 +15,12 @@ import pytest
 from kfp import local
 from kfp.local import docker_task_handler
 
-from components.core.decision import Receipt
+from components.core.gate.record import DecisionRecord
 from components.io import params
-from components.io.tracking import lineage
-from pipeline.cluster import Params
-from pipeline.kubeflow import graph, require_outcome
+from components.tracking import lineage
+from pipeline.kubeflow import graph
+from pipeline.kubeflow.compiler import require_outcome
+from pipeline.kubeflow.resources import Params
 from tests.containers.conftest import S3
 from tests.containers.engine import MEMORY, UID, Pod
 from tests.test_end_to_end import Project
@@ -53,7 +54,7 @@ class Run:
     def outputs(self) -> Path:
         return self.checkout / "artifacts"
 
-    def execute(self, project: Project, memory: str = MEMORY, **arguments: str) -> Receipt:
+    def execute(self, project: Project, memory: str = MEMORY, **arguments: str) -> DecisionRecord:
         """Run all tasks; `arguments` replace sections of params.yaml.
 
         Raises:

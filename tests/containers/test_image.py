@@ -117,7 +117,7 @@ def test_its_root_is_read_only_for_the_tests_themselves(image: Image) -> None:
 
 @pytest.mark.parametrize("folder", ["/", "/tmp"])
 def test_the_project_is_importable_from_any_folder(image: Image, folder: str) -> None:
-    code = "import components.io.tracking.journal, pipeline.task as t; print(t.__file__)"
+    code = "import components.registry.audit_log, pipeline.kubeflow.task as t; print(t.__file__)"
     said = image.run("python", "-c", code, options=("--workdir", folder))
     assert said.split()[-1] == "/app/pipeline/task.py"
 

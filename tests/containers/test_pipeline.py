@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from components.core.artifacts import ValidationReport
-from components.core.decision import Receipt
+from components.core.gate.record import DecisionRecord
 from components.io.files import digest_folder, read_artifact
 from pipeline.kubeflow import graph
 from tests.containers.engine import UID, Pod
@@ -89,7 +89,7 @@ def test_every_task_of_the_graph_ran_and_the_champion_is_in_the_registry(
     done: Run, pod: Pod
 ) -> None:
     assert done.codes == [0] * len(("fetch", *STEPS, "tune-worker"))
-    receipt = read_artifact(done.outputs / "register/decision.json", Receipt)
+    receipt = read_artifact(done.outputs / "register/decision.json", DecisionRecord)
     assert receipt.decision.verdict == "promote"
     version, data_digest = pod.run("python", "-c", CHAMPION).split()[-2:]
     assert (version, data_digest) == (receipt.version, receipt.evidence.data_digest)
@@ -109,7 +109,7 @@ def test_all_doors_end_with_the_same_data_model_metrics_and_decision(
     metrics = [json.loads((f / "evaluate/metrics.json").read_text()) for f in (dvc, other)]
     assert metrics[1] == pytest.approx(metrics[0], abs=1e-6)
     assert digest_folder(dvc / "train/model") == digest_folder(other / "train/model")
-    receipts = [read_artifact(f / "register/decision.json", Receipt) for f in (dvc, other)]
+    receipts = [read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, other)]
     assert receipts[0].decision == receipts[1].decision
     assert receipts[0].evidence == receipts[1].evidence
 

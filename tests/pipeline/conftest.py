@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.io.tracking.store import Store, open_store
+from components.tracking.store import Store, open_store
 from pipeline import rulings
 from tests.components.conftest import workspace as workspace
 from tests.pipeline import kfp_server, kube_server

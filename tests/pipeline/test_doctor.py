@@ -15,7 +15,7 @@ import yaml
 from pipeline import __main__ as pipeline
 from pipeline import doctor
 from pipeline.doctor import cluster, finding, local
-from pipeline.doctor.finding import Check, Finding, at_least, examine
+from pipeline.doctor.finding import Check, CheckResult, at_least, run_check
 from tests.components.conftest import write_params
 from tests.pipeline import kfp_server
 from tests.pipeline.checkout import Checkout
@@ -27,7 +27,7 @@ DEAD = "http://127.0.0.1:9"
 
 def look(check: Check) -> tuple[str, str]:
     """Status, and what was found with what is to be done."""
-    found = examine(check)
+    found = run_check(check)
     return found.status, f"{found.found} {found.then}"
 
 
@@ -54,7 +54,7 @@ def test_doctor_changes_nothing(checkout: Checkout) -> None:
     before = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
     for name, check in local.checks(lambda: None).items():
         if name != "device":  # slow, and tried below
-            examine(check)
+            run_check(check)
     after = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
     assert before == after
 
@@ -71,23 +71,23 @@ def test_without_a_cluster_it_asks_nobody(
 @pytest.mark.parametrize(
     ("findings", "code"),
     [
-        ([Finding("ok", ""), Finding("warn", ""), Finding("skip", "")], 0),
-        ([Finding("ok", ""), Finding("fail", "", service=True)], 5),
-        ([Finding("fail", "", service=True), Finding("fail", "")], 1),
+        ([CheckResult("ok", ""), CheckResult("warn", ""), CheckResult("skip", "")], 0),
+        ([CheckResult("ok", ""), CheckResult("fail", "", service=True)], 5),
+        ([CheckResult("fail", "", service=True), CheckResult("fail", "")], 1),
     ],
 )
 def test_the_exit_code_tells_a_fault_here_from_a_silent_service(
-    findings: list[Finding], code: int
+    findings: list[CheckResult], code: int
 ) -> None:
     checks: dict[str, Check] = {str(n): lambda f=f: f for n, f in enumerate(findings)}  # type: ignore[misc]
     assert doctor.diagnose(checks) == code
 
 
 def test_a_broken_check_is_a_line_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
-    def broken() -> Finding:
+    def broken() -> CheckResult:
         raise ZeroDivisionError("of\nlines")
 
-    assert doctor.diagnose({"broken": broken, "next": lambda: Finding("ok", "here")}) == 1
+    assert doctor.diagnose({"broken": broken, "next": lambda: CheckResult("ok", "here")}) == 1
     found = capfd.readouterr()
     assert "the check itself failed (ZeroDivisionError: of) -> please report it\n" in found.out
     assert "ok    next         here\n" in found.out
@@ -98,9 +98,9 @@ def test_a_slow_check_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(finding, "SECONDS", 0.1)
     started = time.monotonic()
 
-    def slow() -> Finding:
+    def slow() -> CheckResult:
         time.sleep(5)
-        return Finding("ok", "")
+        return CheckResult("ok", "")
 
     assert look(slow)[0] == "skip"
     assert time.monotonic() - started < 2
@@ -249,13 +249,13 @@ def test_mlflow_is_judged_by_its_answer_and_its_version(
     mlflow_server.page = b"<html>"
     assert look(local.mlflow)[0] == "fail"
     mlflow_server.token, mlflow_server.page = "x", None
-    assert examine(local.mlflow)[::3] == ("fail", False)
+    assert run_check(local.mlflow)[::3] == ("fail", False)
     mlflow_server.broken = True
-    assert examine(local.mlflow)[::3] == ("fail", True)
+    assert run_check(local.mlflow)[::3] == ("fail", True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", DEAD)
-    assert examine(local.mlflow)[::3] == ("fail", True)
+    assert run_check(local.mlflow)[::3] == ("fail", True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert examine(local.mlflow)[::3] == ("fail", False)
+    assert run_check(local.mlflow)[::3] == ("fail", False)
 
 
 def test_a_file_that_is_no_database_fails(checkout: Checkout) -> None:
@@ -290,7 +290,7 @@ def test_a_commit_that_the_cluster_cannot_fetch_fails(
 ) -> None:
     assert look(cluster.pushed)[0] == "ok"
     fault(checkout)
-    found = examine(cluster.pushed)
+    found = run_check(cluster.pushed)
     assert (found.status, found.service) == ("fail", service)
     assert said in found.found
 
@@ -319,7 +319,7 @@ def test_a_storage_that_does_not_answer_is_told_from_one_without_the_images(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(checkout.root / "none"))
     checkout.run("dvc", "remote", "modify", "storage", "url", "s3://bucket/images")
-    found = examine(cluster.data_pushed)
+    found = run_check(cluster.data_pushed)
     assert (found.status, found.service) == ("fail", True)
     assert "Unable to locate credentials" in found.found
 
@@ -327,8 +327,8 @@ def test_a_storage_that_does_not_answer_is_told_from_one_without_the_images(
 def test_kubeflow_is_judged_by_its_answer_and_its_version(
     checkout: Checkout, kfp: Kubeflow
 ) -> None:
-    def asked(endpoint: str | None) -> Finding:
-        return examine(lambda: cluster.kubeflow(endpoint))
+    def asked(endpoint: str | None) -> CheckResult:
+        return run_check(lambda: cluster.kubeflow(endpoint))
 
     assert asked(kfp.url).status == "ok"
     assert asked(None).status == "skip"
@@ -361,7 +361,7 @@ def test_the_mlflow_of_the_cluster_is_asked_where_its_name_is_known(
     mlflow_server.page = b"3.0.0"
     assert look(cluster.cluster_mlflow)[0] == "fail"
     change(checkout, cluster__tracking_uri=DEAD)
-    assert examine(cluster.cluster_mlflow)[::3] == ("fail", True)
+    assert run_check(cluster.cluster_mlflow)[::3] == ("fail", True)
 
 
 BY_KUBECTL = (cluster.namespace, cluster.secrets, cluster.gpus)
@@ -395,7 +395,7 @@ def test_a_cluster_that_forbids_or_is_silent_is_not_taken_for_an_empty_one(
     assert (status, "forbidden" in said) == ("skip", True)
     kube.url = DEAD
     kube.write_config(tmp_path / "kubeconfig")
-    assert examine(check)[::3] == ("fail", True)
+    assert run_check(check)[::3] == ("fail", True)
 
 
 def test_a_missing_account_fails(kube: Cluster) -> None:

@@ -7,11 +7,11 @@ import onnxruntime
 import pytest
 import torch
 
-from components.core import inference
 from components.core.artifacts import ModelCard
+from components.core.data.decoding import ImageParams
 from components.core.errors import PipelineError
-from components.core.images import ImageParams
-from components.core.model import build
+from components.core.training import inference
+from components.core.training.architectures import build
 from components.io import models
 from pipeline import export
 

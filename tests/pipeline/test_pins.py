@@ -8,8 +8,9 @@ import pytest
 
 from components.core.artifacts import MANIFEST_COLUMNS, ValidationReport, data_digest
 from components.core.errors import ChangedInput, MissingInput, PipelineError
-from components.io import files, manifest
-from components.io.placement import Pin, read_ledger
+from components.io import files
+from components.io.data import manifest
+from components.io.data.split_files import PinnedSplit, read_pinned_splits
 from pipeline.pins import pin
 
 HEADER = "pixel_sha256,split,path\n"
@@ -38,7 +39,7 @@ class Place:
         table = pd.DataFrame(rows)
         manifest.write(table, self.manifest)
         counts = dict.fromkeys(("found", "used", "quarantined", "ignored", "duplicates"), 0)
-        counts |= dict.fromkeys(("look_alikes", "groups", "largest_group", "pinned"), 0)
+        counts |= dict.fromkeys(("near_duplicates", "groups", "largest_group", "pinned"), 0)
         report = ValidationReport.model_validate(
             {"success": success, "data_digest": data_digest(table), "class_names": ["cat"]}
             | {"counts": {}, "rules": []}
@@ -60,10 +61,10 @@ def test_used_images_are_pinned_and_the_sentence_says_how_many(place: Place) -> 
     assert place.pin() == (
         f"{place.ledger}: 3 images pinned, 3 of them new: train 2, val 0, test 1"
     )
-    assert read_ledger(place.ledger) == {
-        digest("a"): Pin("train", "cat/a.png"),
-        digest("b"): Pin("test", "cat/b.png"),
-        digest("c"): Pin("train", "cat/c.png"),
+    assert read_pinned_splits(place.ledger) == {
+        digest("a"): PinnedSplit("train", "cat/a.png"),
+        digest("b"): PinnedSplit("test", "cat/b.png"),
+        digest("c"): PinnedSplit("train", "cat/c.png"),
     }
 
 

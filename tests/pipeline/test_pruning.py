@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from components.io import files
-from components.io.tracking import removal, seats
-from components.io.tracking.store import Store
+from components.registry import champion as seats
+from components.registry import removal
+from components.tracking.store import Store
 from pipeline import pruning
 from pipeline.__main__ import main
 from tests.services import actors

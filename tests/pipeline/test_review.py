@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.io.tracking.store import Store
+from components.tracking.store import Store
 from pipeline.__main__ import main
 from tests.services.actors import NAME
 from tests.services.cases import judge, promoted

@@ -8,9 +8,11 @@ import pytest
 
 from components.core.errors import ChangedInput
 from components.io import files
-from components.io.tracking import journal, package, promotion, seats
-from components.io.tracking.store import Store
-from components.io.tracking.verification import verify
+from components.registry import audit_log as journal
+from components.registry import champion as seats
+from components.registry import package, promotion
+from components.registry.verification import verify
+from components.tracking.store import Store
 from pipeline import rulings
 from pipeline.__main__ import main
 from tests.services import actors
@@ -131,7 +133,7 @@ def test_a_rejected_version_is_withdrawn_and_stays_so(
     assert "is rejected already" in capsys.readouterr().out
     log = journal.read(opened, NAME)
     assert [r.action for r in log.records].count("rejected") == 1
-    assert "version 2 of this model was rejected by anna@" in seats.withdrawn(log, "b")
+    assert "version 2 of this model was rejected by anna@" in seats.revoked_reason(log, "b")
     assert champion(opened) == "1"
     assert main(["review", held, *MODEL]) == 3
     assert "by anna@" in capsys.readouterr().out
@@ -217,7 +219,9 @@ def test_a_rollback_brings_the_former_champion_back_and_a_second_one_is_harmless
     assert "version 2 is champion already" in capsys.readouterr().out
     assert records(opened) == before
     log = journal.read(opened, NAME)
-    assert "version 3 of this model was champion and was rolled back" in seats.withdrawn(log, "c")
+    assert "version 3 of this model was champion and was rolled back" in seats.revoked_reason(
+        log, "c"
+    )
     assert main(["rollback", "--to", "1", *MOVE]) == 0
     assert champion(opened) == "1"
     actors.require_sound(opened)

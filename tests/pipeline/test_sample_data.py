@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.core.errors import InvalidData, MissingInput, PipelineError
-from pipeline.sample_data import materialise
+from pipeline.sample_data import materialize
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = tmp_path_factory.mktemp("sample") / "data" / "images"
-    assert materialise(images) == 2_223
+    assert materialize(images) == 2_223
     return images
 
 
@@ -54,7 +54,7 @@ def test_running_again_repairs_and_changes_nothing_else(
     written = intact.stat().st_mtime_ns
     content = broken.read_bytes()
     broken.write_bytes(b"half")
-    materialise(sample)
+    materialize(sample)
     assert broken.read_bytes() == content
     assert intact.stat().st_mtime_ns == written
     assert [path.name for path in sample.parent.iterdir()] == ["images"]
@@ -65,7 +65,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "mine.png").write_bytes(b"x")
     with pytest.raises(InvalidData, match=r"not of the sample, such as 'mine\.png'"):
-        materialise(tmp_path)
+        materialize(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["cat", "mine.png"]
 
 
@@ -73,10 +73,10 @@ def test_a_missing_package_names_the_fix(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "elpv_dataset", raising=False)
     with pytest.raises(MissingInput, match="run `make install`"):
-        materialise(tmp_path / "images")
+        materialize(tmp_path / "images")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match="could not be written"):
-        materialise(tmp_path / "file" / "images")
+        materialize(tmp_path / "file" / "images")

@@ -13,7 +13,8 @@ import pytest
 
 from components.tune.storage import VARIABLE
 from pipeline import __main__ as pipeline
-from pipeline import stages, tuning
+from pipeline import tuning
+from pipeline.kubeflow import dvc_stages as stages
 from tests.components.conftest import ROOT, Workspace, write_params
 from tests.services.servers import free_port
 

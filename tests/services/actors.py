@@ -11,22 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from components.core.artifacts import ModelCard
-from components.core.decision import (
-    Check,
-    DataDiff,
-    Decision,
-    Evidence,
-    GatePolicy,
-    Incumbent,
-    Receipt,
-    Verdict,
-)
+from components.core.data.data_diff import DataDiff
 from components.core.errors import PipelineError
+from components.core.gate.evidence import ChampionEvidence, Evidence
+from components.core.gate.policy import GatePolicy, Verdict
+from components.core.gate.record import Check, Decision, DecisionRecord
 from components.io import files, models
-from components.io.tracking import journal, lock, promotion, registry, seats, verification
-from components.io.tracking.journal import Entry
-from components.io.tracking.runs import open_run
-from components.io.tracking.store import Store, open_store
+from components.registry import (
+    audit_log as journal,
+)
+from components.registry import (
+    champion as seats,
+)
+from components.registry import (
+    lock,
+    promotion,
+    verification,
+)
+from components.registry import (
+    versions as registry,
+)
+from components.registry.audit_log import Event
+from components.tracking.runs import open_run
+from components.tracking.store import Store, open_store
 
 NAME = "cells"
 
@@ -57,7 +64,7 @@ def add_version(
     source = f"models:/{model_id}"
     version = client.create_model_version(NAME, source, run_id, tags=tags, model_id=model_id)
     number = str(version.version)
-    entry = Entry(action="decided", version=number, model_digest=digest, verdict=verdict, **facts)
+    entry = Event(action="decided", version=number, model_digest=digest, verdict=verdict, **facts)
     with lock.held(store, NAME):
         journal.append(store, journal.read(store, NAME), entry)
     return number
@@ -83,11 +90,11 @@ def write_receipt(
         max_accuracy=None,
         max_model_mb=None,
         max_latency_ms=None,
-        against_champion="non_inferior",
+        champion_test="non_inferior",
         margin=0.02,
-        max_class_loss=0.1,
-        max_gain=None,
-        free_test_uses=10,
+        max_class_recall_drop=0.1,
+        max_accuracy_gain=None,
+        max_test_set_uses=10,
     )
     evidence = Evidence(
         class_names=["good cell", "bad|cell"],
@@ -98,10 +105,10 @@ def write_receipt(
         predictions_sha256="p" * 64,
         model_bytes=1,
         latency_p95_ms=None,
-        earlier_uses=0,
-        shared_with_training=0,
-        withdrawn="",
-        champion=Incumbent(
+        previous_test_uses=0,
+        leaked_test_images=0,
+        revoked_reason="",
+        champion=ChampionEvidence(
             state="compared" if champion_digest else "none",
             model_digest=champion_digest,
             predictions_sha256="",
@@ -113,12 +120,12 @@ def write_receipt(
         unchanged=0,
         added=0,
         removed=0,
-        relabelled=0,
+        relabeled=0,
         moved=0,
         largest_shift=None,
         examples={},
     )
-    receipt = Receipt(
+    receipt = DecisionRecord(
         decision=Decision(verdict=verdict, first_model=not champion_digest, checks=[check]),
         policy=policy,
         evidence=evidence.model_copy(update=facts),
@@ -220,7 +227,7 @@ def register(folder: str, receipt: str) -> None:
             card=card,
             test_digest="t" * 64,
         )
-        registry.state_verdict(run, version, receipt=Path(receipt), description="PASS")
+        registry.record_decision(run, version, receipt=Path(receipt), description="PASS")
         seat = promotion.seat(run.store, NAME)
         promotion.promote(run.store, NAME, version.number, over=seat)
 
@@ -231,16 +238,16 @@ def append_many(times: int, losses: Any) -> None:
         for turn in range(times):
             while True:
                 log = journal.read(store, NAME)
-                entry = Entry(action="decided", version=str(turn), model_digest=str(os.getpid()))
+                entry = Event(action="decided", version=str(turn), model_digest=str(os.getpid()))
                 try:
                     journal.append(store, log, entry)
                     break
-                except journal.JournalMoved:
+                except journal.AuditLogMoved:
                     with losses.get_lock():
                         losses.value += 1
 
 
-def require_sound(store: Store, name: str = NAME) -> list[journal.Record]:
+def require_sound(store: Store, name: str = NAME) -> list[journal.LoggedEvent]:
     """Raise unless journal, aliases and versions fit together; return the promotions."""
     log = journal.read(store, name)
     assert log.open is None
@@ -253,7 +260,7 @@ def require_sound(store: Store, name: str = NAME) -> list[journal.Record]:
     digests = [version.tags["model"] for version in versions]
     assert len(digests) == len(set(digests)), "two versions of one model"
     shown = seats.aliases(store, name)
-    for alias, version in seats.projection(log).items():
+    for alias, version in seats.expected_aliases(log).items():
         assert shown[alias] == version
     if moves:
         seat, _ = seats.look(store, name)

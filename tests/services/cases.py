@@ -5,25 +5,28 @@ from typing import Any
 
 import numpy as np
 
-from components.core.answers import Answers
 from components.core.artifacts import Evaluation, ModelCard
-from components.core.decision import Incumbent
-from components.core.images import ImageParams
-from components.core.metrics import measure
-from components.core.model import build
-from components.io import answers, files, models
-from components.io.tracking import journal, promotion, seats
-from components.io.tracking.store import Store
+from components.core.data.decoding import ImageParams
+from components.core.evaluation.metrics import compute_metrics
+from components.core.evaluation.predictions import Predictions
+from components.core.gate.evidence import ChampionEvidence
+from components.core.training.architectures import build
+from components.io import files, models
+from components.io.data import predictions as answers
+from components.registry import audit_log as journal
+from components.registry import champion as seats
+from components.registry import promotion
+from components.tracking.store import Store
 from tests.services import actors
 from tests.services.actors import NAME
 
 CLASSES = ["bad", "good"]
 
 
-def said(right: list[bool]) -> Answers:
+def said(right: list[bool]) -> Predictions:
     """Answers to images of the class good."""
     predicted = np.array(right, dtype=np.int64)
-    return Answers(
+    return Predictions(
         class_names=CLASSES,
         paths=[f"good/{k}.png" for k in range(len(right))],
         groups=[str(k) for k in range(len(right))],
@@ -40,7 +43,9 @@ def judge(store: Store, folder: Path, digest: str, verdict: Any) -> str:
     seat = promotion.seat(store, NAME)
     ours, theirs = said([True, True, False, False]), said([False, True, True, True])
     files.write_bytes(place / "predictions.parquet", answers.to_parquet(ours))
-    found = measure(np.eye(2, dtype=np.float32)[ours.predicted], ours.labels, CLASSES, 1.0, 15)
+    found = compute_metrics(
+        np.eye(2, dtype=np.float32)[ours.predicted], ours.labels, CLASSES, 1.0, 15
+    )
     evaluation = Evaluation(
         metrics=found[0],
         per_class=found[1],
@@ -51,10 +56,10 @@ def judge(store: Store, folder: Path, digest: str, verdict: Any) -> str:
         predictions_sha256=files.digest_file(place / "predictions.parquet"),
     )
     files.write_artifact(place / "evaluation.json", evaluation)
-    incumbent = Incumbent(state="none", model_digest="", predictions_sha256="", reason="")
+    incumbent = ChampionEvidence(state="none", model_digest="", predictions_sha256="", reason="")
     if seat.model_digest:
         files.write_bytes(place / "champion.parquet", answers.to_parquet(theirs))
-        incumbent = Incumbent(
+        incumbent = ChampionEvidence(
             state="compared",
             model_digest=seat.model_digest,
             predictions_sha256=files.digest_file(place / "champion.parquet"),
@@ -75,7 +80,7 @@ def judge(store: Store, folder: Path, digest: str, verdict: Any) -> str:
         digest,
         verdict,
         run_id=run.info.run_id,
-        receipt_sha256=files.digest_file(receipt),
+        decision_sha256=files.digest_file(receipt),
     )
     store.client.update_model_version(NAME, number, f"{verdict.upper()} 0.500 accuracy\n\nmore")
     store.client.set_registered_model_alias(NAME, seats.CANDIDATE, number)

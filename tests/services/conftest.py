@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.io.tracking.store import Store, open_store
+from components.tracking.store import Store, open_store
 from tests.services import desk, overlay
 from tests.services.desk import Published, Story
 from tests.services.overlay import Services

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.io.tracking.lineage import dvc_hash
-from pipeline.fetch import fetch
+from components.tracking.lineage import dvc_hash
+from pipeline.kubeflow.fetch import fetch
 from tests.components.conftest import ROOT
 from tests.services.overlay import Services
 from tests.services.servers import keys

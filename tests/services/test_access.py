@@ -18,7 +18,7 @@ def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
     assert services.call("model-versions/create", version, "trainer") == 403
     assert services.call("registered-models/alias", alias, "anonymous") == 401
     assert services.call("registered-models/alias", alias, "trainer") == 403
-    # past the authorisation: there is no such version
+    # past the authorization: there is no such version
     assert services.call("registered-models/alias", alias, "promoter") == 404
     foreign = version | {"source": "s3://elsewhere/model"}
     assert services.call("model-versions/create", foreign, "promoter") == 400

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.core.errors import ChangedInput, PipelineError, ServiceUnavailable
-from pipeline.fetch import folder_hash
+from pipeline.kubeflow.fetch import folder_hash
 from tests.services.desk import Published
 from tests.services.overlay import Services
 

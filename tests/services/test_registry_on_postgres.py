@@ -5,16 +5,18 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from components.core.errors import PipelineError
-from components.io.tracking import journal, lock, promotion, seats
-from components.io.tracking.journal import Entry
-from components.io.tracking.store import Store, open_store
+from components.registry import audit_log as journal
+from components.registry import champion as seats
+from components.registry import lock, promotion
+from components.registry.audit_log import Event
+from components.tracking.store import Store, open_store
 from tests.services import actors
 from tests.services.actors import NAME, add_version
 
 pytestmark = pytest.mark.services
 
 
-def promote(store: Store, version: str, **settings: Any) -> seats.Seat:
+def promote(store: Store, version: str, **settings: Any) -> seats.ChampionStatus:
     return promotion.promote(store, NAME, version, over=promotion.seat(store, NAME), **settings)
 
 
@@ -53,9 +55,9 @@ def test_two_processes_without_a_lock_overwrite_no_record(opened: Store) -> None
 
 def test_the_slower_of_two_writers_is_refused_even_with_equal_words(opened: Store) -> None:
     log = journal.ensure(opened, NAME)
-    entry = Entry(action="decided", version="1", model_digest="m")
+    entry = Event(action="decided", version="1", model_digest="m")
     journal.append(opened, log, entry)
-    with pytest.raises(journal.JournalMoved):
+    with pytest.raises(journal.AuditLogMoved):
         journal.append(opened, log, entry)
 
 
@@ -104,7 +106,7 @@ def test_a_promoter_whose_session_was_ended_moves_no_alias(
     promote(opened, first)
     original = journal.append
 
-    def cut(store: Store, log: journal.Journal, entry: Entry) -> journal.Journal:
+    def cut(store: Store, log: journal.AuditLog, entry: Event) -> journal.AuditLog:
         engine = create_engine(opened.uri, isolation_level="AUTOCOMMIT")
         with engine.connect() as session:
             session.execute(text(

@@ -75,7 +75,7 @@ def test_no_trial_is_lost_or_counted_twice_under_fifty_kills(database: str, tmp_
         kills = crew.kill_some(roster, members, 50, lambda k: crew.start(database, k, budget, True))
         assert join(members, 300) == [0, 0, 0]
     tried = crew.held(roster)
-    dead = [t for t in roster.study.trials if study.reason(t) == study.VANISHED]
+    dead = [t for t in roster.study.trials if study.reason(t) == study.WORKER_LOST]
     print(f"{kills} kills, {len(dead)} trials taken back")
     assert kills >= 20
     assert dead
@@ -131,7 +131,7 @@ def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
         rows = list(csv.DictReader(file))
     ended = [row for row in rows if row["state"] in ("complete", "pruned")]
     assert len(ended) == 6, output
-    assert [row["why"] for row in rows if row["state"] == "fail"] == [study.VANISHED]
+    assert [row["why"] for row in rows if row["state"] == "fail"] == [study.WORKER_LOST]
     assert len({row["worker"] for row in ended}) >= 2
     assert not (desk.root / "artifacts/tune/study.journal").exists()
     chosen = json.loads((desk.root / "artifacts/tune/hyperparameters.json").read_text())

@@ -15,9 +15,9 @@ import torchvision
 from torch import Tensor, nn
 
 from components.core.artifacts import ModelCard
+from components.core.data.decoding import ImageParams
 from components.core.errors import ChangedInput, InvalidParams, MissingInput, PipelineError
-from components.core.images import ImageParams
-from components.core.model import ModelParams, build
+from components.core.training.architectures import ModelParams, build
 from components.io import models
 
 
@@ -38,7 +38,7 @@ def card(weights_sha256: str) -> ModelCard:
         initial_weights="random",
         data_digest="d" * 64,
         training_key="k" * 64,
-        settings={"epochs": 3, "learning_rate": 0.001, "any_way_up": True, "device": "cpu"},
+        settings={"epochs": 3, "learning_rate": 0.001, "rotate_90": True, "device": "cpu"},
         best_epoch=2,
         val_loss=0.5,
     )
@@ -311,7 +311,7 @@ def downloaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
 
 def start(weights: str, seed: int = 0, architecture: str = "resnet18") -> tuple[nn.Module, str]:
     values = {"architecture": architecture, "weights": weights, "image_size": 32}
-    return models.start_network(ModelParams.model_validate(values), 3, seed)
+    return models.create_model(ModelParams.model_validate(values), 3, seed)
 
 
 def test_imagenet_weights_fill_everything_but_the_head(

@@ -7,24 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from components.core.plan import Plan
-from components.core.training import Epoch
-from components.io.machine import Stop
+from components.core.training.config import TrainingConfig
+from components.core.training.loop import Epoch
+from components.io.process import Stop
 from components.io.progress import Progress
 
-PLAN = Plan(
+PLAN = TrainingConfig(
     learning_rate=1e-3,
     epochs=3,
     early_stopping=50,
     batch_size=8,
     augmentation="none",
-    any_way_up=False,
+    rotate_90=False,
     weight_decay=0.0,
     label_smoothing=0.0,
-    warmup=0.0,
+    warmup_fraction=0.0,
     ema_decay=0.0,
     image_size=64,
-    first_image_size=0.5,
+    progressive_resizing_start=0.5,
     seed=0,
     device="cpu",
     precision="fp32",
@@ -101,7 +101,7 @@ def test_images_a_second_count_training_alone(clock: Clock) -> None:
 def test_a_resumed_epoch_counts_only_the_batches_of_this_process(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress("train", replace(PLAN, first_image_size=1.0), 100, Stop())
+    progress = Progress("train", replace(PLAN, progressive_resizing_start=1.0), 100, Stop())
     for batch in (3, 4):  # 1 and 2 were done before
         clock.now += 1.0
         progress.after_batch(batch, 4)
@@ -117,7 +117,7 @@ def test_an_epoch_resumed_after_its_last_batch_trained_nothing(clock: Clock) -> 
 
 
 def test_long_waits_are_told_in_minutes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("train", replace(PLAN, first_image_size=1.0), 100, Stop())
+    progress = Progress("train", replace(PLAN, progressive_resizing_start=1.0), 100, Stop())
     run_epoch(progress, clock, 100.0, 50.0)
     progress.report(replace(epoch(1), image_size=64))
     assert capsys.readouterr().out.endswith("  5 min left\n")

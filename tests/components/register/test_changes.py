@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from components.core.answers import Answers
-from components.io.decision_page import Change
-from components.io.tracking.version_page import Changes
+from components.core.evaluation.predictions import Predictions
+from components.io.reports.decision import Change
+from components.io.reports.version import Changes
 from components.register import changes
 
 NAMES = ["cat", "dog"]
 HEADER = "change,path,label,champion,model\n"
 
 
-def answers(predicted: list[int]) -> Answers:
+def answers(predicted: list[int]) -> Predictions:
     """Answers to five pictures, of a cat, a cat and three dogs; each 0.75 sure."""
     given = np.array(predicted)
-    return Answers(
+    return Predictions(
         class_names=NAMES,
         paths=[f"{k},0.png" for k in range(5)],
         groups=[str(k) for k in range(5)],

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from components.core.model import ModelParams
-from components.core.plan import Plan
-from components.core.training import Labelled
+from components.core.training.architectures import ModelParams
+from components.core.training.config import TrainingConfig
+from components.core.training.loop import LabeledImages
 from components.tune import search, study
-from components.tune.attempt import Attempt, Space, Task
 from components.tune.storage import VARIABLE
-from components.tune.study import Lease, Roster
+from components.tune.study import Heartbeat, TrialQueue
+from components.tune.trial import SearchSpace, Task, TrialRun
 
 # Its children begin with everything imported.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -41,31 +41,31 @@ class Silence:
 
 
 def make_task(trials: int, seconds: int = 600) -> Task:
-    plan = Plan(
+    plan = TrainingConfig(
         learning_rate=1e-3,
         epochs=2,
         early_stopping=50,
         batch_size=8,
         augmentation="light",
-        any_way_up=False,
+        rotate_90=False,
         weight_decay=0.0,
         label_smoothing=0.0,
-        warmup=0.0,
+        warmup_fraction=0.0,
         ema_decay=0.0,
         image_size=32,
-        first_image_size=1.0,
+        progressive_resizing_start=1.0,
         seed=3,
         device="cpu",
         precision="fp32",
         class_weights=(1.0, 1.0),
     )
-    rows = Labelled(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 0, 1]))
+    rows = LabeledImages(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 0, 1]))
     return Task(
         train=rows,
         val=rows,
         plan=plan,
         model=ModelParams(architecture="resnet18", weights="random", image_size=32),
-        space=Space((1e-5, 1e-1), (1, 9), {"learning_rate": 1e-3, "epochs": 3}),
+        space=SearchSpace((1e-5, 1e-1), (1, 9), {"learning_rate": 1e-3, "epochs": 3}),
         trials=trials,
         seconds=seconds,
         data_digest="d" * 64,
@@ -75,7 +75,7 @@ def make_task(trials: int, seconds: int = 600) -> Task:
 
 
 def nap(
-    attempt: Attempt, task: Task, lease: Lease, deadline: float | None
+    attempt: TrialRun, task: Task, lease: Heartbeat, deadline: float | None
 ) -> tuple[TrialState, str]:
     """A training without a model: its loss is known beforehand."""
     time.sleep(NAP * random.uniform(0.5, 1.5))
@@ -90,7 +90,7 @@ def work(place: Path | str, worker: int, trials: int, wait: bool, seconds: int =
     os.environ.pop(VARIABLE, None)
     if isinstance(place, str):
         os.environ[VARIABLE] = place
-    study.BEAT_SECONDS, study.STALE_SECONDS = 0.2, 2.0
+    study.HEARTBEAT_SECONDS, study.STALE_SECONDS = 0.2, 2.0
     search._PAUSE_SECONDS = 0.1
     search._train = nap
     random.seed(os.getpid())
@@ -115,13 +115,13 @@ def crew(place: Path | str, workers: int, trials: int, wait: bool = False) -> It
         yield members
 
 
-def read(journal: Path, trials: int) -> Roster:
+def read(journal: Path, trials: int) -> TrialQueue:
     """The roster of somebody who looks on."""
     with search.open_study(journal, make_task(trials), worker=999) as roster:
         return roster
 
 
-def held(roster: Roster) -> list[FrozenTrial]:
+def held(roster: TrialQueue) -> list[FrozenTrial]:
     """Trials that used up a slot, one of each; fails if a slot was used twice."""
     tried = roster.tried()
     slots = [trial.user_attrs["slot"] for trial in tried]
@@ -133,7 +133,7 @@ def held(roster: Roster) -> list[FrozenTrial]:
     return tried
 
 
-def kill_some(roster: Roster, members: list[Any], kills: int, restart: Any) -> int:
+def kill_some(roster: TrialQueue, members: list[Any], kills: int, restart: Any) -> int:
     """SIGKILL a worker at its trial, again and again; each comes back under its number.
 
     Returns how many were killed before the budget was used up.

@@ -14,7 +14,7 @@ def test_what_is_no_database_url_is_refused_without_quoting_it(
 ) -> None:
     monkeypatch.setenv(storage.VARIABLE, address)
     with (
-        pytest.raises(InvalidParams, match="TUNE_STORAGE is not a database URL") as raised,
+        pytest.raises(InvalidParams, match="OPTUNA_STORAGE is not a database URL") as raised,
         storage.open_storage(tmp_path / "study.journal"),
     ):
         pass

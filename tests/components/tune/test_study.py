@@ -13,22 +13,30 @@ from optuna.trial import TrialState
 
 from components.core.errors import InvalidParams, PipelineError
 from components.tune import search, study
-from components.tune.study import RETURNED, SURPLUS, VANISHED, Lease, Roster, covered, reason
+from components.tune.study import (
+    DUPLICATE,
+    RELEASED,
+    WORKER_LOST,
+    Heartbeat,
+    TrialQueue,
+    covered,
+    reason,
+)
 from tests.components.tune import crew
 
 
 @pytest.fixture
-def roster(tmp_path: Path) -> Iterator[Roster]:
+def roster(tmp_path: Path) -> Iterator[TrialQueue]:
     with search.open_study(tmp_path / "study.journal", crew.make_task(3), worker=0) as opened:
         yield opened
 
 
-def open_another(tmp_path: Path, worker: int) -> Roster:
+def open_another(tmp_path: Path, worker: int) -> TrialQueue:
     with search.open_study(tmp_path / "study.journal", crew.make_task(3), worker) as opened:
         return opened
 
 
-def begin(roster: Roster) -> optuna.Trial:
+def begin(roster: TrialQueue) -> optuna.Trial:
     assert roster.fill()
     trial = roster.take()
     assert trial is not None
@@ -40,7 +48,7 @@ def draw(trial: optuna.Trial) -> float:
 
 
 def test_the_first_slot_has_the_known_good_settings_and_the_others_are_drawn(
-    roster: Roster,
+    roster: TrialQueue,
 ) -> None:
     rates = [draw(begin(roster)) for _ in range(3)]
     assert rates[0] == 1e-3
@@ -49,7 +57,7 @@ def test_the_first_slot_has_the_known_good_settings_and_the_others_are_drawn(
 
 
 def test_a_slot_is_queued_once_however_often_and_by_whomever_it_is_asked_for(
-    roster: Roster, tmp_path: Path
+    roster: TrialQueue, tmp_path: Path
 ) -> None:
     other = open_another(tmp_path, 1)
     assert roster.fill()
@@ -58,47 +66,47 @@ def test_a_slot_is_queued_once_however_often_and_by_whomever_it_is_asked_for(
     assert len(roster.study.trials) == 3
 
 
-def test_of_two_trials_for_one_slot_only_the_first_runs(roster: Roster) -> None:
+def test_of_two_trials_for_one_slot_only_the_first_runs(roster: TrialQueue) -> None:
     assert roster.fill()
     roster.study.enqueue_trial({}, user_attrs={"slot": 1})  # as two workers do at the same moment
     numbers = [trial.number for _ in range(4) if (trial := roster.take())]
     assert numbers == [0, 1, 2]
-    assert reason(roster.study.trials[3]) == SURPLUS
+    assert reason(roster.study.trials[3]) == DUPLICATE
     assert not roster.fill()
 
 
-def test_a_trial_nobody_queued_is_not_run(roster: Roster) -> None:
+def test_a_trial_nobody_queued_is_not_run(roster: TrialQueue) -> None:
     assert roster.take() is None  # asked when nothing waits: Optuna makes a new trial
     assert roster.tried() == []
     assert roster.begun() == []
 
 
 def test_a_returned_trial_is_run_again_with_its_settings_by_anybody(
-    roster: Roster, tmp_path: Path
+    roster: TrialQueue, tmp_path: Path
 ) -> None:
     begin(roster)
     trial = begin(roster)
     rate = draw(trial)
-    roster.give_back(trial, RETURNED)
+    roster.give_back(trial, RELEASED)
     other = open_another(tmp_path, 1)
-    assert reason(other.study.trials[trial.number]) == RETURNED
+    assert reason(other.study.trials[trial.number]) == RELEASED
     seen = [draw(begin(other)) for _ in range(2)]
     assert rate in seen
     assert not other.fill()
 
 
 def test_own_trials_of_an_earlier_life_are_taken_back_at_once(
-    roster: Roster, tmp_path: Path
+    roster: TrialQueue, tmp_path: Path
 ) -> None:
     rate = draw(begin(roster))
     again = open_another(tmp_path, 0)
     again.reap()
-    assert reason(again.study.trials[0]) == VANISHED
+    assert reason(again.study.trials[0]) == WORKER_LOST
     assert rate in [draw(begin(again)) for _ in range(3)]
 
 
 def test_the_trials_of_others_are_taken_back_only_after_silence(
-    roster: Roster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roster: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = begin(roster)
     other = open_another(tmp_path, 1)
@@ -120,7 +128,7 @@ def test_the_trials_of_others_are_taken_back_only_after_silence(
 
 
 def test_a_worker_killed_before_it_signed_is_taken_back_after_silence(
-    roster: Roster, monkeypatch: pytest.MonkeyPatch
+    roster: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert roster.fill()
     roster.study.ask()
@@ -134,7 +142,7 @@ def test_a_worker_killed_before_it_signed_is_taken_back_after_silence(
 
 
 def test_a_late_answer_of_a_trial_that_was_taken_back_is_dropped(
-    roster: Roster, tmp_path: Path
+    roster: TrialQueue, tmp_path: Path
 ) -> None:
     trial = begin(roster)
     draw(trial)
@@ -144,49 +152,49 @@ def test_a_late_answer_of_a_trial_that_was_taken_back_is_dropped(
     assert roster.complete() == []
 
 
-def test_a_value_that_is_none_is_our_bug_and_not_taken_for_a_lost_trial(roster: Roster) -> None:
+def test_a_value_that_is_none_is_our_bug_and_not_taken_for_a_lost_trial(roster: TrialQueue) -> None:
     with pytest.raises(ValueError, match="values"):
         roster.end(begin(roster), TrialState.COMPLETE, None)
 
 
 def test_a_trial_that_takes_three_workers_with_it_uses_its_slot_up(
-    roster: Roster, tmp_path: Path
+    roster: TrialQueue, tmp_path: Path
 ) -> None:
     rates = set()
-    for _ in range(3 * study.MAX_DEATHS):
+    for _ in range(3 * study.MAX_RETRIES):
         rates.add(draw(begin(roster)))
         roster = open_another(tmp_path, 0)
         roster.reap()
     assert not roster.fill()
     assert len(rates) == 3
-    assert [reason(trial) for trial in roster.tried()] == [VANISHED] * 3
-    with pytest.raises(PipelineError, match=f"none of 3 trials was completed .{VANISHED}"):
+    assert [reason(trial) for trial in roster.tried()] == [WORKER_LOST] * 3
+    with pytest.raises(PipelineError, match=f"none of 3 trials was completed .{WORKER_LOST}"):
         search.winner(roster, crew.make_task(3))
 
 
-def test_trials_that_were_given_back_do_not_count_as_deaths(roster: Roster) -> None:
-    for _ in range(study.MAX_DEATHS + 1):
-        roster.give_back(begin(roster), RETURNED)
+def test_trials_that_were_given_back_do_not_count_as_deaths(roster: TrialQueue) -> None:
+    for _ in range(study.MAX_RETRIES + 1):
+        roster.give_back(begin(roster), RELEASED)
     assert roster.fill()
     assert roster.tried() == []
 
 
-def test_a_larger_budget_goes_on_where_a_smaller_one_ended(roster: Roster) -> None:
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(roster: TrialQueue) -> None:
     for _ in range(3):
         assert roster.end(begin(roster), TrialState.PRUNED, why="slow")
     assert not roster.fill()
-    more = Roster(roster.study, 0, 5, roster.first)
+    more = TrialQueue(roster.study, 0, 5, roster.first)
     assert more.fill()
     assert [trial.number for _ in range(2) if (trial := more.take())] == [3, 4]
 
 
 def test_the_lease_beats_while_the_trial_runs_and_ends_with_it(
-    roster: Roster, monkeypatch: pytest.MonkeyPatch
+    roster: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(study, "HEARTBEAT_SECONDS", 0.05)
     trial = begin(roster)
     before = roster.study.trials[0].user_attrs["beat"]
-    with Lease(trial) as lease:
+    with Heartbeat(trial) as lease:
         deadline = time.monotonic() + 20
         while roster.study.trials[0].user_attrs["beat"] == before:
             assert time.monotonic() < deadline, "no beat"
@@ -198,10 +206,10 @@ def test_the_lease_beats_while_the_trial_runs_and_ends_with_it(
 
 
 def test_the_lease_notes_that_its_trial_was_taken_back(
-    roster: Roster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roster: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "BEAT_SECONDS", 0.05)
-    with Lease(begin(roster)) as lease:
+    monkeypatch.setattr(study, "HEARTBEAT_SECONDS", 0.05)
+    with Heartbeat(begin(roster)) as lease:
         open_another(tmp_path, 0).reap()
         deadline = time.monotonic() + 20
         while not lease.lost:
@@ -209,7 +217,7 @@ def test_the_lease_notes_that_its_trial_was_taken_back(
             time.sleep(0.02)
 
 
-def test_seconds_are_those_in_which_a_trial_was_at_work(roster: Roster, tmp_path: Path) -> None:
+def test_seconds_are_those_in_which_a_trial_was_at_work(roster: TrialQueue, tmp_path: Path) -> None:
     trial = begin(roster)
     time.sleep(0.4)
     assert roster.end(trial, TrialState.PRUNED, why="slow")
@@ -219,7 +227,7 @@ def test_seconds_are_those_in_which_a_trial_was_at_work(roster: Roster, tmp_path
     time.sleep(1)
     again = open_another(tmp_path, 0)
     again.reap()
-    assert reason(again.study.trials[dead.number]) == VANISHED
+    assert reason(again.study.trials[dead.number]) == WORKER_LOST
     assert again.used_seconds() < used + 0.5
 
 
@@ -249,7 +257,7 @@ def test_the_length_of_a_union_is_the_number_of_seconds_in_any_interval(
 
 
 def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
-    roster: Roster,
+    roster: TrialQueue,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

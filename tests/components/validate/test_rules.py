@@ -22,11 +22,11 @@ GOOD: dict[str, object] = {
     "min_images_per_class": 3,
     "min_side": 8,
     "max_side": 1000,
-    "max_aspect": 5.0,
+    "max_aspect_ratio": 5.0,
     "max_unreadable": 0.0,
     "max_imbalance": 10.0,
     "max_group_share": 0.5,
-    "warn_only": [],
+    "warning_rules": [],
 }
 ROOT = Path(__file__).parents[3]
 
@@ -45,13 +45,13 @@ def test_the_committed_settings_are_valid() -> None:
         ("group_pattern", "(", "a regular expression"),
         ("min_images", 0, "greater than or equal to 1"),
         ("max_unreadable", 95, "less than 1"),
-        ("max_aspect", 0.5, "greater than or equal to 1"),
+        ("max_aspect_ratio", 0.5, "greater than or equal to 1"),
         ("near_duplicate_bits", 17, "less than or equal to 16"),
         ("near_duplicate_likeness", 0.0, "greater than 0"),
         ("max_group_share", 20, "less than or equal to 1"),
-        ("warn_only", ["min_classes"], "Input should be"),
-        ("warn_only", ["split_ledger"], "Input should be"),
-        ("warn_only", ["typo"], "Input should be"),
+        ("warning_rules", ["min_classes"], "Input should be"),
+        ("warning_rules", ["pinned_split_conflicts"], "Input should be"),
+        ("warning_rules", ["typo"], "Input should be"),
         ("min_imagse", 3, "Extra inputs"),
     ],
 )

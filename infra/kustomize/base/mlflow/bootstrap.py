@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.io.tracking import journal
-from components.io.tracking.store import EXPERIMENT, open_store
+from components.registry import audit_log as journal
+from components.tracking.store import EXPERIMENT, open_store
 
 
 @contextmanager

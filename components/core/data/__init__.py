@@ -1,0 +1,1 @@
+"""Files to pixels, fingerprints, groups and splits."""

@@ -1,0 +1,136 @@
+"""How one data set differs from another: by pixels, whatever the files are called."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import Field
+
+from components.core.artifacts import DIGEST_COLUMNS, Part, Share, data_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ShareShift(Part):
+    """How a class's share of all images changed."""
+
+    name: str
+    before: Share
+    now: Share
+
+
+class DataDiff(Part):
+    """How the data differ from the champion's, by pixels: renamed files are the same files.
+
+    Attributes:
+        baseline: data digest of the champion's data; empty = there is no baseline, and all else is
+            zero.
+        examples: up to five paths of each kind: added, removed, relabeled, moved.
+    """
+
+    baseline: str
+    unchanged: int
+    added: int
+    removed: int
+    relabeled: int
+    moved: int = Field(description="Between splits.")
+    largest_shift: ShareShift | None = Field(description="None without a baseline.")
+    examples: dict[str, list[str]]
+
+
+_EXAMPLES = 5
+_KINDS = ("added", "removed", "relabeled", "moved")
+
+
+class _Image(NamedTuple):
+    """A used row of a manifest."""
+
+    pixels: str
+    label: str
+    split: str
+    path: str
+
+
+def slim(manifest: pd.DataFrame) -> pd.DataFrame:
+    """What `compare` and the data digest need of a manifest: all rows, some columns."""
+    return manifest[DIGEST_COLUMNS]
+
+
+def compare(before: pd.DataFrame | None, now: pd.DataFrame) -> DataDiff:
+    """What was added, removed, relabeled or moved between splits.
+
+    Every used image counts once: as unchanged if there was one of the same pixels, label and split;
+    else as moved, if of the same pixels and label; else as relabeled, if of the same pixels. So
+    the images now are unchanged + moved + relabeled + added, and those before are unchanged +
+    moved + relabeled + removed, also where the same pixels are there several times.
+
+    Args:
+        before: manifest of the baseline, at least the columns of `slim`; None if there is none.
+        now: manifest of the data in question.
+    """
+    if before is None:
+        return _to_diff("", {}, None)
+    old, new = _used(before), _used(now)
+    found: dict[str, list[_Image]] = {}
+    removed, added = old, new
+    for kind, fields in (("unchanged", 3), ("moved", 2), ("relabeled", 1)):
+        found[kind], removed, added = _match(removed, added, fields)
+    found |= {"added": added, "removed": removed}
+    return _to_diff(data_digest(before), found, _largest_shift(old, new))
+
+
+def _used(manifest: pd.DataFrame) -> list[_Image]:
+    rows = manifest[manifest["status"] == "used"].sort_values("path")
+    columns = rows[["pixel_sha256", "label", "split", "path"]]
+    return [_Image(*row) for row in columns.itertuples(index=False)]
+
+
+def _match(
+    old: Sequence[_Image], new: Sequence[_Image], fields: int
+) -> tuple[list[_Image], list[_Image], list[_Image]]:
+    """Pair images that agree in the first `fields`: the new ones of the pairs, both remainders."""
+    waiting: defaultdict[tuple[str, ...], list[_Image]] = defaultdict(list)
+    for image in old:
+        waiting[image[:fields]].append(image)
+    paired, rest = [], []
+    for image in new:
+        if same := waiting[image[:fields]]:
+            same.pop()
+            paired.append(image)
+        else:
+            rest.append(image)
+    return paired, [image for images in waiting.values() for image in images], rest
+
+
+def _largest_shift(old: Sequence[_Image], new: Sequence[_Image]) -> ShareShift | None:
+    """The class whose share of the images changed most; None when there are no classes."""
+    before, now = Counter(image.label for image in old), Counter(image.label for image in new)
+
+    def shift(name: str) -> ShareShift:
+        return ShareShift(
+            name=name,
+            before=before[name] / max(len(old), 1),
+            now=now[name] / max(len(new), 1),
+        )
+
+    shifts = map(shift, sorted({*before, *now}))
+    return max(shifts, key=lambda found: abs(found.now - found.before), default=None)
+
+
+def _to_diff(
+    baseline: str, found: Mapping[str, Sequence[_Image]], shift: ShareShift | None
+) -> DataDiff:
+    paths = {kind: sorted(image.path for image in found.get(kind, ())) for kind in _KINDS}
+    return DataDiff(
+        baseline=baseline,
+        unchanged=len(found.get("unchanged", ())),
+        added=len(paths["added"]),
+        removed=len(paths["removed"]),
+        relabeled=len(paths["relabeled"]),
+        moved=len(paths["moved"]),
+        largest_shift=shift,
+        examples={kind: paths[kind][:_EXAMPLES] for kind in _KINDS},
+    )

@@ -1,0 +1,1 @@
+"""Predictions, metrics, and what chance can do to them."""

@@ -1,0 +1,1 @@
+"""Settings, networks, the training loop and inference."""

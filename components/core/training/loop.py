@@ -1,0 +1,240 @@
+"""The training loop: one generator of epochs, shared by tune and train.
+
+    for epoch in fit(network, train, val, plan):
+        ...                      # tune reports it to the study; train logs and saves it
+
+Exact resume needs no random-number states: the order of the pictures and the augmentation of each
+batch are functions of (seed, epoch, batch). A state taken at any batch and passed back as `resume`
+therefore continues bit for bit on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from components.core.errors import Diverged
+from components.core.training.config import TrainingConfig
+from components.core.training.inference import ImageArray, predict_logits
+from components.core.training.schedule import batches, derive_seed, image_size_at, learning_rate_at
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+State = dict[str, Any]
+AfterBatch = Callable[[int, int], bool]
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Pictures with their class indices: labels is (N,) int64."""
+
+    pixels: ImageArray
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch. `state` holds live tensors: save it before asking for the next epoch."""
+
+    index: int  # from 1
+    learning_rate: float  # at the last step
+    image_size: int
+    train_loss: float
+    val_loss: float  # class-weighted like the training loss, without smoothing
+    val_accuracy: float
+    best: bool  # least val_loss so far; on a tie the earlier epoch stays the best
+    state: State = field(repr=False, compare=False)
+
+
+class Stopped(Exception):
+    """`after_batch` asked for a stop; `state` continues from here when passed as `resume`."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__("stopped between two batches")
+        self.state = state
+
+
+def fit(
+    network: nn.Module,
+    train: LabeledImages,
+    val: LabeledImages,
+    plan: TrainingConfig,
+    *,
+    resume: State | None = None,
+    after_batch: AfterBatch | None = None,
+) -> Iterator[Epoch]:
+    """Train `network` in place and yield after every epoch.
+
+    Args:
+        network: logits (B, K) of standardized (B, 3, S, S).
+        train: pictures to learn from.
+        val: pictures to choose the best epoch by.
+        plan: all settings.
+        resume: the `state` of an `Epoch` or a `Stopped` of the same plan and data.
+        after_batch: called with (batches done, batches in this epoch); True asks for a stop.
+
+    Yields:
+        One `Epoch` per epoch, until the plan's last or early stopping.
+
+    Raises:
+        Diverged: the training or val loss is NaN or infinite.
+        Stopped: `after_batch` returned True.
+    """
+    loop = _Loop(network, train, val, plan)
+    if resume is not None:
+        loop.restore(resume)
+    while loop.epoch < plan.epochs and loop.patience_left():
+        yield loop.run_epoch(after_batch)
+
+
+class _Loop:
+    """The moving parts of one training."""
+
+    def __init__(
+        self, network: nn.Module, train: LabeledImages, val: LabeledImages, plan: TrainingConfig
+    ) -> None:
+        import torch
+        from torch.optim import swa_utils
+
+        from components.core.training.architectures import param_groups_weight_decay
+
+        self.plan, self.train, self.val = plan, train, val
+        self.network = network.to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(
+            param_groups_weight_decay(self.network, plan.weight_decay),
+            lr=plan.learning_rate,
+            fused=True,
+        )
+        self.ema: swa_utils.AveragedModel | None = None
+        if plan.ema_decay:
+            average = swa_utils.get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
+            self.ema = swa_utils.AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.class_weights = torch.tensor(plan.class_weights, device=plan.device)
+        self.epoch = 0  # finished epochs
+        self.batch = 0  # finished batches of the epoch under way
+        self.loss_sum = 0.0
+        self.best: State = {"epoch": 0, "val_loss": math.inf, "network": {}}
+
+    def patience_left(self) -> bool:
+        return bool(self.epoch - self.best["epoch"] < self.plan.early_stopping)
+
+    def run_epoch(self, after_batch: AfterBatch | None) -> Epoch:
+        plan, number = self.plan, self.epoch + 1
+        parts = batches(len(self.train.labels), plan.batch_size, plan.seed, number)
+        size = image_size_at(number, plan.epochs, plan.image_size, plan.progressive_resizing_start)
+        total = plan.epochs * len(parts)
+        for index in range(self.batch, len(parts)):
+            rate = learning_rate_at(
+                self.epoch * len(parts) + index, total, plan.learning_rate, plan.warmup_fraction
+            )
+            self.step(parts[index], size, rate, number, index)
+            if after_batch is not None and after_batch(index + 1, len(parts)):
+                raise Stopped(self.state())
+        return self.close_epoch(size)
+
+    def step(self, rows: NDArray[np.int64], size: int, rate: float, epoch: int, index: int) -> None:
+        """One batch: forward, backward, update."""
+        import torch
+        from torch.nn import functional
+
+        plan = self.plan
+        seed = derive_seed(plan.seed, epoch, index)
+        torch.manual_seed(seed)  # for networks with dropout
+        images, labels = self.read(rows, size, seed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with torch.autocast(plan.device, torch.bfloat16, plan.precision == "bf16"):
+            logits = self.network(images)
+        loss = functional.cross_entropy(
+            logits.float(), labels, self.class_weights, label_smoothing=plan.label_smoothing
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.network)
+        self.loss_sum += _finite(float(loss.detach()), "train", epoch) * len(rows)
+        self.batch = index + 1
+
+    def read(self, rows: NDArray[np.int64], size: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Augmented network input and labels of these rows, on the device."""
+        import torch
+
+        from components.core.training import augmentation as transforms
+
+        plan = self.plan
+        pixels = torch.from_numpy(self.train.pixels[rows]).to(plan.device)
+        batch = transforms.resize(transforms.normalize(pixels), size)
+        generator = torch.Generator().manual_seed(seed)
+        batch = transforms.augment(batch, plan.augmentation, plan.rotate_90, generator)
+        return batch, torch.from_numpy(self.train.labels[rows]).to(plan.device)
+
+    def close_epoch(self, size: int) -> Epoch:
+        """Score the val split, remember the best weights, move on to the next epoch."""
+        network = self.network if self.ema is None else self.ema.module
+        loss, accuracy = self.score(network)
+        best = loss < self.best["val_loss"]
+        self.epoch += 1
+        if best:
+            weights = copy.deepcopy(network.state_dict())
+            self.best = {"epoch": self.epoch, "val_loss": loss, "network": weights}
+        mean = self.loss_sum / len(self.train.labels)
+        # Read back: a training that is resumed after the last batch has no step to tell it.
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.batch, self.loss_sum = 0, 0.0
+        return Epoch(self.epoch, rate, size, mean, loss, accuracy, best, self.state())
+
+    def score(self, network: nn.Module) -> tuple[float, float]:
+        """Class-weighted log loss and accuracy on the val split, at the final picture size."""
+        import torch
+        from torch.nn import functional
+
+        plan = self.plan
+        logits = predict_logits(
+            network,
+            self.val.pixels,
+            device=plan.device,
+            precision=plan.precision,
+            image_size=plan.image_size,
+        )
+        labels = torch.from_numpy(self.val.labels)
+        weights = self.class_weights.cpu()
+        loss = functional.cross_entropy(torch.from_numpy(logits), labels, weights)
+        accuracy = float((logits.argmax(axis=1) == self.val.labels).mean())
+        return _finite(float(loss), "val", self.epoch + 1), accuracy
+
+    def state(self) -> State:
+        """All that `restore` needs; tensors are live, not copied."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "loss_sum": self.loss_sum,
+            "best": self.best,
+        }
+
+    def restore(self, state: State) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.loss_sum, self.best = state["loss_sum"], state["best"]
+
+
+def _finite(loss: float, split: str, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise Diverged(
+            f"training: the {split} loss is {loss} in epoch {epoch}; use a lower "
+            "train.learning_rate, or check the images for odd values."
+        )
+    return loss

@@ -1,0 +1,64 @@
+"""What happens when in a training: pure functions of the seed and of the position."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def balanced_weights(labels: NDArray[np.int64], num_classes: int) -> tuple[float, ...]:
+    """Loss weight of each class, n / (K * n_class), as in scikit-learn's "balanced"."""
+    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
+    return tuple(float(w) for w in len(labels) / (num_classes * counts))
+
+
+def learning_rate_at(step: int, total: int, peak: float, warmup_fraction: float) -> float:
+    """Learning rate of step 0..total-1: linear warm-up, then half a cosine towards zero.
+
+    Source of the cosine: Loshchilov and Hutter 2017, "SGDR".
+    """
+    rising = round(warmup_fraction * total)
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1)))
+
+
+def image_size_at(epoch: int, epochs: int, image_size: int, first: float) -> int:
+    """Picture side of epoch 1..epochs: from first * image_size up to image_size, in 16s."""
+    if epoch == epochs:
+        return image_size
+    share = first + (1 - first) * (epoch - 1) / (epochs - 1)
+    return max(32, round(image_size * share / 16) * 16)
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from any values: equal parts give equal seeds, other parts unrelated ones."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def batches(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Shuffled indices 0..count-1 in near-equal batches; none has a single picture.
+
+    Near-equal, because BatchNorm cannot train on a last batch of one.
+    """
+    order = np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(count)
+    number = max(min(math.ceil(count / batch_size), count // 2), 1)
+    return [np.sort(part) for part in np.array_split(order, number)]
+
+
+def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of about `share` of each class, at least two pictures of every class."""
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = max(round(share * len(members)), min(2, len(members)))
+        order = np.random.default_rng(derive_seed(seed, "subset", label)).permutation(members)
+        chosen.append(order[:count])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,67 @@
+"""A training's state on disk: written whole, checked when read, refused when it is another's."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.io import files
+
+if TYPE_CHECKING:
+    from components.core.training.loop import State
+
+_log = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 32
+
+
+def save(path: Path, key: str, state: State, history: list[dict[str, float]]) -> None:
+    """Write the state with its key and the epochs so far; the SHA-256 of the rest comes first.
+
+    Args:
+        path: file to write, whole or not at all.
+        key: names data, settings and code.
+        state: of `core.training`.
+        history: rows of the finished epochs.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({"key": key, "state": state, "history": history}, buffer)
+    content = buffer.getvalue()
+    files.write_bytes(path, hashlib.sha256(content).digest() + content)
+
+
+def load(path: Path, key: str) -> tuple[State, list[dict[str, float]]] | None:
+    """The state and the epochs saved under `key`; None when there is nothing to resume."""
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
+        _log.warning("train     %s is damaged: starting from the first epoch", path)
+        return None
+    saved = _unpack(content[_DIGEST_BYTES:])
+    if saved is None:
+        return None
+    if saved["key"] != key:
+        _log.info("train     %s belongs to other data, settings or code: starting afresh", path)
+        return None
+    return saved["state"], saved["history"]
+
+
+def _unpack(content: bytes) -> dict[str, Any] | None:
+    """Tensors and plain values only: `weights_only` refuses pickled objects."""
+    import torch
+
+    try:
+        saved: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        _log.warning("train     the checkpoint cannot be read (%s): starting afresh", error)
+        return None
+    return saved

@@ -1,0 +1,1 @@
+"""The image folder, the manifest and what is read through it."""

@@ -1,0 +1,191 @@
+"""Decode once: resized pictures in a memory-mapped file, shared by all trials and steps.
+
+The cache is keyed by the pictures' digests, the reader's settings and the size, verified when
+opened, and safe to delete. What does not fit its limit, or the disk, is decoded again on every use.
+Each file is hashed when it is decoded: bytes other than the manifest's are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.core.data.decoding import CONVERSION_VERSION, DataParams, InvalidImage, load_image
+from components.core.errors import ChangedInput
+from components.io import files
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from components.core.training.inference import ImageArray
+
+_log = logging.getLogger(__name__)
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the pictures come from and how they are read."""
+
+    images: Path
+    paths: list[str]
+    digests: list[str]
+    data: DataParams
+    size: int
+
+    def key(self) -> str:
+        reader = self.data.reader.model_dump_json()
+        text = "\n".join([str(CONVERSION_VERSION), reader, str(self.size), *self.digests])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Picture `index`, (S, S, 3), from bytes that are checked against the manifest."""
+        path = self.images / self.paths[index]
+        content = read_unchanged(path, self.digests[index])
+        try:
+            return load_image(content, self.size, self.data.reader)
+        except InvalidImage as error:
+            raise ChangedInput(
+                f"{path}: validate could read it, but now: {error}; run `dvc repro`."
+            ) from error
+
+
+def read_unchanged(path: Path, sha256: str) -> bytes:
+    """The bytes of an image, if they are the ones that validate saw; else `ChangedInput`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ChangedInput(
+            f"{path}: could not be read ({error.strerror}), but validate used it; put it back "
+            "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ChangedInput(
+            f"{path}: its bytes are not the ones that validate saw; restore the file "
+            "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
+        )
+    return content
+
+
+class _Streamed:
+    """Pictures decoded on every use, one thread a core."""
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+
+    def __len__(self) -> int:
+        return len(self._source.paths)
+
+    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        rows: Iterable[int] = np.arange(len(self))[index].tolist()
+        return np.stack(list(self._pool.map(self._source.read, rows)))
+
+
+class _Cached:
+    """Pictures in a memory-mapped file."""
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        return np.array(self._array[index])
+
+
+def open_pixels(
+    rows: pd.DataFrame, images: Path, cache: Path, data: DataParams, image_size: int
+) -> ImageArray:
+    """The pictures of these manifest rows, in order, as squares of `image_size`.
+
+    Args:
+        rows: manifest rows with `path` and `sha256`.
+        images: folder that the paths are relative to.
+        cache: folder of the cache files.
+        data: how to read pictures, and the limit of the cache in GiB.
+        image_size: side in pixels.
+
+    Raises:
+        ChangedInput: a file is gone or its bytes differ from the manifest's.
+    """
+    source = _Source(images, rows["path"].tolist(), rows["sha256"].tolist(), data, image_size)
+    path = cache / f"{source.key()}.npy"
+    if _intact(path):
+        os.utime(path)
+        return _Cached(np.load(path, mmap_mode="r"))
+    needed = len(rows) * image_size * image_size * 3
+    if not _make_room(cache, needed, int(data.cache_gib * _GIB)):
+        _log.info(
+            "cache     %.1f GiB of pixels do not fit (data.cache_gib, free disk): pictures are "
+            "decoded again in every epoch",
+            needed / _GIB,
+        )
+        return _Streamed(source)
+    _build(path, source)
+    return _Cached(np.load(path, mmap_mode="r"))
+
+
+def _intact(path: Path) -> bool:
+    """Whether the cache file has the digest noted beside it when it was built."""
+    try:
+        wanted = json.loads(path.with_suffix(".json").read_text())["sha256"]
+        return bool(wanted == files.digest_file(path))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _make_room(cache: Path, needed: int, limit: int) -> bool:
+    """Delete the least recently used cache files until `needed` bytes fit; False if they cannot."""
+    cache.mkdir(parents=True, exist_ok=True)
+    if needed > limit:
+        return False
+    held = []
+    for path in cache.glob("*.npy"):
+        with suppress(FileNotFoundError):  # other processes move and delete files here, too
+            held.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in held)
+    for _, size, oldest in sorted(held):
+        if total + needed <= limit:
+            break
+        total -= size
+        oldest.unlink(missing_ok=True)
+        oldest.with_suffix(".json").unlink(missing_ok=True)
+    return shutil.disk_usage(cache).free > 1.1 * needed
+
+
+def _build(path: Path, source: _Source) -> None:
+    shape = (len(source.paths), source.size, source.size, 3)
+    with files.replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        _claim_disk(temporary)
+
+        def fill(index: int) -> None:
+            array[index] = source.read(index)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(fill, range(len(source.paths))))
+        array.flush()
+        note = json.dumps({"sha256": files.digest_file(temporary)})
+    files.write_text(path.with_suffix(".json"), note + "\n")
+
+
+def _claim_disk(path: Path) -> None:
+    """Let a full disk say so now: a mapped page without disk behind it would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -1,0 +1,105 @@
+"""A model's answers to the test images: asked in one way, kept in one form of table.
+
+evaluate asks the new model, register asks the champion: the same code, the same images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.core.artifacts import PREDICTION_COLUMNS
+from components.core.errors import ChangedInput
+from components.core.evaluation.metrics import answers as best_of
+from components.core.evaluation.predictions import Predictions
+from components.core.training import inference
+from components.io import files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from components.io.data.dataset import Dataset
+    from components.io.models import LoadedModel
+
+_PROBABILITY = "p:"
+
+
+def logits_of(loaded: LoadedModel, test: Dataset, device: str) -> NDArray[np.float32]:
+    """Logits (N, K) of the test images, in the order of the manifest and of the card's classes."""
+    return inference.predict_logits(
+        loaded.network.to(device), test.splits["test"].pixels, device=device
+    )
+
+
+def to_predictions(logits: NDArray[np.float32], loaded: LoadedModel, test: Dataset) -> Predictions:
+    """Answers in the card's order of classes; the true classes are matched by name."""
+    card, rows = loaded.card, test.rows["test"]
+    index = {name: k for k, name in enumerate(card.class_names)}
+    return Predictions(
+        class_names=card.class_names,
+        paths=rows["path"].tolist(),
+        groups=rows["group"].tolist(),
+        labels=np.array([index[name] for name in rows["label"]], dtype=np.int64),
+        predicted=best_of(logits),
+        probabilities=inference.probabilities(logits, card.temperature),
+    )
+
+
+def to_parquet(answers: Predictions) -> bytes:
+    """The table; equal answers give equal bytes: no metadata, no dates, one compression."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = answers.class_names
+    values: list[object] = [
+        answers.paths,
+        answers.groups,
+        [names[k] for k in answers.labels],
+        [names[k] for k in answers.predicted],
+    ]
+    columns = dict(zip(PREDICTION_COLUMNS, values, strict=True))
+    columns |= {
+        f"{_PROBABILITY}{name}": answers.probabilities[:, k] for k, name in enumerate(names)
+    }
+    buffer, repeated = BytesIO(), ["label", "predicted"]
+    parquet.write_table(pa.table(columns), buffer, compression="zstd", use_dictionary=repeated)
+    return buffer.getvalue()
+
+
+def read(path: Path, sha256: str) -> Predictions:
+    """Read a table that must have this digest.
+
+    Raises:
+        MissingInput: there is no such file.
+        ChangedInput: it has another digest, or is no such table.
+    """
+    import pandas as pd
+
+    files.require_file(path)
+    content = path.read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise ChangedInput(
+            f"{path}: has SHA-256 {found[:12]}, but {sha256[:12]} is recorded; it was changed. "
+            "Restore it with `dvc checkout`, or run `dvc repro evaluate register`."
+        )
+    try:
+        table = pd.read_parquet(BytesIO(content))
+        columns = map(str, table.columns)
+        names = [n.removeprefix(_PROBABILITY) for n in columns if n.startswith(_PROBABILITY)]
+        index = {name: k for k, name in enumerate(names)}
+        return Predictions(
+            class_names=names,
+            paths=table["path"].tolist(),
+            groups=table["group"].tolist(),
+            labels=np.array([index[name] for name in table["label"]], dtype=np.int64),
+            predicted=np.array([index[name] for name in table["predicted"]], dtype=np.int64),
+            probabilities=table[[f"{_PROBABILITY}{name}" for name in names]].to_numpy(np.float64),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ChangedInput(
+            f"{path}: is not a table of predictions ({error}); run `dvc repro evaluate`."
+        ) from error

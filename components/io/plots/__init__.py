@@ -1,9 +1,0 @@
-"""Pictures for people: each title states the finding, and how much it rests on.
-
-Equal values give equal PNG bytes on one machine. Pictures of test answers are in `plots.answers`,
-apart from these, so that tune and train do not depend on the code of evaluation.
-"""
-
-from components.io.plots.learning import history, study_curves, study_history, study_importance
-
-__all__ = ["history", "study_curves", "study_history", "study_importance"]

@@ -1,0 +1,112 @@
+"""The code inside a registered model: base64 images in, labels with probabilities out.
+
+MLflow stores this file and runs it whenever it loads the model; nothing is pickled. Pixels, network
+and temperature go through the same functions as in evaluate, so the numbers are the same.
+"""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.types.schema import ColSpec, DataType, Map, Object, Property, Schema
+from numpy.typing import NDArray
+
+from components.core.data.decoding import InvalidImage, load_image
+from components.core.training import inference
+from components.io import models
+
+_BATCH = 64
+
+
+class Prediction(TypedDict, total=False):
+    """The answer for one image: either `error`, or all the others."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    error: str
+
+
+# MLflow reads the input's schema from the type hint of `predict`, but does not know TypedDict.
+OUTPUT_SCHEMA = Schema(
+    [
+        ColSpec(
+            Object(
+                [
+                    Property("label", DataType.string, required=False),
+                    Property("probability", DataType.double, required=False),
+                    Property("probabilities", Map(DataType.double), required=False),
+                    Property("error", DataType.string, required=False),
+                ]
+            )
+        )
+    ]
+)
+
+
+class ImageClassifier(PythonModel):
+    """Classifies encoded images with the model folder that MLflow hands over."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the folder; its weights must have the digest in its card."""
+        self._device = inference.resolve_device("auto")
+        loaded = models.load(Path(context.artifacts["model"]))
+        self._network, self._card = loaded.network.to(self._device), loaded.card
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
+        model_input: list[str],
+        params: dict[str, object] | None = None,  # noqa: ARG002
+    ) -> list[Prediction]:
+        """One answer per image, in order. An unreadable image gets an `error` entry of its own.
+
+        Args:
+            context: unused; MLflow's signature.
+            model_input: files in base64, of any format the card allows.
+            params: unused.
+        """
+        answers: list[Prediction] = []
+        for start in range(0, len(model_input), _BATCH):
+            answers += self._predict_batch(model_input[start : start + _BATCH])
+        return answers
+
+    def _predict_batch(self, images: list[str]) -> list[Prediction]:
+        answers: list[Prediction] = [{} for _ in images]
+        squares: list[NDArray[np.uint8]] = []
+        readable: list[Prediction] = []
+        for image, answer in zip(images, answers, strict=True):
+            try:
+                squares.append(self._read(image))
+                readable.append(answer)
+            except InvalidImage as error:
+                answer["error"] = str(error)
+        if squares:
+            self._classify(np.stack(squares), readable)
+        return answers
+
+    def _read(self, image: str) -> NDArray[np.uint8]:
+        try:
+            content = base64.b64decode("".join(image.split()), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidImage("not base64") from error
+        return load_image(content, self._card.image_size, self._card.images)
+
+    def _classify(self, squares: NDArray[np.uint8], answers: list[Prediction]) -> None:
+        """Fill one answer per square: (B, S, S, 3)."""
+        logits = inference.predict_logits(
+            self._network, squares, batch_size=_BATCH, device=self._device
+        )
+        shares = inference.probabilities(logits, self._card.temperature)
+        names = self._card.class_names
+        for answer, row, best in zip(answers, shares.tolist(), logits.argmax(axis=1), strict=True):
+            answer["label"] = names[best]
+            answer["probability"] = row[best]
+            answer["probabilities"] = dict(zip(names, row, strict=True))
+
+
+set_model(ImageClassifier())

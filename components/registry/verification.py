@@ -1,0 +1,168 @@
+"""Whether a stored package has the bytes that were uploaded, and answers like its model folder."""
+
+import base64
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.core.artifacts import ModelCard
+from components.core.errors import ChangedInput, PipelineError
+from components.io import files, models
+from components.tracking.store import Store
+
+_LOAD_CHECK = Path(__file__).with_name("smoke_test.py")
+
+_SECONDS = 300
+
+# Of probabilities. On one machine and in equal batches only rounding can differ.
+_TOLERANCE = 1e-6
+
+_RESTORE = "restore the artifact store from a backup, or run `dvc repro register`."
+
+# Width and height: the network's square is cut out of either.
+_GOLDEN_SIZES = ((97, 61), (48, 80))
+
+
+def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -> None:
+    """Download the package of a logged model, compare its bytes, and let it answer by itself.
+
+    The answers must be those of the model folder inside it, computed here.
+
+    Args:
+        store: where the package is.
+        model_id: the logged model.
+        digest: of its model folder.
+        package_digest: of the whole package; empty if it is not known.
+
+    Raises:
+        ChangedInput: other bytes came back.
+        PipelineError: the package does not load by itself, or answers differently.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = download(store, model_id, Path(scratch), digest)
+        package = folder.parent.parent
+        if package_digest and files.digest_folder(package) != package_digest:
+            raise ChangedInput(
+                f"MLflow: the code or the description inside model {model_id} is not what was "
+                f"uploaded: {_RESTORE}"
+            )
+        _require_same_answers(package, folder, model_id)
+
+
+def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
+    """Fetch the package of a logged model into the folder `target`; return its model folder.
+
+    Raises:
+        ChangedInput: the model folder has another digest, or is not there.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        location = store.client.get_logged_model(model_id).artifact_location
+        package = Path(download_artifacts(location, dst_path=str(target), tracking_uri=store.uri))
+    except (MlflowException, OSError) as error:
+        if isinstance(error, MlflowException) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ChangedInput(f"MLflow: the files of model {model_id} are gone: {_RESTORE}") from error
+    folders = [path for path in (package / "artifacts").glob("*") if path.is_dir()]
+    found = files.digest_folder(folders[0]) if len(folders) == 1 else "none"
+    if found != digest:
+        raise ChangedInput(
+            f"MLflow: model {model_id} came back with digest {found[:12]}, but was stored with "
+            f"{digest[:12]}; the artifact store damaged it: {_RESTORE}"
+        )
+    return folders[0]
+
+
+def _require_same_answers(package: Path, folder: Path, model_id: str) -> None:
+    card = models.load_card(folder)
+    images = smoke_test_images(card)
+    process = _start(package)
+    try:
+        # Meanwhile, on the other core.
+        expected = _answers(folder, images)
+        encoded = json.dumps([base64.b64encode(image).decode() for image in images])
+        output, errors = process.communicate(encoded, timeout=_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise _unusable(model_id, f"no answer in {_SECONDS} s") from error
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        raise _unusable(model_id, (errors.strip().splitlines() or ["no message"])[-1])
+    _compare(json.loads(output.splitlines()[-1]), expected, card, model_id)
+
+
+def _unusable(model_id: str, why: str) -> PipelineError:
+    return PipelineError(
+        f"MLflow: model {model_id} does not work in a process of its own ({why}); no alias was "
+        "moved. Run `dvc repro register` to store it again."
+    )
+
+
+def smoke_test_images(card: ModelCard) -> list[bytes]:
+    """Two generated pictures as files of a format that the card allows."""
+    contents = []
+    for width, height in _GOLDEN_SIZES:
+        y, x = np.mgrid[:height, :width]
+        rgb = np.stack([x * 255 // width, y * 255 // height, (x // 8 + y // 8) % 2 * 255], axis=-1)
+        content = BytesIO()
+        Image.fromarray(rgb.astype(np.uint8)).save(content, card.images.formats[0])
+        contents.append(content.getvalue())
+    return contents
+
+
+def _start(package: Path) -> subprocess.Popen[str]:
+    hidden = {"PYTHONPATH"}
+    inherited = {name: value for name, value in os.environ.items() if name not in hidden}
+    # The reference is computed on the CPU too; other devices round differently.
+    settings = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(  # noqa: S603 - our own file and interpreter
+        [sys.executable, "-P", str(_LOAD_CHECK), str(package)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=inherited | settings,
+        cwd=package,
+    )
+
+
+def _answers(folder: Path, images: list[bytes]) -> NDArray[np.float64]:
+    """Probabilities (N, K) of the model folder itself, as evaluate computes them."""
+    from components.core.data.decoding import load_image
+    from components.core.training.inference import predict_logits, probabilities
+
+    loaded = models.load(folder)
+    card = loaded.card
+    squares = np.stack([load_image(image, card.image_size, card.images) for image in images])
+    logits = predict_logits(loaded.network, squares, batch_size=len(images), device="cpu")
+    return probabilities(logits, card.temperature)
+
+
+def _compare(
+    answers: list[dict[str, Any]],
+    expected: NDArray[np.float64],
+    card: ModelCard,
+    model_id: str,
+) -> None:
+    rows = [answer.get("probabilities", {}) for answer in answers]
+    found = [[row.get(name, math.nan) for name in card.class_names] for row in rows]
+    difference = float(np.abs(np.asarray(found) - expected).max())
+    if not difference <= _TOLERANCE:
+        raise PipelineError(
+            f"MLflow: model {model_id} answers differently from its own model folder (probabilities"
+            f" differ by up to {difference:.2g}; {_TOLERANCE:.0e} is allowed); no alias was moved. "
+            "Run `dvc repro train`."
+        )

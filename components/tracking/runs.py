@@ -1,0 +1,265 @@
+"""One MLflow run per pipeline execution, found again by its key.
+
+A step that runs again continues the run it had: what is known already is not logged twice. Every
+call names its run, so several may be open at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from components.core.errors import Interrupted
+from components.tracking import lineage
+from components.tracking.store import Store, open_store
+
+if TYPE_CHECKING:
+    from mlflow import entities
+
+T = TypeVar("T")
+
+# Limits of MLflow's servers: entries per request, characters.
+_METRICS, _PARAMS, _TAGS = 1000, 100, 100
+_PARAM_CHARACTERS, _TAG_CHARACTERS, _NAME_CHARACTERS = 6000, 5000, 250
+_DIGEST_CHARACTERS = 32
+
+_PARENT = "mlflow.parentRunId"
+
+
+class Run:
+    """An open MLflow run.
+
+    Attributes:
+        id: MLflow's run id.
+        store: where the run is.
+    """
+
+    def __init__(self, store: Store, run: entities.Run) -> None:
+        self.store = store
+        self.id: str = run.info.run_id
+        self._tags: dict[str, str] = dict(run.data.tags)
+        self._params: dict[str, str] = dict(run.data.params)
+        self._measured = set(run.data.metrics)
+        self._points: dict[str, set[tuple[int, float]]] = {}
+
+    @property
+    def link(self) -> str:
+        """Where a person finds the run."""
+        return self.store.link(self.id)
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """The tags `git` and `dvc` of the code and images that the run was made from."""
+        return {name: self._tags[name] for name in ("git", "dvc") if name in self._tags}
+
+    def tag(self, name: str) -> str:
+        """The value of a tag; empty when it was never set."""
+        return self._tags.get(name, "")
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; a later value replaces an earlier one."""
+        from mlflow.entities import RunTag
+
+        texts = {_name(name): str(value)[:_TAG_CHARACTERS] for name, value in values.items()}
+        new = {name: text for name, text in texts.items() if self._tags.get(name) != text}
+        for batch in _batches([RunTag(*item) for item in new.items()], _TAGS):
+            self.store.client.log_batch(self.id, tags=batch)
+        self._tags |= new
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log parameters. MLflow keeps the first value; a later one becomes a tag `changed.<name>`.
+
+        Args:
+            values: shown as text, cut after 6,000 characters.
+        """
+        from mlflow.entities import Param
+
+        texts = {_name(name): str(value)[:_PARAM_CHARACTERS] for name, value in values.items()}
+        new = {name: text for name, text in texts.items() if name not in self._params}
+        for batch in _batches([Param(*item) for item in new.items()], _PARAMS):
+            self.store.client.log_batch(self.id, params=batch)
+        self._params |= new
+        changed = {name: text for name, text in texts.items() if self._params[name] != text}
+        self.tags({f"changed.{name}": text for name, text in changed.items()})
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers, to six significant digits; those that are not finite are left out.
+
+        Args:
+            values: name -> number; `train/loss` becomes the chart `loss` in section `train`.
+            step: epoch, or None for a number of the whole run.
+        """
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        new = []
+        for name, value in values.items():
+            key, point = _name(name), (step or 0, float(f"{value:.6g}"))
+            if math.isfinite(value) and point not in self._history(key):
+                self._history(key).add(point)
+                new.append(Metric(key, point[1], now, point[0]))
+        for batch in _batches(new, _METRICS):
+            self.store.client.log_batch(self.id, metrics=batch)
+
+    def _history(self, key: str) -> set[tuple[int, float]]:
+        """Points (step, value) of a metric: MLflow would store an equal one twice."""
+        if key not in self._points:
+            known = key in self._measured
+            points = self.store.client.get_metric_history(self.id, key) if known else []
+            self._points[key] = {(point.step, point.value) for point in points}
+        return self._points[key]
+
+    def count_earlier(self, tag: str) -> int:
+        """How many other runs of this kind were begun before this one and have the same tag.
+
+        Deleted ones count: what was looked at was looked at.
+        """
+        from mlflow.entities import ViewType
+
+        client, kind = self.store.client, self._tags["pipeline.kind"]
+        begun = client.get_run(self.id).info.start_time
+        wanted = (
+            f"tags.`pipeline.kind` = '{kind}' AND tags.`{tag}` = '{self._tags[tag]}' "
+            f"AND attributes.start_time < {begun}"
+        )
+        keys: set[str] = set()
+        token: str | None = None
+        while token != "":
+            page = client.search_runs(
+                [self.store.experiment_id], wanted, ViewType.ALL, page_token=token
+            )
+            keys |= {run.data.tags["pipeline.key"] for run in page}
+            token = page.token or ""
+        return len(keys - {self._tags["pipeline.key"]})
+
+    def file(self, path: Path, folder: str = "") -> None:
+        """Copy a file into the run's artifacts, into `folder` there."""
+        self.store.client.log_artifact(self.id, str(path), folder or None)
+
+    def dataset(self, name: str, digest: str, context: str) -> None:
+        """State what data the run used.
+
+        Args:
+            name: e.g. train.
+            digest: the data digest; MLflow shows the first 32 of its 64 digits.
+            context: e.g. training.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"data_digest": digest})
+        dataset = Dataset(name, digest[:_DIGEST_CHARACTERS], source_type="manifest", source=source)
+        tags = [InputTag("mlflow.data.context", context)]
+        self.store.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
+
+    @contextmanager
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+        """Open a run nested in this one, e.g. a trial; found again by its name."""
+        key = f"{self._tags['pipeline.key']}/{name}"
+        with _opened(self.store, "trial", name, key, {**(tags or {}), _PARENT: self.id}) as run:
+            yield run
+
+
+@contextmanager
+def open_run(
+    *,
+    kind: Literal["tune", "model"],
+    name: str,
+    key: str,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """Open the run of this kind and key, or create it with the git revision and the DVC hash.
+
+    It ends FINISHED, FAILED on an error, or KILLED on an interruption; it may be opened again.
+
+    Args:
+        kind: train, evaluate and register share the run of kind `model`.
+        name: shown in the UI.
+        key: what makes two executions the same, e.g. the card's training key.
+        tags: set each time.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer.
+    """
+    with open_store() as store:
+        parent = {_PARENT: store.parent_run_id} if store.parent_run_id else {}
+        with _opened(store, kind, name, key, {**(tags or {}), **parent}) as run:
+            yield run
+
+
+@contextmanager
+def join_run(
+    *, kind: Literal["tune"], name: str, key: str, tags: Mapping[str, str], patience: float
+) -> Iterator[Run]:
+    """Open the run that another process has open, and leave its state to that one.
+
+    Args:
+        kind: of the run.
+        name: shown in the UI.
+        key: as the other process names it.
+        tags: set if the run must be made.
+        patience: seconds to wait for the other process before making the run.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer.
+    """
+    deadline = time.monotonic() + patience
+    with open_store() as store:
+        while (run := _find(store, kind, key)) is None and time.monotonic() < deadline:
+            time.sleep(1)
+        if run is None:
+            run = _create(store, kind, name, key)
+            run.tags(tags)
+        yield run
+
+
+@contextmanager
+def _opened(store: Store, kind: str, name: str, key: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    from mlflow.exceptions import MlflowException
+
+    run = _find(store, kind, key)
+    if run:
+        store.client.update_run(run.id, status="RUNNING")
+    else:
+        run = _create(store, kind, name, key)
+    run.tags(tags)
+    try:
+        yield run
+    except BaseException as error:
+        stopped = isinstance(error, (KeyboardInterrupt, Interrupted))
+        with suppress(MlflowException):  # the error at hand matters more
+            store.client.set_terminated(run.id, "KILLED" if stopped else "FAILED")
+        raise
+    store.client.set_terminated(run.id, "FINISHED")
+
+
+def _find(store: Store, kind: str, key: str) -> Run | None:
+    """The newest run with this key, whatever state it was left in."""
+    wanted = f"tags.`pipeline.kind` = '{kind}' AND tags.`pipeline.key` = '{key}'"
+    newest = ["attributes.start_time DESC"]
+    runs = store.client.search_runs([store.experiment_id], wanted, max_results=1, order_by=newest)
+    return Run(store, runs[0]) if runs else None
+
+
+def _create(store: Store, kind: str, name: str, key: str) -> Run:
+    tags = {"pipeline.kind": kind, "pipeline.key": key, **lineage.tags()}
+    return Run(store, store.client.create_run(store.experiment_id, run_name=name, tags=tags))
+
+
+def _name(name: str) -> str:
+    """A name that MLflow takes: letters, digits and _ - . : space, in a path without detours."""
+    allowed = re.sub(r"[^\w\-. :/]", "_", name)[:_NAME_CHARACTERS]
+    return posixpath.normpath(f"/{allowed}").strip("/") or "_"
+
+
+def _batches(items: list[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -1,0 +1,192 @@
+"""The open MLflow store: its client and experiment, and its failures in our words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core.errors import PipelineError, ServiceUnavailable
+from components.tracking import server
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+EXPERIMENT = "image-classification"
+
+# Read by MLflow when it is imported or called. The user's own values win, but for telemetry.
+_ENVIRONMENT = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own links open the wrong mode of its UI.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A uv.lock in the current folder would replace the stated requirements.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    # Files go through the server. It offers addresses in its S3, which a step need not reach.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+    # The defaults try for four minutes, in silence.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+
+_REFUSALS = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An experiment in a tracking store.
+
+    Attributes:
+        client: bound to `uri`.
+        uri: a server or a database.
+        experiment_id: where runs belong.
+        parent_run_id: the run that was injected as `MLFLOW_RUN_ID`, if one was.
+    """
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+    parent_run_id: str | None
+
+    def route(self, run_id: str) -> str:
+        """The run's page inside the MLflow UI, in the mode that shows training runs."""
+        page = f"#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{page}?workflowType=machine_learning"
+
+    def link(self, run_id: str) -> str:
+        """Where a person finds the run."""
+        if server.is_server(self.uri):
+            return f"{server.without_credentials(self.uri).rstrip('/')}/{self.route(run_id)}"
+        return f"`make ui`, then http://127.0.0.1:5000/{self.route(run_id)}"
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """Connect to MLflow; while open, its failures become errors of the pipeline.
+
+    An injected `MLFLOW_RUN_ID` leaves the environment here, so that no child process takes the run
+    for its own.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+        PipelineError: MLflow answers, but refuses.
+    """
+    uri = server.tracking_uri()
+    server.require_reachable(uri)
+    injected = os.environ.pop("MLFLOW_RUN_ID", None)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    with _environment("MLFLOW_TRACKING_URI", uri):
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield _connect(uri, injected)
+        except MlflowException as error:
+            raise _translated(error, uri) from error
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable for a while: parts of MLflow look at it and not at the client's URI."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _connect(uri: str, injected: str | None) -> Store:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(uri)
+        experiment_id = _experiment_of(client, injected) if injected else _experiment(client)
+    except MlflowException as error:
+        if _translated(error, uri) is not error:
+            raise
+        raise PipelineError(
+            f"MLflow at {server.without_credentials(uri)} cannot be used ({_said(error)}). Correct "
+            "MLFLOW_TRACKING_URI, or unset it to use ./mlflow.db."
+        ) from error
+    return Store(client, uri, experiment_id, injected)
+
+
+def _experiment(client: MlflowClient) -> str:
+    """The id of `MLFLOW_EXPERIMENT_NAME`, or of the default name; created when missing."""
+    from mlflow.exceptions import MlflowException
+
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, _artifact_location(client.tracking_uri))
+        except MlflowException as error:
+            # Another process was faster.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise error
+    if found.lifecycle_stage != "active":
+        raise PipelineError(
+            f"MLflow: the experiment {name} is deleted. Restore it with `mlflow experiments restore"
+            f" --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to a new name."
+        )
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str) -> str | None:
+    """A folder beside the database; a server decides for itself."""
+    if server.is_server(uri):
+        return None
+    file = server.sqlite_file(uri)
+    return str((file.parent if file else Path.cwd()) / "mlartifacts")
+
+
+def _experiment_of(client: MlflowClient, run_id: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    uri = client.tracking_uri
+    try:
+        return str(client.get_run(run_id).info.experiment_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise PipelineError(
+            f"MLFLOW_RUN_ID is {run_id}, but MLflow at {server.without_credentials(uri)}"
+            " has no such run. Unset it, or set MLFLOW_TRACKING_URI to the store that has it."
+        ) from error
+
+
+def _translated(error: MlflowException, uri: str) -> PipelineError | MlflowException:
+    """What a failed call means: the service is away, it refuses us, or else `error` itself."""
+    from requests.exceptions import RequestException
+
+    where = f"MLflow at {server.without_credentials(uri)}"
+    if isinstance(error.__cause__ or error.__context__, RequestException):
+        return ServiceUnavailable(
+            f"{where} stopped answering ({_said(error)}). Run the same command again once it is "
+            "back."
+        )
+    if error.error_code in _REFUSALS:
+        return PipelineError(
+            f"{where} refuses ({_said(error)}). Set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD to those of a user who may do this (only a promoter may "
+            "register), or add this host to the server's --allowed-hosts."
+        )
+    return error
+
+
+def _said(error: MlflowException) -> str:
+    """MLflow's words in one short line, without credentials."""
+    return " ".join(server.without_credentials(error.message).split())[:300]

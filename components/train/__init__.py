@@ -1,0 +1,243 @@
+"""Train the final model with the tuned settings, keep its best epoch, calibrate it on val.
+
+Reads images, manifest.parquet, report.json, hyperparameters.json.
+Writes the model folder, history.csv and history.png. A checkpoint after every epoch makes a killed
+run continue where it was: run the same command again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components import tracking
+from components.core.artifacts import Hyperparameters, ModelCard
+from components.core.data.decoding import DataParams
+from components.core.errors import Interrupted
+from components.core.training.architectures import ModelParams
+from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
+from components.core.training.presets import Preset, choose_preset
+from components.io import checkpoints, files, models
+from components.io import process as machine
+from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
+from components.io.progress import Progress
+from components.io.reports import plots
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from components.core.training.loop import Epoch, State
+
+# What a result of this step depends on besides its inputs: the same as in dvc.yaml.
+CODE = (
+    "train",
+    "core/artifacts.py",
+    "core/data",
+    "core/training",
+    "io/checkpoints.py",
+    "io/data",
+    "io/files.py",
+    "io/models.py",
+    "io/process.py",
+)
+
+
+class TrainParams(BaseModel):
+    """Section `train` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: Literal["tuned"] | Annotated[float, Field(ge=1e-6, le=1e-1)]
+    epochs: Literal["tuned"] | Annotated[int, Field(ge=1, le=50)]
+    early_stopping: Annotated[int, Field(ge=1, le=50)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The sections that this step reads."""
+
+    data: DataParams
+    model: ModelParams
+    training: TrainingParams
+    train: TrainParams
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training: what it learns from, how, and the key that names it."""
+
+    dataset: Dataset
+    plan: TrainingConfig
+    preset: Preset
+    network: nn.Module
+    initial_weights: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths(DataPaths):
+    """What this step reads and writes, besides the data."""
+
+    hyperparameters: Annotated[Path, "winner of the study"] = Path(
+        "artifacts/tune/hyperparameters.json"
+    )
+    checkpoint: Annotated[Path, "state of an unfinished training; removed at the end"] = Path(
+        "artifacts/train/checkpoint.bin"
+    )
+    model: Annotated[Path, "folder to write: weights and card"] = Path("artifacts/train/model")
+    history: Annotated[Path, "CSV to write, one row an epoch"] = Path("artifacts/train/history.csv")
+    plot: Annotated[Path, "PNG to write, the same curves"] = Path("artifacts/train/history.png")
+
+
+def run(paths: Paths, params: Params) -> None:
+    """Train and write the model folder, its curves as CSV and as a picture."""
+    machine.prepare()
+    machine.make_deterministic()
+    tuned = files.read_artifact(paths.hyperparameters, Hyperparameters)
+    dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
+    require_same_data(paths.hyperparameters, tuned.data_digest, dataset.digest, "tune")
+    job = _prepare(dataset, tuned, params)
+    print(
+        f"train     {job.preset.tier} ({job.preset.reason}): learning rate "
+        f"{job.plan.learning_rate:.2g}, {job.plan.epochs} epochs, batch {job.plan.batch_size}, "
+        f"{job.plan.augmentation} augmentation, {job.plan.device} {job.plan.precision}",
+        flush=True,
+    )
+    tags = {"data": dataset.digest, "study": tuned.study, **machine.facts(job.plan.device)}
+    name = f"{params.model.architecture}-{job.key[:8]}"
+    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as log:
+        log.params({**asdict(job.plan), "preset": f"{job.preset.tier} ({job.preset.reason})"})
+        log.dataset(name="train", digest=dataset.digest, context="training")
+        state, epochs = _train(job, paths.checkpoint, log)
+        _write_model(paths.model, job, state, params)
+        _write_history(paths.history, epochs)
+        plots.history(epochs, paths.plot)
+        for file in (paths.history, paths.plot):
+            log.file(file, "train")
+    paths.checkpoint.unlink(missing_ok=True)
+
+
+def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
+    labels = dataset.splits["train"].labels
+    preset = choose_preset(params.training.preset, len(labels), params.model.weights)
+    rate, epochs = params.train.learning_rate, params.train.epochs
+    plan = resolve_config(
+        params.training,
+        preset,
+        architecture=params.model.architecture,
+        learning_rate=tuned.learning_rate if rate == "tuned" else rate,
+        epochs=tuned.epochs if epochs == "tuned" else epochs,
+        early_stopping=params.train.early_stopping,
+        image_size=params.model.image_size,
+        labels=labels,
+        num_classes=len(dataset.class_names),
+    )
+    network, initial = models.create_model(params.model, len(dataset.class_names), plan.seed)
+    settings = [params.model.architecture, asdict(plan), params.data.reader.model_dump()]
+    facts = [dataset.digest, files.digest_sources(CODE), initial, *settings]
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return _Job(dataset, plan, preset, network, initial, key)
+
+
+def _train(job: _Job, checkpoint: Path, log: tracking.Run) -> tuple[State, list[dict[str, float]]]:
+    """Run all epochs that are left; return the last state and the table of epochs."""
+    from components.core.training import loop as training
+
+    saved = checkpoints.load(checkpoint, job.key)
+    state, epochs = saved or ({}, [])
+    if saved:
+        print(f"train     resumed after {state['epoch']} epochs, batch {state['batch']}")
+    train, val = (job.dataset.splits[split] for split in ("train", "val"))
+    with machine.stop_on_signal() as stop:
+        progress = Progress("train", job.plan, len(train.labels), stop)
+        fit = training.fit(
+            job.network,
+            train,
+            val,
+            job.plan,
+            resume=state or None,
+            after_batch=progress.after_batch,
+        )
+        try:
+            for epoch in fit:
+                rate = progress.report(epoch)
+                state = epoch.state
+                epochs.append(_row(epoch, rate))
+                checkpoints.save(checkpoint, job.key, state, epochs)
+                log.metrics(_curves(epochs[-1]), step=epoch.index)
+        except training.Stopped as stopped:
+            checkpoints.save(checkpoint, job.key, stopped.state, epochs)
+            raise Interrupted(
+                f"train: stopped by a signal; epoch {stopped.state['epoch'] + 1}, batch "
+                f"{stopped.state['batch']} is saved. Run the same command again to continue.",
+                stop.signal_number,
+            ) from None
+    best = state["best"]
+    print(f"train     best epoch {best['epoch']}, val/loss {best['val_loss']:.3f}", flush=True)
+    return state, epochs
+
+
+def _row(epoch: Epoch, rate: float) -> dict[str, float]:
+    return {
+        "epoch": epoch.index,
+        "train_loss": epoch.train_loss,
+        "val_loss": epoch.val_loss,
+        "val_accuracy": epoch.val_accuracy,
+        "learning_rate": epoch.learning_rate,
+        "image_size": epoch.image_size,
+        "images_per_second": rate,
+        "best": float(epoch.best),
+    }
+
+
+def _curves(row: dict[str, float]) -> dict[str, float]:
+    """MLflow names: the part before the slash becomes a section of charts."""
+    return {
+        "train/loss": row["train_loss"],
+        "val/loss": row["val_loss"],
+        "val/accuracy": row["val_accuracy"],
+        "train/learning_rate": row["learning_rate"],
+        "train/images_per_second": row["images_per_second"],
+    }
+
+
+def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
+    """Weights of the best epoch, and the card with the temperature fitted on val."""
+    from components.core.training import inference
+
+    best = state["best"]
+    job.network.load_state_dict(best["network"])
+    val = job.dataset.splits["val"]
+    logits = inference.predict_logits(job.network, val.pixels, device=job.plan.device)
+    settings = asdict(job.plan)
+    settings["class_weights"] = params.training.class_weights
+    card = ModelCard(
+        architecture=params.model.architecture,
+        class_names=job.dataset.class_names,
+        image_size=params.model.image_size,
+        images=params.data.reader,
+        temperature=inference.fit_temperature(logits, val.labels),
+        weights_sha256=models.save_weights(folder, best["network"]),
+        initial_weights=job.initial_weights,
+        data_digest=job.dataset.digest,
+        training_key=job.key,
+        settings=settings,
+        best_epoch=best["epoch"],
+        val_loss=best["val_loss"],
+    )
+    models.save_card(folder, card)
+
+
+def _write_history(path: Path, epochs: list[dict[str, float]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(epochs[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(epochs)
+    files.write_text(path, text.getvalue())

@@ -1,0 +1,112 @@
+"""Kubeflow Pipelines: compile the pipeline, or run its real graph on this machine.
+
+The only package that imports kfp.
+"""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from kfp import compiler, dsl, local
+
+from components.core.artifacts import ValidationReport
+from components.core.errors import InvalidParams, PipelineError
+from components.core.gate.record import DecisionRecord
+from components.io import files
+from pipeline.kubeflow import graph
+from pipeline.kubeflow.resources import ClusterParams
+
+LOCAL_OUTPUTS = Path("artifacts/run-local")
+
+# Of a name with or without the registry's port, and never a tag.
+_PINNED = r"([\w.-]+(:\d+)?/)?[\w./-]+@sha256:[0-9a-f]{64}"
+
+
+def compile_to(output: Path, root: Path, image: str, cluster: ClusterParams) -> None:
+    """Write the pipeline as Kubeflow's YAML; equal inputs give equal bytes.
+
+    Args:
+        output: file to write.
+        root: folder of params.yaml.
+        image: what every task runs in, pinned by its digest.
+        cluster: what each task asks for.
+
+    Raises:
+        InvalidParams: `image` is not pinned.
+    """
+    if not re.fullmatch(_PINNED, image):
+        raise InvalidParams(
+            f"--image {image}: is not pinned; it should be NAME@sha256:<64 hex digits>, as "
+            "`docker push` prints it: a tag may be another image tomorrow."
+        )
+    pipeline = graph.build(
+        graph.read_sections(root),
+        image,
+        cluster,
+        workspace=dsl.WORKSPACE_PATH_PLACEHOLDER,
+        # Below the volume's top folder, which is not ours: git trusts only folders of its user.
+        checkout="checkout",
+        outputs="artifacts",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(pipeline, str(file))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(output, file.read_bytes())
+
+
+def run_local(root: Path) -> DecisionRecord:
+    """Run the graph on the data below `root`, each task in a process of its own; no fetch.
+
+    Writes to artifacts/run-local, whose old content goes, and to the MLflow store that is set.
+
+    Args:
+        root: the project, which is the current folder: tasks import it from there.
+
+    Returns:
+        What was decided.
+
+    Raises:
+        PipelineError: a task failed, or none did and yet there is no decision about these data.
+    """
+    outputs = root / LOCAL_OUTPUTS
+    shutil.rmtree(outputs, ignore_errors=True)
+    # "python" is no image: it is what this runner wants to see, and ignores.
+    pipeline = graph.build(
+        graph.read_sections(root),
+        "python",
+        None,
+        workspace=str(root),
+        checkout=".",
+        outputs=str(LOCAL_OUTPUTS),
+    )
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(outputs / "kfp"))
+    try:
+        run = pipeline(repository="", revision="", data_hash="")
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(f"run-local: {reason} The task's own words stand above.") from error
+    return require_outcome(outputs, str(run.output))
+
+
+def require_outcome(outputs: Path, verdict: str) -> DecisionRecord:
+    """The decision that a run left behind: kfp calls some runs successful that did nothing.
+
+    Args:
+        outputs: what stands for `artifacts`; it was empty when the run began.
+        verdict: what the last task returned.
+
+    Raises:
+        PipelineError: the files of the run do not agree with each other.
+    """
+    report = files.read_artifact(outputs / "validate/report.json", ValidationReport)
+    receipt = files.read_artifact(outputs / "register/decision.json", DecisionRecord)
+    found = (receipt.evidence.data_digest, receipt.decision.verdict)
+    if found != (report.data_digest, verdict):
+        raise PipelineError(
+            f"{outputs}: the decision is {found[1]} on the data {found[0][:12]}, but the run "
+            f"ended with {verdict} on {report.data_digest[:12]}; run it again."
+        )
+    return receipt

@@ -1,0 +1,150 @@
+"""The steps as components: each is its source text, sent along inside the compiled pipeline.
+
+So a component imports what it calls, and annotations here must not be postponed. All have:
+
+    workspace      folder of the run's volume
+    layout         checkout and outputs: where things are, see `task.Layout`
+    data_digest    what validate found; the digest travels between steps, the data does not
+    <sections>     of params.yaml, as JSON
+"""
+
+from kfp import dsl
+
+
+def fetch(
+    workspace: str, layout: dict[str, str], repository: str, revision: str, data_hash: str
+) -> None:
+    """Check out the pinned revision, pull its images, prove both."""
+    from pipeline.kubeflow import fetch, task
+
+    place = task.read_layout(workspace, layout)
+    task.finish("fetch", place, lambda: fetch.fetch(place.project, repository, revision, data_hash))
+
+
+def validate(
+    workspace: str,
+    layout: dict[str, str],
+    data: str,
+    validate: str,
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
+) -> str:
+    """Check every image, split the data set; returns the data digest."""
+    from pipeline.kubeflow import run_pages as displays
+    from pipeline.kubeflow import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "validate": validate}
+    done = task.run_step("validate", place, sections)
+    displays.show("validate", done, metrics, summary.path, page.path)
+    return task.data_digest(done)
+
+
+def tune(
+    workspace: str,
+    layout: dict[str, str],
+    data_digest: str,
+    data: str,
+    model: str,
+    training: str,
+    tune: str,
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
+) -> None:
+    """Search learning rate and epochs on train and val."""
+    from pipeline.kubeflow import run_pages as displays
+    from pipeline.kubeflow import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "model": model, "training": training, "tune": tune}
+    done = task.run_step("tune", place, sections, data_digest)
+    displays.show("tune", done, metrics, summary.path, page.path)
+
+
+def tune_worker(
+    workspace: str,
+    layout: dict[str, str],
+    data: str,
+    model: str,
+    training: str,
+    tune: str,
+    worker: int,
+) -> None:
+    """Help tune with its trials, on a GPU of its own."""
+    from pipeline.kubeflow import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "model": model, "training": training, "tune": tune}
+    task.run_worker(place, sections, int(worker))
+
+
+def train(
+    workspace: str,
+    layout: dict[str, str],
+    data_digest: str,
+    data: str,
+    model: str,
+    training: str,
+    train: str,
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
+) -> None:
+    """Train the final model, keep its best epoch, calibrate it."""
+    from pipeline.kubeflow import run_pages as displays
+    from pipeline.kubeflow import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "model": model, "training": training, "train": train}
+    done = task.run_step("train", place, sections, data_digest)
+    displays.show("train", done, metrics, summary.path, page.path)
+
+
+def evaluate(
+    workspace: str,
+    layout: dict[str, str],
+    data_digest: str,
+    data: str,
+    training: str,
+    evaluate: str,
+    metrics: dsl.Output[dsl.Metrics],
+    curves: dsl.Output[dsl.ClassificationMetrics],
+    summary: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
+) -> None:
+    """Measure the model on the untouched test split."""
+    from pipeline.kubeflow import run_pages as displays
+    from pipeline.kubeflow import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "training": training, "evaluate": evaluate}
+    done = task.run_step("evaluate", place, sections, data_digest)
+    displays.show("evaluate", done, metrics, summary.path, page.path)
+    displays.draw(done, curves)
+
+
+def register(
+    workspace: str,
+    layout: dict[str, str],
+    data_digest: str,
+    data: str,
+    training: str,
+    register: str,
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
+) -> str:
+    """Decide, and register the version; returns the verdict."""
+    from pipeline.kubeflow import run_pages as displays
+    from pipeline.kubeflow import task
+
+    place = task.read_layout(workspace, layout)
+    sections = {"data": data, "training": training, "register": register}
+    done = task.run_step("register", place, sections, data_digest)
+    displays.show("register", done, metrics, summary.path, page.path)
+    return task.verdict(done)
+
+
+STEPS = (validate, tune, train, evaluate, register)

@@ -1,0 +1,108 @@
+"""Bring a pinned revision and its images into the workspace of a run, and prove both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from components.core.errors import ChangedInput, InvalidParams, ServiceUnavailable
+from components.tracking import lineage
+
+_IMAGES = "data/images"
+_POINTER = f"{_IMAGES}.dvc"
+_BLOCK = 1 << 20
+_REASON_CHARACTERS = 200
+
+# Asked by git for a name and a password; they are in no command line and in no file.
+_CREDENTIALS = '!f() { echo "username=$GIT_USERNAME"; echo "password=$GIT_PASSWORD"; }; f'
+
+
+def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None:
+    """Check out `revision` in `project` and pull its images. Safe to repeat after a failure.
+
+    Args:
+        project: folder to make; a checkout when this returns.
+        repository: URL or path that git understands; GIT_USERNAME and GIT_PASSWORD open one that is
+            private, over https. Its .dvc/config names the DVC remote; where that is S3 without an
+            `endpointurl`, AWS_ENDPOINT_URL_S3 says where S3 is from here.
+        revision: full git commit, 40 hex digits: a branch would be another one tomorrow.
+        data_hash: DVC's hash of data/images, as in data/images.dvc: 32 hex digits and `.dir`.
+
+    Raises:
+        InvalidParams: revision or hash is not of that form.
+        ChangedInput: the revision has other images, or the storage gave other bytes.
+        ServiceUnavailable: git or the storage did not deliver.
+    """
+    _require(r"[0-9a-f]{40}", "revision", revision, "a full git commit, 40 hex digits")
+    _require(r"[0-9a-f]{32}\.dir", "data_hash", data_hash, f"the md5 in {_POINTER}")
+    project.mkdir(parents=True, exist_ok=True)
+    _run(project, "git", "init", "--quiet")
+    _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
+    _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
+    _compare(f"{revision[:12]}:{_POINTER}", lineage.dvc_hash(project / _POINTER), data_hash)
+    _run(project, sys.executable, "-m", "dvc", "pull", "--force", _POINTER)
+    try:
+        _compare(str(project / _IMAGES), folder_hash(project / _IMAGES), data_hash)
+    except ChangedInput:
+        # DVC would take them from its cache again, however often its storage is repaired.
+        for folder in (_IMAGES, ".dvc/cache"):
+            shutil.rmtree(project / folder, ignore_errors=True)
+        raise
+
+
+def folder_hash(folder: Path) -> str:
+    """DVC's hash of a folder, from the bytes that are there: DVC itself trusts its storage."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = [{"md5": _md5(p), "relpath": p.relative_to(folder).as_posix()} for p in paths]
+    listing.sort(key=lambda entry: entry["relpath"])
+    return f"{hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _md5(path: Path) -> str:
+    md5 = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            md5.update(block)
+    return md5.hexdigest()
+
+
+def _require(pattern: str, name: str, found: str, wanted: str) -> None:
+    if not re.fullmatch(pattern, found):
+        raise InvalidParams(f"{name} is {found!r}; it should be {wanted}. Start the run with that.")
+
+
+def _compare(where: str, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise ChangedInput(
+            f"{where}: the images have the hash {found or 'of nothing'}, not {wanted}; start the "
+            "run with the revision and the hash of one commit, after `dvc push` of that commit."
+        )
+
+
+def _run(folder: Path, *command: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        # The reason comes first, what follows from it behind; DVC marks its lines with a level.
+        lines = re.sub(r"(?m)^(ERROR|WARNING): ", "", done.stderr or done.stdout).split("\n")
+        reason = " ".join(line.strip() for line in lines if line.strip()) or "no message"
+        raise ServiceUnavailable(
+            f"fetch: `{' '.join(command[:4])}` failed ({reason[:_REASON_CHARACTERS]}); "
+            "check the repository, its DVC remote and the keys, then run again."
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, in which git asks nobody at the keyboard, and has the credentials if there are any."""
+    mine = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    if "GIT_USERNAME" in mine:
+        setting = {"KEY_0": "credential.helper", "VALUE_0": _CREDENTIALS, "COUNT": "1"}
+        mine |= {f"GIT_CONFIG_{name}": value for name, value in setting.items()}
+    return mine

@@ -1,0 +1,163 @@
+"""What a task of the cluster does: one step, in the workspace of its run. Imports no kfp."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+from components import tune
+from components.core.artifacts import ValidationReport
+from components.core.errors import ChangedInput, PipelineError
+from components.core.gate.record import DecisionRecord
+from components.io import command, files, params
+from components.io.data.dataset import DataPaths
+from components.tracking import server
+
+P = TypeVar("P")
+
+_ARTIFACTS = Path("artifacts")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are.
+
+    Attributes:
+        project: folder with data/; the current folder of the step, as under DVC.
+        outputs: folder that stands for `artifacts`.
+    """
+
+    project: Path
+    outputs: Path
+
+    def place(self, kind: type[P]) -> P:
+        """The paths of a step, those below `artifacts` in the folder that stands for it.
+
+        Args:
+            kind: the class `Paths` of the step.
+        """
+        moved = {
+            field.name: self.outputs / field.default.relative_to(_ARTIFACTS)
+            for field in fields(kind)  # type: ignore[arg-type]
+            if isinstance(field.default, Path) and field.default.is_relative_to(_ARTIFACTS)
+        }
+        return kind(**moved)
+
+
+def read_layout(workspace: str, raw: Mapping[str, str]) -> Layout:
+    """The layout from what a component is given.
+
+    Args:
+        workspace: folder of the run's volume.
+        raw: checkout, relative to the workspace; outputs, relative to the checkout.
+    """
+    project = Path(workspace, raw["checkout"])
+    return Layout(project, project / raw["outputs"])
+
+
+def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest: str = "") -> Path:
+    """Run one step of the project; a step that fails ends the process with its exit code.
+
+    Args:
+        step: name of its module below `components`.
+        layout: where it reads and writes.
+        sections: those of params.yaml that it reads, each as JSON.
+        data_digest: what validate found; empty for validate itself.
+
+    Returns:
+        The folder of what the step wrote.
+    """
+    module = importlib.import_module(f"components.{step}")
+
+    def act() -> None:
+        _enter(layout, data_digest)
+        module.run(layout.place(module.Paths), read_sections(sections, module.Params))
+
+    finish(step, layout, act)
+    return layout.outputs / step
+
+
+def run_worker(layout: Layout, sections: Mapping[str, str], worker: int) -> None:
+    """Run trials for tune as its worker `worker`; a failure ends the process like a step's."""
+
+    def act() -> None:
+        _enter(layout)
+        settings = read_sections(sections, tune.Params)
+        tune.run_worker(layout.place(tune.Paths), worker, settings)
+
+    finish(f"tune-{worker}", layout, act)
+
+
+def _enter(layout: Layout, data_digest: str = "") -> None:
+    """What every step is sure of: its folder, its server, and the data of this run."""
+    os.chdir(layout.project)
+    server.require_reachable()
+    if data_digest:
+        _require_digest(layout.place(DataPaths).report, data_digest)
+
+
+def read_sections(sections: Mapping[str, str], kind: type[params.P]) -> params.P:
+    """What `params.load` would read from a file of these sections.
+
+    Args:
+        sections: name -> content as JSON, which YAML can read.
+        kind: the class that names what it reads.
+
+    Raises:
+        InvalidParams: as for the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        lines = (f"{name}: {text}\n" for name, text in sections.items())
+        file.write_text("".join(lines), encoding="utf-8")
+        return params.load(file, kind)
+
+
+def finish(step: str, layout: Layout, act: Callable[[], object]) -> None:
+    """Do it, or end the process with the exit code; what was refused once stays refused.
+
+    A cluster repeats whatever failed, and cannot be told by which exit code. So a refusal, which
+    no repetition changes, is noted and answers the next attempt at once.
+
+    Raises:
+        SystemExit: it failed; the code is that of the error family.
+    """
+    note = layout.outputs / f".{step}.refused"
+
+    def once() -> None:
+        if note.is_file():
+            raise PipelineError(note.read_text())
+        try:
+            act()
+        except PipelineError as error:
+            if error.exit_code == PipelineError.exit_code:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                files.write_text(note, str(error))
+            raise
+
+    if code := command.exit_code_of(once, step):
+        raise SystemExit(code)
+
+
+def data_digest(folder: Path) -> str:
+    """The data digest that validate wrote into its folder."""
+    return files.read_artifact(folder / "report.json", ValidationReport).data_digest
+
+
+def verdict(folder: Path) -> str:
+    """The verdict that register wrote into its folder."""
+    return files.read_artifact(folder / "decision.json", DecisionRecord).decision.verdict
+
+
+def _require_digest(report: Path, wanted: str) -> None:
+    found = data_digest(report.parent)
+    if found != wanted:
+        raise ChangedInput(
+            f"{report}: is about the data {found[:12]}, not {wanted[:12]} of this run; "
+            "start a new run."
+        )

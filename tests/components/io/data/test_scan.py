@@ -1,0 +1,443 @@
+"""Every file found is accounted for, nothing foreign is opened, and bytes are decoded once."""
+
+import hashlib
+import os
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.core.data.decoding import Decoded, ImageParams, decode
+from components.core.data.fingerprints import FINGERPRINT_SHAPE
+from components.io.data import scan as module
+from components.io.data.scan import File, Scan, present, scan
+
+PARAMS = ImageParams(
+    formats=["PNG", "JPEG"],
+    max_pixels=1_000_000,
+    multi_frame="refuse",
+    background=(0, 0, 0),
+    fit="crop",
+)
+Picture = Callable[..., bytes]
+
+
+def look(images: Path, *exclude: str) -> Scan:
+    cache = images.parent / "cache"
+    return scan(images, exclude=exclude, params=PARAMS, cache=cache)
+
+
+def put(images: Path, contents: dict[str, bytes]) -> Path:
+    for name, content in contents.items():
+        path = images / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return images
+
+
+def by_path(found: Scan) -> dict[str, File]:
+    return {file.path: file for file in found.files}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    return tmp_path / "images"
+
+
+def test_a_file_is_measured(images: Path, picture: Picture) -> None:
+    content = picture(size=(40, 32))
+    put(images, {"cat/a.png": content})
+    (file,) = look(images).files
+    assert (file.label, file.status, file.reason, file.split) == ("cat", "used", "", "")
+    assert file.sha256 == hashlib.sha256(content).hexdigest()
+    assert file.bytes == len(content)
+    facts = file.info
+    assert (facts.width, facts.height, facts.mode, facts.format) == (40, 32, "RGB", "PNG")
+    assert len(facts.pixel_sha256) == 64
+    assert len(facts.phash) == 16
+    assert facts.fingerprint[:8] == bytes.fromhex(facts.phash)[::-1]
+    assert len(facts.fingerprint) == 8 * FINGERPRINT_SHAPE[0] * FINGERPRINT_SHAPE[1]
+
+
+def test_what_is_present_is_what_the_scan_finds_without_junk(
+    images: Path, picture: Picture
+) -> None:
+    names = ["cat/a.png", "cat/Thumbs.db", ".hidden/a.png", "notes.txt", "cat/x\ny.png"]
+    put(images, dict.fromkeys(names, b"x"))
+    (images / "cat" / "link").symlink_to("nowhere")
+    assert present(images) == {"cat/a.png", "notes.txt", "cat/x\\ny.png", "cat/link"}
+    listed = {file.path for file in look(images).files if file.reason != "hidden or junk file"}
+    assert present(images) == listed
+
+
+def test_deeper_folders_belong_to_their_class(images: Path, picture: Picture) -> None:
+    put(images, {"cat/2024/may/a.png": picture(1), "dog/b.png": picture(2)})
+    found = look(images)
+    assert [file.label for file in found.files] == ["cat", "dog"]
+    assert found.class_names == ["cat", "dog"]
+    assert not found.predefined_split
+
+
+def test_ready_made_splits_are_kept(images: Path, picture: Picture) -> None:
+    names = ["train/cat/a.png", "val/dog/x/b.png", "test/cat/c.png"]
+    put(images, {name: picture(k) for k, name in enumerate(names)})
+    put(images, {"train/stray.png": picture(9)})
+    found = look(images)
+    assert found.predefined_split
+    assert found.class_names == ["cat", "dog"]
+    rows = by_path(found)
+    assert [(rows[n].split, rows[n].label) for n in names] == [
+        ("train", "cat"),
+        ("val", "dog"),
+        ("test", "cat"),
+    ]
+    assert (rows["train/stray.png"].rule, rows["train/stray.png"].label) == ("unlabeled_files", "")
+
+
+def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
+    images: Path, picture: Picture
+) -> None:
+    put(images, {"train/a.png": picture(1), "bus/b.png": picture(2), "test/c.png": picture(3)})
+    found = look(images)
+    assert not found.predefined_split
+    assert found.class_names == ["bus", "test", "train"]
+
+
+def test_hidden_and_junk_files_are_ignored_and_counted(images: Path, picture: Picture) -> None:
+    junk = [
+        ".DS_Store",
+        "cat/Thumbs.db",
+        "cat/._a.png",
+        "cat/desktop.ini",
+        ".ipynb_checkpoints/a.png",
+        "cat/.ipynb_checkpoints/a-checkpoint.png",
+        "__MACOSX/cat/._a.png",
+        "cat.dvc",
+        ".gitignore",
+        "cat/.gitkeep",
+    ]
+    put(images, dict.fromkeys(junk, b"junk") | {"cat/a.png": picture()})
+    found = look(images)
+    status = Counter((file.status, file.reason) for file in found.files)
+    assert status == {("used", ""): 1, ("ignored", "hidden or junk file"): len(junk)}
+    assert found.class_names == ["cat"]
+    assert {file.label for file in found.files if file.status == "ignored"} == {""}
+
+
+def test_exclude_patterns_leave_out_files_and_classes(images: Path, picture: Picture) -> None:
+    names = ["cat/a.png", "cat/draft_b.png", "dog/c.png", "owl/x/d.png", "eel/e.png"]
+    put(images, {name: picture(k) for k, name in enumerate(names)})
+    found = look(images, "*/draft_*", "dog/*", "owl")
+    assert {file.path: file.reason for file in found.files} == {
+        "cat/a.png": "",
+        "cat/draft_b.png": "excluded by */draft_*",
+        "dog/c.png": "excluded by dog/*",
+        "owl/x/d.png": "excluded by owl",
+        "eel/e.png": "",
+    }
+    assert found.class_names == ["cat", "eel"]
+
+
+@pytest.mark.parametrize("pattern", ["dog", "dog/", "dog/*", "d?g", "*og*", "[d]og/*"])
+def test_an_excluded_class_is_no_class(images: Path, picture: Picture, pattern: str) -> None:
+    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2), "dog/x/c.png": picture(3)})
+    found = look(images, pattern)
+    assert found.class_names == ["cat"]
+    assert [file.status for file in found.files] == ["used", "ignored", "ignored"]
+
+
+def test_every_label_is_a_class_whatever_a_pattern_says_of_the_folder(
+    images: Path, picture: Picture
+) -> None:
+    # the last ? means one character, which could be the slash that ends the folder
+    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2)})
+    found = look(images, "dog?")
+    assert found.class_names == ["cat", "dog"]
+    assert [file.status for file in found.files] == ["used", "used"]
+
+
+def test_an_empty_class_folder_is_still_a_class(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.png": picture()})
+    (images / "dog").mkdir()
+    assert look(images).class_names == ["cat", "dog"]
+
+
+def test_links_are_never_followed(images: Path, picture: Picture) -> None:
+    outside = put(images.parent / "outside", {"secret.png": picture(7)})
+    put(images, {"cat/a.png": picture(1)})
+    (images / "cat" / "link.png").symlink_to(outside / "secret.png")
+    (images / "dog").symlink_to(outside)
+    (images / "cat" / "loop").symlink_to("..")
+    (images / "cat" / "broken.png").symlink_to("nowhere")
+    found = look(images)
+    rows = by_path(found)
+    for name in ("cat/link.png", "dog", "cat/loop", "cat/broken.png"):
+        file = rows.pop(name)
+        assert (file.status, file.rule, file.reason) == (
+            "quarantined",
+            "non_regular_files",
+            "a symbolic link",
+        )
+        assert file.sha256 == ""
+    assert list(rows) == ["cat/a.png"]
+    assert found.class_names == ["cat"]
+
+
+@pytest.mark.timeout(20)
+def test_fifos_and_sockets_are_never_opened(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.png": picture()})
+    os.mkfifo(images / "cat" / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(images / "cat" / "s.png"))
+        rows = by_path(look(images))
+    for name in ("cat/pipe.png", "cat/s.png"):
+        assert (rows[name].status, rows[name].rule) == ("quarantined", "non_regular_files")
+
+
+@pytest.mark.timeout(20)
+def test_a_file_that_became_a_fifo_or_a_link_is_not_waited_for_or_followed(
+    images: Path, picture: Picture
+) -> None:
+    put(images, {"real.png": picture()})
+    os.mkfifo(images / "pipe")
+    (images / "link").symlink_to("real.png")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match=r"regular|symbolic"):
+            module.read_regular(images / name, PARAMS)
+
+
+def test_a_file_larger_than_any_image_is_not_read(images: Path) -> None:
+    put(images, {"cat/film.png": b""})
+    os.truncate(images / "cat" / "film.png", 10 << 30)
+    (file,) = look(images).files
+    assert file.rule == "max_unreadable"
+    assert "10,737,418,240 bytes, more than 1,000,000 pixels take" in file.reason
+
+
+def test_a_stray_file_beside_the_class_folders_is_named(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.png": picture(1), "notes.txt": b"text", "b.png": picture(2)})
+    rows = by_path(look(images))
+    for name in ("notes.txt", "b.png"):
+        assert (rows[name].status, rows[name].rule) == ("quarantined", "unlabeled_files")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "zero bytes"),
+        (b"<html></html>", "text/HTML, not an image"),
+        (b"%PDF-1.7", "a PDF, not an image"),
+    ],
+)
+def test_what_cannot_be_decoded_is_quarantined_with_its_reason(
+    images: Path, content: bytes, reason: str
+) -> None:
+    put(images, {"cat/a.jpg": content})
+    (file,) = look(images).files
+    assert (file.status, file.rule, file.reason) == ("quarantined", "max_unreadable", reason)
+    assert file.sha256 == hashlib.sha256(content).hexdigest()
+    assert file.info.pixel_sha256 == ""
+
+
+def test_a_truncated_image_is_quarantined(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.jpg": picture(kind="JPEG")[:-200]})
+    (file,) = look(images).files
+    assert (file.rule, file.reason) == ("max_unreadable", "truncated")
+
+
+def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.png": picture(kind="GIF")})
+    (file,) = look(images).files
+    assert (file.rule, file.info.format) == ("formats", "GIF")
+
+
+def test_strange_names_work(images: Path, picture: Picture) -> None:
+    names = [
+        "K\u00e4se 100 %/gr\u00fc\u00dfe #1?.png",
+        "K\u00e4se 100 %/-rf.png",
+        "\u65e5\u672c\u8a9e/\U0001f642 'x' \"y\".png",
+        f"\u65e5\u672c\u8a9e/{'n' * 250}.png",
+        "\u65e5\u672c\u8a9e/UPPER.JPG",
+        "\u65e5\u672c\u8a9e/no suffix",
+        "rtl \u202ex/<b>.png",
+    ]
+    put(images, {name: picture(k) for k, name in enumerate(names)})
+    rows = by_path(look(images))
+    assert set(rows) == set(names)
+    assert {file.status for file in rows.values()} == {"used"}
+
+
+def test_control_and_undecodable_characters_are_escaped_and_refused(
+    images: Path, picture: Picture
+) -> None:
+    put(images, {"cat/a\nb.png": picture(1), "cat/back\\slash.png": picture(2)})
+    raw = os.fsencode(images) + b"/cat/\xff.png"
+    with open(raw, "wb") as file:  # noqa: PTH123 - pathlib refuses byte names
+        file.write(picture(3))
+    rows = by_path(look(images))
+    assert set(rows) == {"cat/a\\nb.png", "cat/back\\\\slash.png", "cat/\\udcff.png"}
+    assert {(file.status, file.rule) for file in rows.values()} == {("quarantined", "names")}
+
+
+def test_a_folder_that_cannot_be_read_is_a_finding(
+    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2)})
+    listed = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "dog":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    # a stand-in for mode 000, which does not stop root
+    monkeypatch.setattr(os, "scandir", refuse)
+    file = by_path(look(images))["dog"]
+    assert (file.status, file.rule) == ("quarantined", "non_regular_files")
+    assert file.reason == "a folder that cannot be read (Permission denied)"
+
+
+def test_a_file_that_vanishes_is_a_finding(
+    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(images, {"cat/a.png": picture(1)})
+    opened = os.open
+
+    def vanish(path: Path, flags: int) -> int:
+        if Path(path).name == "a.png":
+            Path(path).unlink()
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", vanish)
+    (file,) = look(images).files
+    assert file.rule == "max_unreadable"
+    assert file.reason == "cannot be read (No such file or directory)"
+
+
+def test_the_second_run_decodes_nothing(
+    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(images, {f"cat/{k}.png": picture(k) for k in range(5)})
+    first = look(images)
+    monkeypatch.setattr(module, "decode", None)
+    assert look(images) == first
+
+
+def test_an_interrupted_scan_goes_on_where_it_stopped(
+    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(images, {f"cat/{k:03}.png": picture(k) for k in range(100)})
+    decoded: list[bytes] = []
+
+    def refuse_once(content: bytes, params: ImageParams) -> Decoded:
+        decoded.append(content)
+        if content == (images / "cat" / "090.png").read_bytes() and not resumed:
+            raise KeyboardInterrupt
+        return decode(content, params)
+
+    resumed = False
+    monkeypatch.setattr(module, "decode", refuse_once)
+    with pytest.raises(KeyboardInterrupt):
+        look(images)
+    resumed = True
+    decoded.clear()
+    assert {file.status for file in look(images).files} == {"used"}
+    # two chunks of 32 were complete
+    assert len(decoded) == 36
+
+
+def test_changed_bytes_of_equal_size_and_time_are_seen(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.bmp.png": picture(1)})
+    path = images / "cat" / "a.bmp.png"
+    before = look(images)
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert look(images).files[0].sha256 != before.files[0].sha256
+
+
+@pytest.mark.parametrize("damage", [b"", b"no digest", b"0" * 64 + b"\n{}", None])
+def test_a_damaged_memory_is_ignored(images: Path, picture: Picture, damage: bytes | None) -> None:
+    put(images, {"cat/a.png": picture()})
+    first = look(images)
+    (memory,) = (images.parent / "cache").iterdir()
+    good = memory.read_bytes()
+    memory.write_bytes(good.replace(b"RGB", b"XYZ") if damage is None else damage)
+    assert look(images) == first
+    assert memory.read_bytes() == good
+
+
+def test_another_reader_has_another_memory(images: Path, picture: Picture) -> None:
+    put(images, {"cat/a.png": picture()})
+    look(images)
+    other = PARAMS.model_copy(update={"background": (1, 2, 3)})
+    scan(images, exclude=[], params=other, cache=images.parent / "cache")
+    assert len(list((images.parent / "cache").iterdir())) == 2
+
+
+def test_listing_order_does_not_matter(
+    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(images, {f"{c}/{k}.png": picture(k) for c in ("b", "a", "a/z") for k in range(40)})
+    first = look(images)
+    assert [file.path for file in first.files] == sorted(file.path for file in first.files)
+    listed = os.scandir
+
+    class Shuffled:
+        def __init__(self, path: Path) -> None:
+            self.entries = list(listed(path))
+            random.Random(3).shuffle(self.entries)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self.entries
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(os, "scandir", Shuffled)
+    assert look(images) == first
+
+
+NAMES = st.sampled_from(
+    ["a.png", "b.jpg", ".hidden", "Thumbs.db", "x\ny", "deep/c.png", "\u00e9.gif"]
+)
+KINDS = st.sampled_from(["png", "jpeg", "gif", "text", "empty", "cut", "link", "fifo"])
+
+
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.dictionaries(st.tuples(st.sampled_from(["", "cat/", "dog/"]), NAMES), KINDS))
+def test_found_is_used_plus_quarantined_plus_ignored(
+    tmp_path_factory: pytest.TempPathFactory,
+    picture: Picture,
+    tree: dict[tuple[str, str], str],
+) -> None:
+    images = tmp_path_factory.mktemp("tree") / "images"
+    images.mkdir()
+    sound = {"png": picture(), "jpeg": picture(kind="JPEG"), "gif": picture(kind="GIF")}
+    contents = sound | {"text": b"text", "empty": b"", "cut": picture(kind="JPEG")[:-90]}
+    for (folder, name), kind in tree.items():
+        path = images / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "link":
+            path.symlink_to("/etc/passwd")
+        elif kind == "fifo":
+            os.mkfifo(path)
+        else:
+            path.write_bytes(contents[kind])
+    found = look(images).files
+    assert len(found) == len(tree)
+    assert len({file.path for file in found}) == len(found)
+    for file in found:
+        assert (file.status == "used") == (file.reason == "")
+        assert (file.status == "quarantined") == (file.rule != "")
+        assert (file.info.pixel_sha256 != "") == (file.status == "used")
+        assert file.status != "used" or file.label in {"cat", "dog", "deep"}

@@ -1,0 +1,108 @@
+"""The tables beside the images: read strictly, refused in one line, written back the same."""
+
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import InvalidData, MissingInput
+from components.io.data.split_files import (
+    PinnedSplit,
+    read_groups,
+    read_pinned_splits,
+    write_pinned_splits,
+)
+
+A, B, C = "a" * 64, "b" * 64, "0c" * 32
+LEDGER = "pixel_sha256,split,path\n"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "table.csv"
+
+
+def test_header_lines_alone_say_nothing(table: Path) -> None:
+    table.write_text("path,group\n")
+    assert read_groups(table, []) == {}
+    table.write_text(LEDGER)
+    assert read_pinned_splits(table) == {}
+
+
+def test_groups_are_read_by_path(table: Path) -> None:
+    table.write_text('path,group\ncat/1.png,g\n\n"dog/a, b.png",g h\n')
+    found = read_groups(table, {"cat/1.png", "dog/a, b.png", "dog/2.png"})
+    assert found == {"cat/1.png": "g", "dog/a, b.png": "g h"}
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfpath,group\r\na,g\r\n", b"path,group\na,g"])
+def test_what_office_programs_write_is_read(table: Path, content: bytes) -> None:
+    table.write_bytes(content)
+    assert read_groups(table, ["a"]) == {"a": "g"}
+
+
+def test_a_ledger_comes_back_as_it_was_written_sorted_by_path(table: Path) -> None:
+    pins = {
+        B: PinnedSplit("test", 'z "q", 1.png'),
+        A: PinnedSplit("train", "y\u00e9.png"),
+        C: PinnedSplit("val", "z"),
+    }
+    write_pinned_splits(table, pins)
+    assert read_pinned_splits(table) == pins
+    assert [line.rpartition(",")[2] for line in table.read_text().splitlines()[1:2]] == [
+        "y\u00e9.png"
+    ]
+    first = table.read_bytes()
+    write_pinned_splits(table, dict(reversed(pins.items())))
+    assert table.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "begins with ''; its first line must be path,group"),
+        ("path;group\n", "begins with 'path;group'; its first line must be path,group"),
+        ("group,path\n", "its first line must be path,group"),
+        ("path,group\na\n", "line 2: is not of the form path,group"),
+        ("path,group\na,g,h\n", "line 2: is not of the form path,group"),
+        ("path,group\na,\n", "line 2: is not of the form path,group"),
+        ("path,group\na,g\nb,g\na,h\n", "line 4: a stands there twice"),
+        ("path,group\nimages/a,g\n", "line 2: images/a is no file of the image folder"),
+        ('path,group\n"a"b,g\n', "is not CSV in UTF-8"),
+        ("path,group\n\udcff,g\n", "is not CSV in UTF-8"),
+    ],
+)
+def test_a_broken_table_of_groups_is_one_line(table: Path, content: str, message: str) -> None:
+    table.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InvalidData) as refused:
+        read_groups(table, ["a", "b"])
+    assert str(refused.value).startswith(str(table))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{A},training,x.png", "line 2: 'training' is no split; write train, val or test"),
+        (f"{A},Train,x.png", "'Train' is no split"),
+        (f"{A[1:]},train,x.png", "is no pixel digest of 64 hex digits"),
+        (f"{A[1:]}G,train,x.png", "is no pixel digest of 64 hex digits"),
+        (f"{A.upper()},train,x.png", "is no pixel digest of 64 hex digits"),
+        (f"{A},train,x.png\n{A},train,x.png", "line 3: pins x.png a second time"),
+        (f"{A},train,x.png\n{A},test,y.png", "line 3: pins y.png a second time"),
+        (f"{A},train", "line 2: is not of the form pixel_sha256,split,path"),
+    ],
+)
+def test_a_broken_ledger_is_one_line(table: Path, line: str, message: str) -> None:
+    table.write_text(f"{LEDGER}{line}\n")
+    with pytest.raises(InvalidData) as refused:
+        read_pinned_splits(table)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_table_names_the_line_to_write(table: Path) -> None:
+    with pytest.raises(MissingInput, match=r"holds only the line path,group$"):
+        read_groups(table, [])
+    with pytest.raises(MissingInput, match=r"holds only the line pixel_sha256,split,path$"):
+        read_pinned_splits(table)

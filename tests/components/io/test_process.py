@@ -1,0 +1,126 @@
+"""Signals that stop gently, a heap that stays mapped, and the facts a number depends on."""
+
+import ctypes
+import os
+import platform
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from components.io import process as machine
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Leave torch's global switches as they were."""
+    before = torch.are_deterministic_algorithms_enabled()
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    yield
+    torch.use_deterministic_algorithms(before)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_noted_and_work_goes_on(number: signal.Signals) -> None:
+    with machine.stop_on_signal() as stop:
+        assert not stop
+        os.kill(os.getpid(), number)
+        assert stop
+        assert stop.signal_number == number
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_interrupts_at_once(first: signal.Signals) -> None:
+    def twice() -> None:
+        with machine.stop_on_signal():
+            os.kill(os.getpid(), first)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
+
+
+def test_the_handlers_of_before_come_back() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    with machine.stop_on_signal():
+        assert [signal.getsignal(number) for number in numbers] != before
+    assert [signal.getsignal(number) for number in numbers] == before
+
+    def fail() -> None:
+        with machine.stop_on_signal():
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        fail()
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+class Library:
+    """A C library that notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def mallopt(self, name: int, value: int) -> int:
+        self.asked.append((name, value))
+        return 1
+
+
+def test_the_heap_is_told_to_keep_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: library)
+    machine.keep_freed_memory()
+    # M_MMAP_MAX = -4, M_TRIM_THRESHOLD = -1, M_TOP_PAD = -2 in glibc's malloc.h
+    assert library.asked == [(-4, 0), (-1, -1), (-2, 64 * 1024 * 1024)]
+
+
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def without_mallopt(_name: object) -> Any:
+        asked.append("without mallopt")
+        return object()
+
+    def nothing(_name: object) -> Any:
+        asked.append("nothing")
+        raise OSError("no such library")
+
+    for other in (without_mallopt, nothing):
+        monkeypatch.setattr(ctypes, "CDLL", other)
+        machine.keep_freed_memory()
+    assert asked == ["without mallopt", "nothing"]
+
+
+def test_kernels_are_deterministic(deterministic: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    machine.make_deterministic()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_facts_name_what_a_number_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.facts("cpu") == {
+        "torch": str(torch.__version__),
+        "device": f"cpu ({platform.machine()})",
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+    }
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
+    assert machine.facts("cuda")["device"] == "cuda (H200)"
+
+
+def test_idle_threads_sleep_soon_unless_the_environment_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    machine.prepare()
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    machine.prepare()
+    assert os.environ["GOMP_SPINCOUNT"] == "5"

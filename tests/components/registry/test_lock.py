@@ -1,0 +1,69 @@
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.core.errors import PipelineError
+from components.registry import lock
+from components.tracking.store import Store, open_store
+from tests.services import actors
+from tests.services.actors import NAME
+
+
+@pytest.fixture
+def opened(store: str) -> Iterator[Store]:
+    with open_store() as opened:
+        yield opened
+
+
+def hold(seconds: float, taken: Any) -> None:
+    with open_store() as store, lock.held(store, NAME):
+        taken.set()
+        time.sleep(seconds)
+
+
+def test_one_that_is_held_by_another_process_is_waited_for(opened: Store) -> None:
+    taken = actors.CONTEXT.Event()
+    other = actors.start(hold, 0.5, taken)
+    assert taken.wait(60)
+    started = time.monotonic()
+    with lock.held(opened, NAME) as guard:
+        assert guard.exclusive
+        guard.require_held()
+    assert time.monotonic() - started > 0.2
+    other.join()
+
+
+def test_one_that_is_never_given_back_ends_in_an_error_that_names_its_holder(
+    opened: Store,
+) -> None:
+    taken = actors.CONTEXT.Event()
+    other = actors.start(hold, 60, taken)
+    assert taken.wait(60)
+    with pytest.raises(PipelineError, match=rf"process {other.pid} of .* holds the lock"):
+        lock.held(opened, NAME, seconds=0.2).__enter__()
+    other.kill()
+    other.join()
+    assert other.exitcode == -signal.SIGKILL
+    with lock.held(opened, NAME, seconds=5) as guard:  # a killed process holds nothing
+        guard.require_held()
+
+
+def test_a_lock_file_that_was_replaced_is_no_lock_any_more(opened: Store, tmp_path: Path) -> None:
+    with lock.held(opened, NAME) as guard:
+        (tmp_path / "mlflow.db.lock").unlink()
+        with pytest.raises(PipelineError, match="the lock was lost"):
+            guard.require_held()
+        (tmp_path / "mlflow.db.lock").write_text("")
+        with pytest.raises(PipelineError, match="the lock was lost"):
+            guard.require_held()
+
+
+def test_a_server_offers_no_lock(opened: Store) -> None:
+    store = Store(opened.client, "http://127.0.0.1:1", opened.experiment_id, None)
+    with lock.held(store, NAME) as guard:
+        assert not guard.exclusive
+        guard.require_held()

@@ -1,0 +1,198 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.core.errors import ServiceUnavailable
+from components.io import files, models
+from components.registry import (
+    audit_log as journal,
+)
+from components.registry import (
+    champion as seats,
+)
+from components.registry import (
+    promotion,
+    removal,
+)
+from components.registry import (
+    versions as registry,
+)
+from components.registry.retention import RetentionPolicy
+from components.tracking.runs import open_run
+from components.tracking.server import require_reachable
+from components.tracking.store import open_store
+from tests.services import actors
+from tests.services.actors import NAME, add_version
+
+
+@pytest.fixture
+def served(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real MLflow server that keeps the artifacts to itself."""
+    shutil.copy(empty_database, tmp_path / "server.db")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    store = [f"--backend-store-uri=sqlite:///{tmp_path}/server.db"]
+    place = [f"--artifacts-destination={tmp_path}/artifacts", "--workers=1", f"--port={port}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *store, *place],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def wait_for(uri: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return require_reachable(uri)
+        except ServiceUnavailable:
+            if time.monotonic() > deadline:
+                raise
+
+
+def test_a_server_gets_one_version_that_was_read_back_through_it(
+    served: str, model_folder: Path, tmp_path: Path
+) -> None:
+    digest = files.digest_folder(model_folder)
+    receipt = actors.write_receipt(tmp_path / "decision.json", digest)
+    for created in (True, False):
+        with open_run(kind="model", name="n", key="k") as run:
+            version = registry.ensure_version(
+                run,
+                name=NAME,
+                folder=model_folder,
+                digest=digest,
+                card=models.load_card(model_folder),
+                test_digest="t" * 64,
+            )
+            assert (version.number, version.created) == ("1", created)
+            registry.record_decision(run, version, receipt=receipt, description="PASS")
+            seat = promotion.seat(run.store, NAME)
+            assert promotion.promote(run.store, NAME, "1", over=seat).version == "1"
+            assert run.link == (
+                f"{served}/#/experiments/{run.store.experiment_id}/runs/{run.id}"
+                "?workflowType=machine_learning"
+            )
+            actors.require_sound(run.store)
+            records = journal.read(run.store, NAME).records
+            assert [r.action for r in records] == ["decided", "promoting", "promoted"]
+    (found,) = MlflowClient(served).search_model_versions(f"name='{NAME}'")
+    assert found.tags["verified"] == digest
+    assert found.run_id == run.id
+
+
+@pytest.mark.usefixtures("served")
+def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path) -> None:
+    limits, later = RetentionPolicy(days=30, keep=1), datetime.now(UTC) + timedelta(days=100)
+    with open_store() as store:
+        client = store.client
+        tags = {registry.TARGET_MODEL: NAME}
+        uploads = [
+            client.create_logged_model(store.experiment_id, name="model", tags=tags).model_id
+            for _ in range(4)
+        ]
+        for upload in uploads:
+            client.log_model_artifacts(upload, str(model_folder))
+        size = removal.size(store, uploads[0])
+        assert size == sum(path.stat().st_size for path in model_folder.iterdir())
+        for digest, upload in zip("abc", uploads, strict=False):
+            number = add_version(store, digest, model_id=upload)
+            promotion.promote(store, NAME, number, over=promotion.seat(store, NAME))
+        going = [
+            c.package
+            for c in removal.plan_deletion(store, NAME, limits, later).choices
+            if not c.reason
+        ]
+        assert [package.model_id for package in going] == [uploads[0], uploads[3]]
+        for package in going:
+            assert removal.delete(store, NAME, package, limits, later) == ""
+        assert [removal.size(store, upload) for upload in uploads] == [0, size, size, 0]
+        folders = {path.parent.parent.name for path in tmp_path.rglob("weights.safetensors")}
+        assert folders == set(uploads[1:3])
+        assert client.get_model_version(NAME, "1").tags["pruned"] == later.date().isoformat()
+        (choice, *_) = removal.plan_deletion(store, NAME, limits, later).choices
+        assert choice.reason == "its weights are gone already"
+        actors.require_sound(store)
+
+
+def promote_and_stop(version: str) -> None:
+    """A promotion whose process is stopped just before it moves `champion`."""
+    call = "set_registered_model_alias"
+    original = getattr(MlflowClient, call)
+
+    def stop(client: MlflowClient, name: str, alias: str, number: str) -> None:
+        if alias == seats.CHAMPION:
+            setattr(MlflowClient, call, original)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        original(client, name, alias, number)
+
+    setattr(MlflowClient, call, stop)
+    actors.promote(version)
+
+
+def wait_until_stopped(process: int) -> None:
+    state = Path(f"/proc/{process}/stat")
+    while (found := state.read_text().rpartition(")")[2].split()[0]) != "T":
+        assert found != "Z", "it ended instead"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("served")
+def test_a_promoter_that_sleeps_through_its_turn_undoes_its_late_move(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(promotion, "_PATIENCE_SECONDS", 2.0)
+    with open_store() as store:
+        first, second, third = (add_version(store, digest) for digest in "abc")
+        promotion.promote(store, NAME, first, over=promotion.seat(store, NAME))
+        sleeper = actors.start(promote_and_stop, second)
+        wait_until_stopped(sleeper.pid)
+        started = time.monotonic()
+        seat = promotion.seat(store, NAME)  # waits, then finishes the sleeper's move
+        assert time.monotonic() - started > 2
+        assert seat.version == second
+        promotion.promote(store, NAME, third, over=seat)
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.join()
+        assert sleeper.exitcode == 1
+        assert seats.aliases(store, NAME) == {"champion": third, "previous": second}
+        moves = actors.require_sound(store)
+    assert [move.version for move in moves] == [first, second, third]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("served")
+def test_two_processes_that_race_without_a_lock_lose_no_promotion() -> None:
+    with open_store() as store:
+        versions = [add_version(store, digest) for digest in "abcd"]
+        losses = actors.CONTEXT.Value("i", 0)
+        pairs = (versions[:2], versions[2:])
+        racers = [actors.start(actors.promote_many, *pair, 10, losses) for pair in pairs]
+        for racer in racers:
+            racer.join()
+            assert racer.exitcode == 0
+        moves = actors.require_sound(store)
+    print(f"{len(moves)} promotions, {losses.value} lost the race and compared again")
+    assert len(moves) >= 10

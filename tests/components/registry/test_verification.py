@@ -1,0 +1,144 @@
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from components.core.artifacts import ModelCard
+from components.core.data.decoding import Format, load_image
+from components.core.errors import ChangedInput, PipelineError
+from components.io import files, models
+from components.registry import package, verification
+from components.tracking.store import Store
+
+
+@pytest.fixture
+def stored(store: str, model_folder: Path, tmp_path: Path) -> tuple[Store, str, Path]:
+    """A store, a logged model in it, and the folder of the files it keeps."""
+    client = MlflowClient(store)
+    experiment = client.create_experiment("e", str(tmp_path / "mlartifacts"))
+    logged = client.create_logged_model(experiment, name="model")
+    target = tmp_path / "package"
+    package.write(model_folder, target, run_id="1" * 32, model_id=logged.model_id)
+    client.log_model_artifacts(logged.model_id, str(target))
+    return Store(client, store, experiment, None), logged.model_id, Path(logged.artifact_location)
+
+
+Stored = tuple[Store, str, Path]
+
+
+def test_one_changed_byte_is_found(stored: Stored, model_folder: Path) -> None:
+    weights = stored[2] / "artifacts/model" / models.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ChangedInput, match="the artifact store damaged it"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
+def test_missing_files_are_found(stored: Stored, model_folder: Path) -> None:
+    (stored[2] / "artifacts/model" / models.CARD).unlink()
+    with pytest.raises(ChangedInput, match="came back with digest"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
+def test_files_that_are_gone_are_found(stored: Stored, model_folder: Path) -> None:
+    digest = files.digest_folder(model_folder)
+    shutil.rmtree(stored[2])
+    with pytest.raises(ChangedInput, match=r"the files of model .* are gone"):
+        verification.verify(stored[0], stored[1], digest)
+    stored[0].client.delete_logged_model(stored[1])
+    with pytest.raises(ChangedInput, match=r"the files of model .* are gone"):
+        verification.verify(stored[0], stored[1], digest)
+
+
+def test_one_changed_byte_of_the_code_beside_the_model_is_found(
+    stored: Stored, model_folder: Path
+) -> None:
+    digest, package_digest = files.digest_folder(model_folder), files.digest_folder(stored[2])
+    verification.verify(stored[0], stored[1], digest, package_digest)
+    with (stored[2] / "code/components/core/images.py").open("a") as code:
+        code.write("\n")
+    with pytest.raises(ChangedInput, match="is not what was uploaded"):
+        verification.verify(stored[0], stored[1], digest, package_digest)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "socket"),
+        (
+            """
+import socket, contextlib
+with contextlib.suppress(BaseException):
+    socket.getaddrinfo('example.org', 80)
+""",
+            "socket.getaddrinfo",
+        ),
+    ],
+)
+def test_a_package_that_phones_home_is_refused(
+    line: str, named: str, stored: Stored, model_folder: Path
+) -> None:
+    with (stored[2] / "code/components/core/images.py").open("a") as code:
+        code.write(f"\n{line}\n")
+    with pytest.raises(PipelineError, match=f"a model may not use the network: {named}"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
+def test_a_package_that_holds_a_pickle_as_its_model_is_refused(stored: Stored) -> None:
+    description = stored[2] / "MLmodel"
+    content = yaml.safe_load(description.read_text())
+    flavor = content["flavors"]["python_function"]
+    del flavor["model_code_path"]
+    flavor["python_model"] = "python_model.pkl"
+    flavor["cloudpickle_version"] = "3"
+    description.write_text(yaml.safe_dump(content))
+    (stored[2] / "python_model.pkl").write_bytes(pickle.dumps(print))
+    digest = files.digest_folder(stored[2] / "artifacts/model")
+    with pytest.raises(PipelineError, match=r"does not work in a process of its own .*ickle"):
+        verification.verify(stored[0], stored[1], digest)
+
+
+def test_a_package_that_does_not_load_is_found(stored: Stored, model_folder: Path) -> None:
+    (stored[2] / "code/components/core/images.py").write_text("raise RuntimeError('lost')\n")
+    with pytest.raises(PipelineError, match=r"does not work in a process of its own .*lost"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
+def test_a_package_that_never_answers_is_found(
+    stored: Stored, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "_SECONDS", 0.1)
+    with pytest.raises(PipelineError, match="no answer in"):
+        verification._require_same_answers(stored[2], model_folder, "m-1")
+
+
+def test_a_package_that_answers_differently_is_found(stored: Stored, model_folder: Path) -> None:
+    code = stored[2] / "code/components/core/inference.py"
+    text = code.read_text()
+    division = "logits.astype(np.float64) / temperature"
+    assert text.count(division) == 1
+    code.write_text(text.replace(division, f"{division} / 1.01"))
+    with pytest.raises(PipelineError, match="answers differently"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
+def test_an_answer_that_is_an_error_counts_as_different(model_folder: Path) -> None:
+    card = models.load_card(model_folder)
+    with pytest.raises(PipelineError, match="answers differently"):
+        verification._compare([{"error": "no"}], np.array([[0.5, 0.5]]), card, "m-1")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_golden_images_are_readable_in_every_format(kind: Format, model_folder: Path) -> None:
+    card = models.load_card(model_folder)
+    images = card.images.model_copy(update={"formats": [kind]})
+    only: ModelCard = card.model_copy(update={"images": images})
+    pictures = verification.smoke_test_images(only)
+    assert pictures == verification.smoke_test_images(only)
+    squares = [load_image(picture, 32, images) for picture in pictures]
+    assert (squares[0] != squares[1]).any()

@@ -1,0 +1,67 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.tracking import lineage
+
+
+def git(*arguments: str) -> str:
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    git("init")
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-m", "first")
+    return tmp_path
+
+
+def test_revision_is_the_commit_even_behind_a_tag(repository: Path) -> None:
+    git("tag", "v1")
+    assert lineage.git_revision() == git("rev-parse", "HEAD")
+
+
+def test_changed_files_make_the_revision_dirty(repository: Path) -> None:
+    (repository / "file").write_text("b")
+    assert lineage.git_revision() == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_outside_a_repository_there_is_no_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert lineage.git_revision() == ""
+    assert lineage.tags() == {}
+
+
+def test_without_git_there_is_no_revision(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(repository))
+    assert lineage.git_revision() == ""
+
+
+def test_tags_hold_revision_and_hash(repository: Path) -> None:
+    pointer = repository / "data/images.dvc"
+    pointer.parent.mkdir()
+    pointer.write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: images\n")
+    assert lineage.tags() == {
+        "git": git("rev-parse", "HEAD"),
+        "dvc": "0123456789abcdef0123456789abcdef.dir",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "outs: []", "outs: 3", "- a", "{", "outs:\n- path: x"])
+def test_a_pointer_that_says_nothing_gives_no_hash(content: str, tmp_path: Path) -> None:
+    pointer = tmp_path / "images.dvc"
+    pointer.write_text(content)
+    assert lineage.dvc_hash(pointer) == ""

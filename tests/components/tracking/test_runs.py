@@ -1,0 +1,275 @@
+import math
+import os
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as Stored
+
+from components import tracking
+from components.core.errors import Interrupted, PipelineError
+from components.tracking.runs import join_run, open_run
+
+
+def stored(uri: str, kind: str = "model") -> list[Stored]:
+    """All runs of a kind, oldest first."""
+    client = MlflowClient(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    wanted = f"tags.`pipeline.kind` = '{kind}'"
+    return list(client.search_runs(experiments, wanted, order_by=["attributes.start_time"]))
+
+
+def only(uri: str, kind: str = "model") -> Stored:
+    (run,) = stored(uri, kind)
+    return run
+
+
+def points(uri: str, name: str) -> list[tuple[int, float]]:
+    history = MlflowClient(uri).get_metric_history(only(uri).info.run_id, name)
+    return [(metric.step, metric.value) for metric in history]
+
+
+def test_the_package_offers_runs_by_name() -> None:
+    assert tracking.open_run is open_run
+
+
+def test_a_run_ends_finished_with_its_name_and_tags(store: str) -> None:
+    with open_run(kind="model", name="resnet18-ab", key="k1", tags={"data": "d1"}) as run:
+        assert only(store).info.status == "RUNNING"
+        run.tags({"gate": "pass"})
+    found = only(store)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "resnet18-ab"
+    assert found.data.tags["data"] == "d1"
+    assert found.data.tags["gate"] == "pass"
+    assert found.data.tags["pipeline.key"] == "k1"
+
+
+def test_the_same_key_continues_the_same_run(store: str) -> None:
+    for data in ("d1", "d2"):
+        with open_run(kind="model", name="n", key="k1", tags={"data": data}):
+            assert only(store).info.status == "RUNNING"
+    assert only(store).data.tags["data"] == "d2"
+
+
+def test_another_key_or_kind_is_another_run(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1"), open_run(kind="model", name="n", key="k2"):
+        pass
+    with open_run(kind="tune", name="n", key="k1"):
+        pass
+    assert len(stored(store)) == 2
+    assert len(stored(store, "tune")) == 1
+
+
+def test_a_run_left_running_by_a_killed_process_is_continued(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1") as run:
+        pass
+    MlflowClient(store).update_run(run.id, status="RUNNING")
+    with open_run(kind="model", name="n", key="k1"):
+        pass
+    assert only(store).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (PipelineError("no"), "FAILED"),
+        (ZeroDivisionError(), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (Interrupted("stopped", 15), "KILLED"),
+    ],
+)
+def test_the_status_says_how_the_step_ended(error: BaseException, status: str, store: str) -> None:
+    with pytest.raises(type(error)), open_run(kind="model", name="n", key="k1"):
+        raise error
+    assert only(store).info.status == status
+
+
+def test_what_the_step_raised_survives_a_store_that_fails(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    def fail(*_arguments: object) -> None:
+        raise MlflowException("gone")
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", fail)
+    with pytest.raises(Interrupted), open_run(kind="model", name="n", key="k1"):
+        raise Interrupted("stopped", 15)
+
+
+def test_metrics_keep_six_digits_and_their_step(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1") as run:
+        run.metrics({"val/loss": 0.12345678, "train/learning_rate": 0.0000123456789}, step=3)
+        run.metrics({"test/accuracy": 0.79})
+    assert points(store, "val/loss") == [(3, 0.123457)]
+    assert points(store, "train/learning_rate") == [(3, 0.0000123457)]
+    assert points(store, "test/accuracy") == [(0, 0.79)]
+
+
+def test_metrics_that_are_not_finite_are_left_out(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1") as run:
+        run.metrics({"a": math.nan, "b": math.inf, "c": 1.0})
+    assert set(only(store).data.metrics) == {"c"}
+
+
+def test_metrics_said_again_are_stored_once(store: str) -> None:
+    for losses in ([0.5, 0.4], [0.5, 0.4, 0.3]):
+        with open_run(kind="model", name="n", key="k1") as run:
+            for step, loss in enumerate(losses, start=1):
+                run.metrics({"loss": loss}, step=step)
+                run.metrics({"loss": loss}, step=step)
+    assert points(store, "loss") == [(1, 0.5), (2, 0.4), (3, 0.3)]
+
+
+def test_a_changed_metric_is_stored_beside_the_old_one(store: str) -> None:
+    for loss in (0.5, 0.25):
+        with open_run(kind="model", name="n", key="k1") as run:
+            run.metrics({"loss": loss}, step=1)
+    assert sorted(points(store, "loss")) == [(1, 0.25), (1, 0.5)]
+
+
+def test_thousands_of_metrics_fit(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1") as run:
+        run.metrics({f"recall/{k}": k for k in range(2_500)})
+    assert len(only(store).data.metrics) == 2_500
+
+
+def test_strange_names_do_not_crash(store: str) -> None:
+    strange = [
+        "a|b",
+        "../../etc",
+        "x//y/",
+        "Z\u00fcrich \u96fb\u6c60",
+        "",
+        "/",
+        ".",
+        "\n",
+        "l" * 300,
+    ]
+    with open_run(kind="model", name="n", key="k1") as run:
+        run.metrics(dict.fromkeys(strange, 1.0))
+        run.params(dict.fromkeys(strange, 1))
+    assert {"a_b", "etc", "x/y", "Z\u00fcrich \u96fb\u6c60", "_", "l" * 250} == set(
+        only(store).data.metrics
+    )
+
+
+def test_parameters_are_text_and_long_ones_are_cut(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1") as run:
+        run.params({"learning_rate": 0.001, "long": "x" * 7_000, "sizes": [1, 2]})
+        run.params({f"p{k}": k for k in range(250)})
+    found = only(store).data.params
+    assert found["learning_rate"] == "0.001"
+    assert found["sizes"] == "[1, 2]"
+    assert len(found["long"]) == 6_000
+    assert len(found) == 253
+
+
+def test_a_parameter_that_changed_becomes_a_tag_and_not_a_crash(store: str) -> None:
+    for rate in (0.1, 0.1, 0.2):
+        with open_run(kind="model", name="n", key="k1") as run:
+            run.params({"learning_rate": rate})
+            run.params({"learning_rate": rate})
+    found = only(store)
+    assert found.data.params["learning_rate"] == "0.1"
+    assert found.data.tags["changed.learning_rate"] == "0.2"
+
+
+def test_a_file_lands_in_its_folder_and_is_replaced(store: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    for content in ("old", "new"):
+        file.write_text(content)
+        with open_run(kind="model", name="n", key="k1") as run:
+            run.file(file, "train")
+            run.file(file)
+    there = Path(only(store).info.artifact_uri)
+    assert (there / "train/history.csv").read_text() == "new"
+    assert (there / "history.csv").exists()
+
+
+def test_artifacts_lie_beside_the_database(store: str, tmp_path: Path) -> None:
+    with open_run(kind="model", name="n", key="k1"):
+        pass
+    assert Path(only(store).info.artifact_uri).is_relative_to(tmp_path / "mlartifacts")
+
+
+def test_a_data_set_is_stated_once_with_a_digest_that_fits(store: str) -> None:
+    for _ in range(2):
+        with open_run(kind="model", name="n", key="k1") as run:
+            run.dataset(name="train", digest="0123456789abcdef" * 4, context="training")
+    inputs = only(store).inputs
+    assert inputs is not None
+    (given,) = inputs.dataset_inputs
+    assert given.dataset.digest == "0123456789abcdef" * 2
+    assert "0123456789abcdef" * 4 in given.dataset.source
+    assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
+
+
+def test_children_are_nested_and_found_again(store: str) -> None:
+    for _ in range(2):
+        with open_run(kind="tune", name="study", key="s1") as run:
+            for number in range(2):
+                with run.child(f"trial {number}", tags={"state": "complete"}) as trial:
+                    trial.metrics({"loss": 0.5}, step=1)
+    trials = stored(store, "trial")
+    assert [trial.info.run_name for trial in trials] == ["trial 0", "trial 1"]
+    assert {trial.data.tags["mlflow.parentRunId"] for trial in trials} == {run.id}
+    assert {trial.info.status for trial in trials} == {"FINISHED"}
+    assert trials[0].data.tags["state"] == "complete"
+
+
+def test_an_injected_run_becomes_the_parent_and_is_hidden_from_children(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(store)
+    elsewhere = client.create_experiment("pipelines", "elsewhere")
+    injected = client.create_run(elsewhere).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    with open_run(kind="model", name="n", key="k1"):
+        assert "MLFLOW_RUN_ID" not in os.environ
+    found = only(store)
+    assert found.data.tags["mlflow.parentRunId"] == injected
+    assert found.info.experiment_id == elsewhere
+
+
+def test_lineage_is_of_the_first_opening(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    pointer = tmp_path / "data/images.dvc"
+    pointer.parent.mkdir()
+    for digest in ("a" * 32, "b" * 32):
+        pointer.write_text(f"outs:\n- md5: {digest}.dir\n")
+        with open_run(kind="model", name="n", key="k1") as run:
+            assert run.lineage == {"dvc": f"{'a' * 32}.dir"}
+
+
+def test_the_link_of_a_local_run_says_how_to_see_it(store: str) -> None:
+    with open_run(kind="model", name="n", key="k1") as run:
+        page = f"#/experiments/{only(store).info.experiment_id}/runs/{run.id}"
+        assert run.link == (
+            f"`make ui`, then http://127.0.0.1:5000/{page}?workflowType=machine_learning"
+        )
+
+
+def test_a_run_that_is_joined_is_left_in_the_state_of_its_owner(store: str) -> None:
+    with open_run(kind="tune", name="search", key="joined") as mine:
+        with join_run(kind="tune", name="search", key="joined", tags={}, patience=0) as theirs:
+            assert theirs.id == mine.id
+        assert mine.store.client.get_run(mine.id).info.status == "RUNNING"
+    with join_run(kind="tune", name="search", key="joined", tags={"late": "x"}, patience=0) as late:
+        assert late.id == mine.id
+        assert late.store.client.get_run(late.id).info.status == "FINISHED"
+        assert "late" not in late.store.client.get_run(late.id).data.tags
+
+
+def test_who_joins_makes_the_run_when_nobody_did_in_time(store: str) -> None:
+    begun = time.monotonic()
+    with join_run(kind="tune", name="s", key="alone", tags={"data": "d"}, patience=1) as run:
+        assert time.monotonic() - begun >= 1
+        assert run.tag("data") == "d"
+    with open_run(kind="tune", name="s", key="alone") as owner:
+        assert owner.id == run.id

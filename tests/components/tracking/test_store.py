@@ -1,0 +1,114 @@
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from components.core.errors import PipelineError, ServiceUnavailable
+from components.tracking.store import EXPERIMENT, open_store
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+def test_the_experiment_is_created_once(store: str) -> None:
+    ids = []
+    for _ in range(2):
+        with open_store() as opened:
+            ids.append(opened.experiment_id)
+    assert ids[0] == ids[1]
+    assert MlflowClient(store).get_experiment(ids[0]).name == EXPERIMENT
+
+
+def test_the_experiment_can_be_named(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "line 4")
+    with open_store() as opened:
+        assert opened.client.get_experiment(opened.experiment_id).name == "line 4"
+
+
+def test_an_experiment_made_meanwhile_by_another_process_is_used(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = MlflowClient.create_experiment
+
+    def beaten(client: MlflowClient, name: str, location: str) -> str:
+        create(client, name, location)
+        return create(client, name, location)
+
+    monkeypatch.setattr(MlflowClient, "create_experiment", beaten)
+    with open_store() as opened:
+        assert opened.client.get_experiment(opened.experiment_id).name == EXPERIMENT
+
+
+def test_a_deleted_experiment_is_named_with_the_way_back(store: str) -> None:
+    with open_store() as opened:
+        opened.client.delete_experiment(opened.experiment_id)
+    with pytest.raises(PipelineError, match="mlflow experiments restore"), open_store():
+        pass
+
+
+def test_an_injected_run_that_does_not_exist_is_reported(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(PipelineError, match=r"MLFLOW_RUN_ID is 0{32}.*no such run"), open_store():
+        pass
+
+
+def test_telemetry_is_off(store: str) -> None:
+    with open_store():
+        assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_the_environment_names_the_store_only_while_it_is_open(
+    store: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with open_store():
+        pass
+    assert os.environ["MLFLOW_TRACKING_URI"] == store
+    monkeypatch.chdir(store.removeprefix("sqlite:///").removesuffix("mlflow.db"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with open_store() as opened:
+        assert opened.uri == store
+        assert os.environ["MLFLOW_TRACKING_URI"] == store
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
+    with pytest.raises(MlflowException, match="not found"), open_store() as opened:
+        opened.client.get_run("1" * 32)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, "log in first", "refuses .*log in first.*MLFLOW_TRACKING_USERNAME"),
+        (403, "Invalid Host header", "refuses .*Invalid Host header.*allowed-hosts"),
+        (403, json.dumps({"error_code": "PERMISSION_DENIED", "message": "read only"}), "read only"),
+        (404, "nothing here", "cannot be used .*MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_a_server_that_refuses_is_told_from_one_that_is_away(
+    status: int, body: str, said: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(status, body) as host:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@{host}")
+        with pytest.raises(PipelineError, match=said) as caught, open_store():
+            pass
+    assert not isinstance(caught.value, ServiceUnavailable)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_fails_behind_its_health_page_is_away(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    with serve(503, "busy") as host:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@{host}")
+        with pytest.raises(ServiceUnavailable, match="stopped answering") as caught, open_store():
+            pass
+    assert "secret" not in str(caught.value)

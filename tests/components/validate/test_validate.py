@@ -1,0 +1,544 @@
+"""validate on real folders: sound ones get a manifest, broken ones one clear line."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from components.core.artifacts import MANIFEST_COLUMNS, ValidationReport, data_digest
+from components.core.data.decoding import DataParams
+from components.core.errors import InvalidData, MissingInput
+from components.io.data import manifest
+from components.validate import Params, main, run
+from components.validate.rules import ValidateParams
+
+ROOT = Path(__file__).parents[3]
+Folders = Callable[[Path, dict[str, int]], Path]
+Picture = Callable[..., bytes]
+
+PARAMS = Params(
+    data=DataParams(
+        formats=["PNG", "JPEG"],
+        max_pixels=1_000_000,
+        multi_frame="refuse",
+        background=(255, 255, 255),
+        fit="crop",
+        cache_gib=1.0,
+    ),
+    validate=ValidateParams(
+        exclude=[],
+        group_pattern=None,
+        near_duplicate_bits=11,
+        near_duplicate_likeness=0.7,
+        split={"train": 0.7, "val": 0.15, "test": 0.15},
+        split_seed=0,
+        min_images=12,
+        min_images_per_class=5,
+        min_side=8,
+        max_side=500,
+        max_aspect_ratio=4.0,
+        max_unreadable=0.0,
+        max_imbalance=3.0,
+        max_group_share=0.5,
+        warning_rules=["max_aspect_ratio", "max_imbalance"],
+    ),
+)
+
+
+@dataclass
+class Ran:
+    """What one run left behind."""
+
+    folder: Path
+    message: str
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "manifest.parquet")
+
+    @property
+    def report(self) -> ValidationReport:
+        return ValidationReport.model_validate_json((self.folder / "report.json").read_bytes())
+
+    @property
+    def problems(self) -> list[tuple[str, ...]]:
+        with (self.folder / "quarantine.csv").open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert header == ["path", "reason", "rule"]
+        return [tuple(row) for row in rows]
+
+    @property
+    def failed(self) -> list[str]:
+        return [r.rule for r in self.report.rules if not r.success and r.level == "error"]
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "report.html").read_text()
+
+
+def paths(folder: Path) -> dict[str, Path]:
+    return {
+        "groups": folder / "groups.csv",
+        "ledger": folder / "splits.csv",
+        "manifest": folder / "manifest.parquet",
+        "quarantine": folder / "quarantine.csv",
+        "report": folder / "report.json",
+        "page": folder / "report.html",
+        "cache": folder / "cache",
+    }
+
+
+def tables(folder: Path) -> Path:
+    """Groups and ledger with their header lines alone, unless they are there."""
+    folder.mkdir(exist_ok=True)
+    for name, header in (("groups.csv", "path,group"), ("splits.csv", "pixel_sha256,split,path")):
+        if not (folder / name).exists():
+            (folder / name).write_text(f"{header}\n")
+    return folder
+
+
+def validate(images: Path, **settings: object) -> Ran:
+    """Run the step, with other settings of the section validate if given."""
+    section = ValidateParams.model_validate(PARAMS.validate.model_dump() | settings)
+    folder = tables(images.parent / "out")
+    try:
+        run(images=images, **paths(folder), params=replace(PARAMS, validate=section))
+    except InvalidData as error:
+        return Ran(folder, str(error))
+    return Ran(folder, "")
+
+
+@pytest.fixture
+def pets(tmp_path: Path, class_folders: Folders) -> Path:
+    return class_folders(tmp_path / "images", {"cat": 10, "dog": 12})
+
+
+def test_a_sound_folder_gets_a_whole_manifest(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = validate(pets)
+    assert ran.message == ""
+    table = ran.manifest
+    assert list(table.columns) == list(MANIFEST_COLUMNS)
+    assert table["path"].tolist() == sorted(table["path"])
+    assert Counter(table["status"]) == {"used": 22}
+    assert set(table["reason"]) == {""}
+    assert ran.problems == []
+    counts = table.groupby(["label", "split"]).size().to_dict()
+    assert counts == {
+        ("cat", "train"): 7, ("cat", "val"): 2, ("cat", "test"): 1,
+        ("dog", "train"): 8, ("dog", "val"): 2, ("dog", "test"): 2,
+    }  # fmt: skip
+    report = ran.report
+    assert report.success
+    assert report.class_names == ["cat", "dog"]
+    assert report.counts["cat"] == {"train": 7, "val": 2, "test": 1}
+    assert (report.found, report.used, report.quarantined, report.ignored) == (22, 22, 0, 0)
+    assert report.data_digest == data_digest(table)
+    assert len(capsys.readouterr().out.splitlines()) <= 6
+
+
+def test_later_steps_can_read_it(pets: Path) -> None:
+    ran = validate(pets)
+    rows = manifest.read(ran.folder / "manifest.parquet", ran.folder / "report.json", ("val",))
+    assert Counter(rows["label"]) == {"cat": 2, "dog": 2}
+
+
+def test_equal_input_gives_equal_bytes(pets: Path) -> None:
+    first = {name: path.read_bytes() for name, path in outputs(validate(pets)).items()}
+    second = {name: path.read_bytes() for name, path in outputs(validate(pets)).items()}
+    assert first == second
+
+
+def outputs(ran: Ran) -> dict[str, Path]:
+    return {name: path for name, path in paths(ran.folder).items() if name != "cache"}
+
+
+def test_renamed_files_keep_their_splits(pets: Path) -> None:
+    before = validate(pets).manifest.set_index("sha256")["split"]
+    for number, path in enumerate(sorted(pets.glob("*/*.png"), reverse=True)):
+        path.rename(path.with_name(f"new{number}.png"))
+    after = validate(pets).manifest.set_index("sha256")["split"]
+    assert after.to_dict() == before.to_dict()
+
+
+def test_exact_duplicates_are_dropped_but_one(pets: Path) -> None:
+    content = (pets / "cat" / "003.png").read_bytes()
+    for name in ("000-first.png", "999.png"):
+        (pets / "cat" / name).write_bytes(content)
+    ran = validate(pets)
+    assert ran.report.duplicates == 2
+    assert (ran.report.found, ran.report.used, ran.report.ignored) == (24, 22, 2)
+    ignored = ran.manifest[ran.manifest["status"] == "ignored"]
+    assert ignored["path"].tolist() == ["cat/003.png", "cat/999.png"]
+    assert set(ignored["reason"]) == {"same bytes as cat/000-first.png"}
+    assert set(ignored["split"]) == {""}
+
+
+def test_equal_pixels_in_other_bytes_stay_in_one_split(pets: Path) -> None:
+    for path in sorted(pets.glob("cat/*.png")):
+        Image.open(path).save(path.with_name(f"copy-{path.name}"), compress_level=0)
+    ran = validate(pets)
+    assert ran.message == ""
+    assert ran.report.used == 32
+    cats = ran.manifest[ran.manifest["label"] == "cat"]
+    assert (cats.groupby("pixel_sha256").size() == 2).all()
+    assert (cats.groupby("pixel_sha256")["split"].nunique() == 1).all()
+    assert (cats["group"] == cats["pixel_sha256"]).all()
+
+
+def test_files_with_equal_captured_text_stay_in_one_split(pets: Path) -> None:
+    for path in sorted(pets.glob("*/*.png")):
+        path.rename(path.with_name(f"film{int(path.stem) // 3}_{path.name}"))
+    ran = validate(pets, group_pattern=r"/(film\d+)_", min_images_per_class=3)
+    table = ran.manifest
+    film = table["path"].str.extract(r"/(film\d+)_")[0]
+    assert (table.groupby(film)["split"].nunique() == 1).all()
+    assert table.groupby(film)["group"].nunique().max() == 1
+
+
+def test_ready_made_splits_are_honoured(tmp_path: Path, class_folders: Folders) -> None:
+    make_splits(tmp_path / "images", class_folders)
+    table = validate(tmp_path / "images").manifest
+    assert (table["split"] == table["path"].str.split("/").str[0]).all()
+    assert Counter(table["split"]) == {"train": 12, "val": 6, "test": 4}
+
+
+def make_splits(images: Path, class_folders: Folders) -> None:
+    everything = class_folders(images.parent / "all", {"cat": 11, "dog": 11})
+    for split, numbers in (("train", range(6)), ("val", range(6, 9)), ("test", range(9, 11))):
+        for label in ("cat", "dog"):
+            (images / split / label).mkdir(parents=True)
+            for number in numbers:
+                source = everything / label / f"{number:03}.png"
+                source.rename(images / split / label / source.name)
+
+
+def test_a_picture_in_two_ready_made_splits_names_both_files(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    images = tmp_path / "images"
+    make_splits(images, class_folders)
+    (images / "test" / "cat" / "x.png").write_bytes(
+        (images / "train" / "cat" / "000.png").read_bytes()
+    )
+    ran = validate(images)
+    assert ran.failed == ["split_leakage"]
+    assert "test/cat/x.png: same pixels as train/cat/000.png" in ran.message
+    assert "train/cat/000.png: same pixels as test/cat/x.png" in ran.message
+
+
+def test_a_missing_folder_names_three_ways_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingInput) as caught:
+        validate(tmp_path / "images")
+    for way in ("dvc pull", "python -m pipeline sample-data", "dvc add"):
+        assert way in str(caught.value)
+
+
+def test_an_empty_folder_is_red(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    ran = validate(tmp_path / "images")
+    assert "min_images: found no image; wanted at least 12 images in class folders" in ran.message
+    assert ran.manifest.empty
+    assert list(ran.manifest.columns) == list(MANIFEST_COLUMNS)
+    assert {"min_images", "min_classes"} <= set(ran.failed)
+
+
+def test_one_class_only_is_red(tmp_path: Path, class_folders: Folders) -> None:
+    ran = validate(class_folders(tmp_path / "images", {"cat": 20}))
+    assert ran.failed == ["min_classes"]
+    assert "found 1 class folder (cat); wanted at least 2 class folders" in ran.message
+
+
+def test_a_class_below_the_minimum_is_named_with_its_count(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    ran = validate(class_folders(tmp_path / "images", {"cat": 12, "dog": 4}))
+    assert ran.failed == ["min_images_per_class"]
+    assert "(dog: 4 images); wanted at least 5 of every class" in ran.message
+
+
+def test_an_empty_class_folder_is_named(pets: Path) -> None:
+    (pets / "owl").mkdir()
+    ran = validate(pets)
+    assert ran.failed == ["min_images_per_class", "class_missing_from_split"]
+    assert "owl: 0 images" in ran.message
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_class_too_small_to_be_in_every_split_is_red(
+    tmp_path: Path, class_folders: Folders, count: int
+) -> None:
+    images = class_folders(tmp_path / "images", {"cat": 20, "dog": count})
+    ran = validate(images, min_images_per_class=1)
+    assert ran.failed == ["class_missing_from_split"]
+    assert "dog: is in 1 of 3 splits" in ran.message
+
+
+def test_three_images_are_enough_to_be_in_every_split(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    images = class_folders(tmp_path / "images", {"cat": 20, "dog": 3})
+    assert validate(images, min_images_per_class=1).message == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("zero.png", b"", "zero bytes"),
+        ("page.jpg", b"<html>moved</html>", "text/HTML, not an image"),
+        ("paper.jpg", b"%PDF-1.7", "a PDF, not an image"),
+    ],
+)
+def test_an_unreadable_file_is_red_with_its_path_and_reason(
+    pets: Path, name: str, content: bytes, reason: str
+) -> None:
+    (pets / "cat" / name).write_bytes(content)
+    ran = validate(pets)
+    assert ran.failed == ["max_unreadable"]
+    assert f"cat/{name}: {reason}" in ran.message
+    assert ran.problems == [(f"cat/{name}", reason, "max_unreadable")]
+    assert f"cat/{name}" in ran.page
+
+
+def test_a_truncated_image_is_red(pets: Path, picture: Picture) -> None:
+    content = picture(kind="JPEG")
+    (pets / "cat" / "cut.jpg").write_bytes(content[: len(content) // 2])
+    assert "cat/cut.jpg: truncated" in validate(pets).message
+
+
+def test_a_few_unreadable_files_can_be_tolerated(pets: Path) -> None:
+    (pets / "cat" / "zero.png").write_bytes(b"")
+    ran = validate(pets, max_unreadable=0.05)
+    assert ran.message == ""
+    row = ran.manifest.set_index("path").loc["cat/zero.png"]
+    assert (row["status"], row["reason"], row["split"]) == ("quarantined", "zero bytes", "")
+    assert (ran.report.used, ran.report.quarantined) == (22, 1)
+    assert ran.problems == [("cat/zero.png", "zero bytes", "max_unreadable")]
+
+
+def test_too_many_pixels_are_red(pets: Path, picture: Picture) -> None:
+    (pets / "cat" / "huge.png").write_bytes(picture(size=(1001, 1000)))
+    assert "cat/huge.png: 1,001,000 pixels, more than 1,000,000" in validate(pets).message
+
+
+def test_a_format_that_is_not_allowed_is_red(pets: Path, picture: Picture) -> None:
+    (pets / "cat" / "x.png").write_bytes(picture(kind="GIF"))
+    ran = validate(pets)
+    assert ran.failed == ["formats"]
+    assert "cat/x.png: GIF, not one of PNG, JPEG" in ran.message
+
+
+def test_links_out_of_the_tree_are_red_and_never_read(pets: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((pets / "cat" / "000.png").read_bytes())
+    (pets / "cat" / "link.png").symlink_to(secret)
+    (pets / "owl").symlink_to(tmp_path)
+    ran = validate(pets)
+    assert ran.failed == ["non_regular_files"]
+    assert "cat/link.png: a symbolic link; owl: a symbolic link" in ran.message
+    assert ran.manifest.set_index("path").loc["cat/link.png", "sha256"] == ""
+    assert "<img" not in ran.page
+
+
+def test_junk_is_counted_and_harmless(pets: Path) -> None:
+    (pets / ".ipynb_checkpoints").mkdir()
+    for name in (".DS_Store", ".ipynb_checkpoints/000.png", "cat/Thumbs.db"):
+        (pets / name).write_bytes(b"junk")
+    ran = validate(pets)
+    assert ran.message == ""
+    assert (ran.report.found, ran.report.used, ran.report.ignored) == (25, 22, 3)
+    assert ran.report.duplicates == 0
+
+
+def test_a_stray_file_beside_the_class_folders_is_red(pets: Path) -> None:
+    (pets / "notes.txt").write_text("hello")
+    ran = validate(pets)
+    assert ran.failed == ["unlabeled_files"]
+    assert "notes.txt: not inside a class folder" in ran.message
+
+
+def test_names_in_other_scripts_and_with_spaces_work(tmp_path: Path, pets: Path) -> None:
+    (pets / "cat").rename(pets / "Katze (grau) & 's\u00fc\u00df'")
+    (pets / "dog").rename(pets / "\u65e5\u672c\u8a9e \U0001f415")
+    ran = validate(pets)
+    assert ran.message == ""
+    assert ran.report.class_names == [
+        "Katze (grau) & 's\u00fc\u00df'",
+        "\u65e5\u672c\u8a9e \U0001f415",
+    ]
+    assert "Katze (grau) &amp; &#39;s\u00fc\u00df&#39;" in ran.page
+
+
+def test_a_newline_in_a_name_is_red_and_shown_escaped(pets: Path, picture: Picture) -> None:
+    (pets / "cat" / "a\nb.png").write_bytes(picture(5))
+    ran = validate(pets)
+    assert ran.failed == ["names"]
+    assert "cat/a\\nb.png" in ran.message
+    assert "\n" not in ran.message
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("cat/\u00e9.png", "cat/e\u0301.png"), ("cat/a.png", "cat/A.PNG"), ("Cat/x.png", "cat/y.png")],
+)
+def test_names_that_other_systems_take_for_one_are_red(
+    pets: Path, picture: Picture, one: str, other: str
+) -> None:
+    for number, name in enumerate((one, other)):
+        (pets / name).parent.mkdir(exist_ok=True)
+        (pets / name).write_bytes(picture(number))
+    ran = validate(pets, min_images_per_class=1)
+    assert ran.failed[0] == "names"
+    found = {path for path, _, rule in ran.problems if rule == "names"}
+    assert {one, other} <= found
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("cat ", "dog"), "starts or ends with a space"),
+        (("train", "Valid", "test"), "looks like a split"),
+    ],
+)
+def test_odd_class_names_are_red(
+    tmp_path: Path, class_folders: Folders, names: tuple[str, ...], reason: str
+) -> None:
+    ran = validate(class_folders(tmp_path / "images", dict.fromkeys(names, 8)))
+    assert ran.failed == ["class_names"]
+    assert reason in ran.message
+
+
+def test_one_picture_with_two_labels_is_red_and_both_files_are_named(pets: Path) -> None:
+    (pets / "dog" / "x.png").write_bytes((pets / "cat" / "003.png").read_bytes())
+    ran = validate(pets)
+    assert ran.failed == ["label_conflicts"]
+    assert "cat/003.png: same pixels as dog/x.png" in ran.message
+    assert "dog/x.png: same pixels as cat/003.png" in ran.message
+    assert ran.page.count('<img src="data:image/jpeg;base64,') == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "rule", "reason"),
+    [
+        ((7, 20), "min_side", "shorter side 7 px"),
+        ((501, 400), "max_side", "longer side 501 px"),
+    ],
+)
+def test_sides_outside_the_limits_are_red(
+    pets: Path, picture: Picture, size: tuple[int, int], rule: str, reason: str
+) -> None:
+    (pets / "cat" / "x.png").write_bytes(picture(size=size))
+    ran = validate(pets)
+    assert ran.failed == [rule]
+    assert f"cat/x.png: {reason}" in ran.message
+
+
+def test_a_warning_reports_and_does_not_block(
+    pets: Path, picture: Picture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pets / "cat" / "wide.png").write_bytes(picture(size=(100, 20)))
+    ran = validate(pets)
+    assert ran.message == ""
+    assert ran.problems == [("cat/wide.png", "sides are 5.0 : 1", "max_aspect_ratio")]
+    assert (
+        "warning: max_aspect_ratio, found 1 of 23 files (cat/wide.png)" in capsys.readouterr().out
+    )
+    assert validate(pets, warning_rules=[]).failed == ["max_aspect_ratio"]
+
+
+def test_imbalance_is_measured_against_the_largest_class(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    images = class_folders(tmp_path / "images", {"cat": 20, "dog": 6})
+    assert validate(images, warning_rules=[], max_imbalance=3.4).message == ""
+    ran = validate(images, warning_rules=[])
+    assert ran.failed == ["max_imbalance"]
+    assert "dog: the largest class is 3.3 times as large" in ran.message
+
+
+def test_too_few_images_in_all_are_red(tmp_path: Path, class_folders: Folders) -> None:
+    ran = validate(class_folders(tmp_path / "images", {"cat": 5, "dog": 6}))
+    assert ran.failed == ["min_images"]
+    assert "found 11 images; wanted at least 12 images" in ran.message
+
+
+def test_excluded_classes_are_out(tmp_path: Path, class_folders: Folders) -> None:
+    images = class_folders(tmp_path / "images", {"cat": 8, "dog": 8, "old": 1})
+    ran = validate(images, exclude=["old/*"])
+    assert ran.message == ""
+    assert ran.report.class_names == ["cat", "dog"]
+    assert ran.manifest.set_index("path").loc["old/000.png", "reason"] == "excluded by old/*"
+
+
+def test_red_writes_everything_without_splits(pets: Path) -> None:
+    (pets / "cat" / "zero.png").write_bytes(b"")
+    ran = validate(pets)
+    assert {path.name for path in outputs(ran).values()} <= {p.name for p in ran.folder.iterdir()}
+    assert not ran.report.success
+    assert set(ran.manifest["split"]) == {""}
+    assert ran.report.data_digest == data_digest(ran.manifest)
+    assert str(ran.folder / "report.html") in ran.message
+    assert "\n" not in ran.message
+
+
+def test_all_failing_rules_are_named_in_one_line(pets: Path) -> None:
+    (pets / "notes.txt").write_text("hello")
+    for number in range(5):
+        (pets / "cat" / f"zero{number}.png").write_bytes(b"")
+    ran = validate(pets, max_side=10)
+    assert ran.message.count("unlabeled_files") == 1
+    assert "Also failed: max_unreadable, max_side." in ran.message
+
+
+def test_at_most_three_offenders_are_in_the_line_and_all_in_the_list(pets: Path) -> None:
+    for number in range(30):
+        (pets / "cat" / f"zero{number:02}.png").write_bytes(b"")
+    ran = validate(pets)
+    assert "cat/zero02.png: zero bytes and 27 more." in ran.message
+    assert "zero03" not in ran.message
+    assert len(ran.problems) == 30
+    (rule,) = [rule for rule in ran.report.rules if rule.rule == "max_unreadable"]
+    assert len(rule.files) == 20
+
+
+def test_the_command_exits_1_with_one_line(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pets / "cat" / "zero.png").write_bytes(b"")
+    arguments = [f"--{name}={path}" for name, path in paths(tables(pets.parent / "out")).items()]
+    code = main([f"--images={pets}", *arguments, f"--params={ROOT / 'params.yaml'}"])
+    assert code == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"error: {pets}: rule max_unreadable:")
+    assert len(error.splitlines()) == 1
+
+
+def test_the_module_runs_as_a_command_and_imports_nothing_heavy_for_its_help() -> None:
+    script = (
+        "import sys, runpy\n"
+        "sys.argv = ['validate', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('components.validate', run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    heavy = {'pandas', 'scipy', 'great_expectations', 'torch', 'mlflow', 'jinja2'}\n"
+        "    print(stop.code, sorted(heavy & set(sys.modules)))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "python -m components.validate" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_the_report_is_plain_json_with_sorted_keys(pets: Path) -> None:
+    text = (validate(pets).folder / "report.json").read_text()
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,88 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import InvalidData, PipelineError, ServiceUnavailable
+from pipeline.kubeflow import task
+from tests.components.conftest import ROOT
+
+
+def layout(folder: Path) -> task.Layout:
+    return task.Layout(folder, folder / "artifacts", {})
+
+
+def refuse(error: PipelineError) -> None:
+    raise error
+
+
+def test_paths_of_dvc_move_with_the_outputs_and_data_stay() -> None:
+    raw = {
+        "checkout": "checkout",
+        "outputs": "artifacts/mine",
+        "paths": {"images": "data/images", "model": "artifacts/train/model"},
+    }
+    found = task.read_layout("/volume", raw)
+    assert found.project == Path("/volume/checkout")
+    assert found.paths == {
+        "images": Path("data/images"),
+        "model": Path("/volume/checkout/artifacts/mine/train/model"),
+    }
+
+
+def test_a_refusal_answers_the_next_attempt_without_new_work(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = layout(tmp_path)
+    with pytest.raises(SystemExit) as first:
+        task.finish("train", place, lambda: refuse(InvalidData("the images break a rule")))
+    worked: list[int] = []
+    with pytest.raises(SystemExit) as second:
+        task.finish("train", place, lambda: worked.append(1))
+    assert (first.value.code, second.value.code) == (1, 1)
+    assert worked == []
+    assert capfd.readouterr().err == "error: the images break a rule\n" * 2
+    task.finish("evaluate", place, lambda: worked.append(1))
+    assert worked == [1]
+
+
+def test_what_a_later_attempt_may_mend_is_tried_again(tmp_path: Path) -> None:
+    place = layout(tmp_path)
+    with pytest.raises(SystemExit) as raised:
+        task.finish("train", place, lambda: refuse(ServiceUnavailable("MLflow is silent")))
+    assert raised.value.code == 5
+    worked: list[int] = []
+    task.finish("train", place, lambda: worked.append(1))
+    assert worked == [1]
+
+
+def test_a_bug_ends_with_its_own_code(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as raised:
+        task.finish("train", layout(tmp_path), lambda: int("none"))
+    assert raised.value.code == 70
+
+
+def test_a_step_reads_the_settings_it_was_given_and_refuses_wrong_ones(tmp_path: Path) -> None:
+    """In a process of its own: a step changes the current folder."""
+    code = (
+        "from pathlib import Path; from pipeline.kubeflow import task; "
+        f"place = task.read_layout({str(tmp_path)!r}, "
+        "{'checkout': '.', 'outputs': 'mine', 'paths': {}}); "
+        "task.run_step('evaluate', place, {'evaluate': '{\"top_losses\": \"many\"}'})"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert 'evaluate.top_losses is "many"' in done.stderr.replace("'", '"')
+    assert "section data is missing" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "top_losses" in (tmp_path / "mine/.evaluate.refused").read_text()
