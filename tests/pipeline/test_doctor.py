@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pipeline.doctor.finding import Check, CheckResult, at_least, run_check
 
 from pipeline import __main__ as pipeline
 from pipeline import doctor
 from pipeline.doctor import cluster, finding, local
-from pipeline.doctor.finding import Check, CheckResult, at_least, run_check
 from tests.components.conftest import write_params
 from tests.pipeline import kfp_server
 from tests.pipeline.checkout import Checkout
