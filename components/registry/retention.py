@@ -43,6 +43,11 @@ class StoredModel:
     not_ours: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """In a sentence."""
+        return f"version {self.version}" if self.version else f"upload {self.model_id}"
+
 
 @dataclass(frozen=True)
 class RetentionDecision:
