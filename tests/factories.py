@@ -21,7 +21,7 @@ from components.core.evaluation import metrics
 from components.core.evaluation.predictions import Predictions
 from components.core.gate.evidence import ChampionEvidence, Evidence
 from components.core.gate.policy import GatePolicy
-from components.core.gate.record import Decision, DecisionRecord
+from components.core.gate.record import Accuracy, Check, DecisionRecord, Outcome
 
 # Digests of different things, told apart at a glance.
 MODEL, DATA, TEST = "a" * 64, "b" * 64, "e" * 64
@@ -159,7 +159,7 @@ def evaluation(found: Predictions | None = None, **changes: Any) -> Evaluation:
 def gate_policy(**changes: Any) -> GatePolicy:
     """Next to nothing is required: what remains is whether the evidence is valid."""
     values: dict[str, Any] = {
-        "confidence": 0.95,
+        "confidence_level": 0.95,
         "min_accuracy": 0.0,
         "min_macro_f1": 0.0,
         "min_class_recall": 0.0,
@@ -170,7 +170,7 @@ def gate_policy(**changes: Any) -> GatePolicy:
         "max_model_mb": None,
         "max_latency_ms": None,
         "champion_test": "non_inferior",
-        "margin": 0.05,
+        "non_inferiority_margin": 0.05,
         "max_class_recall_drop": 0.1,
         "max_accuracy_gain": None,
         "max_test_set_uses": 20,
@@ -225,11 +225,34 @@ def data_diff(**changes: Any) -> DataDiff:
     return DataDiff.model_validate(values | changes)
 
 
-def decision_record(verdict: str = "promote", **changes: Any) -> DecisionRecord:
-    """Of version 3 of `cells`, a first model, without checks."""
-    outcome = {"verdict": verdict, "first_model": True, "checks": []}
+def check(name: str = "accuracy", status: str = "pass", **changes: Any) -> Check:
+    """A check of the gate: 0.7305, of which 0.7 were required."""
     values: dict[str, Any] = {
-        "decision": Decision.model_validate(outcome),
+        "name": name,
+        "value": 0.7305,
+        "threshold": ">= 0.700",
+        "status": status,
+        "message": f"{name} is as it is",
+    }
+    return Check.model_validate(values | changes)
+
+
+def outcome(verdict: str = "passed", **changes: Any) -> Outcome:
+    """Of a first model with 259 of 333 test images correct, without checks."""
+    accuracy = Accuracy(value=259 / 333, low=0.7301, high=0.8191, num_images=333)
+    values: dict[str, Any] = {
+        "verdict": verdict,
+        "first_model": True,
+        "accuracy": accuracy,
+        "checks": [],
+    }
+    return Outcome.model_validate(values | changes)
+
+
+def decision_record(verdict: str = "passed", **changes: Any) -> DecisionRecord:
+    """Of version 3 of `cells`, a first model, without checks."""
+    values: dict[str, Any] = {
+        "outcome": outcome(verdict),
         "policy": gate_policy(),
         "evidence": evidence(),
         "data_diff": data_diff(),
