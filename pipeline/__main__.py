@@ -19,7 +19,7 @@ from components import STEPS, evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.tracking import server
-from pipeline import doctor, export, pins, pruning, replay, review, sample_data, tuning
+from pipeline import doctor, export, pins, pruning, review, sample_data, tuning, verify_decision
 from pipeline.kubeflow import resources as cluster
 from pipeline.kubeflow import submit
 
@@ -98,7 +98,7 @@ def pin_splits() -> None:
 
 def prove(decision: Path) -> None:
     """Compute a decision again from its stored evidence, and compare every byte."""
-    print(replay.replay(decision))
+    print(verify_decision.verify(decision))
 
 
 def check_params() -> None:
