@@ -73,11 +73,12 @@ def _outcome(decision: Mapping[str, Any]) -> dict[str, Any]:
     return dict(decision) | {
         "verdict": _VERDICTS[decision["verdict"]],
         "accuracy": None,
-        "checks": [_check(check) for check in decision["checks"]],
+        "checks": [upgrade_check(check) for check in decision["checks"]],
     }
 
 
-def _check(check: Mapping[str, Any]) -> dict[str, Any]:
+def upgrade_check(check: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a check with the names of schema version 2."""
     name, wanted = check["name"], check["wanted"]
     unmeasured = check["value"] is None and name in _UNMEASURED
     skipped = check["verdict"] == "promote" and (wanted in _UNBOUNDED or unmeasured)
