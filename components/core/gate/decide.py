@@ -12,7 +12,6 @@ from components.core.gate.bounds import make_check
 from components.core.gate.checks import CHECKS
 from components.core.gate.evidence import Evidence
 from components.core.gate.evidence_validation import InvalidEvidence, build_gate_input
-from components.core.gate.gate_input import GateInput
 from components.core.gate.policy import GatePolicy, Verdict
 from components.core.gate.record import Accuracy, Check, CheckStatus, Outcome
 
@@ -48,13 +47,14 @@ def decide(
     return Outcome(
         verdict=_VERDICTS.get(checks[0].status, "passed"),
         first_model=found.evidence.champion.state == "none",
-        accuracy=_accuracy(found),
+        accuracy=measure_accuracy(found.predictions),
         checks=checks,
     )
 
 
-def _accuracy(found: GateInput) -> Accuracy:
-    correct, total = int(found.correct.sum()), found.total
+def measure_accuracy(predictions: Predictions) -> Accuracy:
+    """Share of correct predictions with its 95 % Wilson interval; of at least one image."""
+    correct, total = int(predictions.correct.sum()), len(predictions.labels)
     low, high = wilson_interval(correct, total, 0.95)
     return Accuracy(value=correct / total, low=low, high=high, num_images=total)
 
