@@ -32,6 +32,12 @@ def add_version(
 
     It has no files unless `model_id` has.
     """
+    number = _create_version(store, digest, run_id, model_id)
+    _append_evaluated(store, number, digest, verdict, **facts)
+    return number
+
+
+def _create_version(store: Store, digest: str, run_id: str | None, model_id: str = "") -> str:
     audit_log.ensure(store, NAME)
     client = store.client
     if not model_id:
@@ -39,15 +45,22 @@ def add_version(
     tags = {"model": digest, "verified": digest}
     source = f"models:/{model_id}"
     version = client.create_model_version(NAME, source, run_id, tags=tags, model_id=model_id)
-    number = str(version.version)
+    return str(version.version)
+
+
+def _append_evaluated(store: Store, number: str, digest: str, verdict: Any, **facts: Any) -> None:
     event = Event(action="evaluated", version=number, model_digest=digest, verdict=verdict, **facts)
     with lock.held(store, NAME):
         audit_log.append(store, audit_log.read(store, NAME), event)
-    return number
 
 
 def write_decision(
-    path: Path, model_digest: str, verdict: str = "passed", champion_digest: str = "", **facts: Any
+    path: Path,
+    model_digest: str,
+    verdict: str = "passed",
+    champion_digest: str = "",
+    version: str | None = None,
+    **facts: Any,
 ) -> Path:
     """A decision.json with one check that gives this verdict; `facts` are of the evidence."""
     check = factories.check(
@@ -63,7 +76,7 @@ def write_decision(
     record = factories.decision_record(
         outcome=factories.outcome(verdict, first_model=not champion_digest, checks=[check]),
         evidence=evidence.model_copy(update=facts),
-        version=None,
+        version=version,
     )
     files.write_artifact(path, record)
     return path
@@ -90,23 +103,20 @@ def add_evaluated(store: Store, folder: Path, digest: str, verdict: Any) -> str:
             model_digest=current.model_digest,
             predictions_sha256=files.digest_file(place / "champion.parquet"),
         )
+    run = store.client.create_run(store.experiment_id)
+    number = _create_version(store, digest, run.info.run_id)
     decision = write_decision(
         place / "decision.json",
         digest,
         verdict,
+        version=number,
         predictions_sha256=evaluation.predictions_sha256,
         evaluation_sha256=files.digest_file(place / "evaluation.json"),
         champion=compared,
     )
-    run = store.client.create_run(store.experiment_id)
     store.client.log_artifacts(run.info.run_id, str(place), "register")
-    number = add_version(
-        store,
-        digest,
-        verdict,
-        run_id=run.info.run_id,
-        decision_sha256=files.digest_file(decision),
-    )
+    sha256 = files.digest_file(decision)
+    _append_evaluated(store, number, digest, verdict, decision_sha256=sha256)
     store.client.update_model_version(NAME, number, f"{verdict} 0.500 accuracy\n\nmore")
     store.client.set_registered_model_alias(NAME, champion.CANDIDATE, number)
     return number
@@ -121,7 +131,7 @@ def _predictions(correct: list[bool]) -> Predictions:
         groups=[str(k) for k in range(len(correct))],
         labels=np.ones(len(correct), dtype=np.int64),
         predicted=predicted,
-        probabilities=np.eye(2)[predicted],
+        probabilities=np.where(np.eye(2)[predicted] > 0, 0.9, 0.1),
     )
 
 

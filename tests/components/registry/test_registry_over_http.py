@@ -122,7 +122,7 @@ def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path)
             for c in deletion.plan_deletion(store, NAME, policy, later).decisions
             if not c.reason
         ]
-        assert [package.model_id for model in going] == [uploads[0], uploads[3]]
+        assert [model.model_id for model in going] == [uploads[0], uploads[3]]
         for model in going:
             assert deletion.delete(store, NAME, model, policy, later) == ""
         assert [deletion.size(store, upload) for upload in uploads] == [0, size, size, 0]

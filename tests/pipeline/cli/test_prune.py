@@ -1,4 +1,4 @@
-"""The command prune on a real MLflow store, and what the other commands say about a pruned version."""
+"""The command prune on a real MLflow store, and what others say about a pruned version."""
 
 import shutil
 import tempfile
