@@ -11,11 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from components.core.errors import PipelineError, ServiceUnavailable
+from components.core.gate.policy import Verdict
 from components.io import command, params
-from components.io.reports import version as version_page
 from pipeline.kubeflow import git_state as source
 from pipeline.kubeflow import kubectl
 from pipeline.kubeflow import monitor as runs
@@ -132,7 +132,7 @@ def _watch(server: Server, run_id: str, again: str) -> runs.Run:
 
 def _verdict(server: Server, run_id: str) -> str:
     """What register decided: from its log, because KFP's API keeps a task's answer to itself."""
-    starts = tuple(f"{word} " for word in version_page.WORDS.values())
+    starts = tuple(f"{verdict} " for verdict in get_args(Verdict))
     try:
         log = kubectl.ask(*kubectl.log_words(server.namespace, run_id, "register", 200))
     except PipelineError:
