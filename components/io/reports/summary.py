@@ -180,7 +180,7 @@ def _next_step(record: DecisionRecord, is_champion: bool) -> NextStep:
         text = "No decision is possible, and an error cannot be approved. Fix the cause, then run:"
         return NextStep(text, ["dvc repro register"])
     if version is None:
-        text = "Not registered: this model comes from an experiment. To register it, apply it:"
+        text = "Not registered, because this is a DVC experiment. To register the model, apply it:"
         return NextStep(text, ["dvc exp apply NAME", "dvc repro"])
     if is_champion:
         return NextStep(f"Version {version} is champion.", [])
@@ -191,7 +191,7 @@ def _next_step(record: DecisionRecord, is_champion: bool) -> NextStep:
         )
         commands = [f'python -m pipeline {verb} {version} --reason "..."' for verb in _VERBS]
         return NextStep(text, commands)
-    text = "Nothing to do: the gate lets it become champion. To see who is champion now:"
+    text = "It passed the gate, so there is nothing to approve. To see who is champion now:"
     return NextStep(text, ["python -m pipeline status"])
 
 
