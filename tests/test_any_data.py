@@ -120,7 +120,7 @@ def test_the_pipeline_learns_data_unlike_the_sample(
     project.run("git", "init", "-q")
     project.run("dvc", "add", "-q", "data/images")
     output = project.run("dvc", "repro")
-    receipt = project.receipt()
+    receipt = project.record()
     assert receipt["version"] == "1", output
     shown = output.split("always answering")[0].rpartition("test accuracy ")[2]
     majority = float(output.split("always answering")[1].split(": ")[1].split()[0])

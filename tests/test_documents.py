@@ -2,9 +2,8 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import click
 import pytest
 import typer
 
@@ -85,8 +84,7 @@ def mentioned() -> list[tuple[str, list[str]]]:
 def test_every_command_of_the_pages_exists_with_its_options(page: str, words: list[str]) -> None:
     if page == "CHANGELOG.md":
         pytest.skip("names the commands of old versions, too")
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
+    group: Any = typer.main.get_command(app)
     verb = group.commands.get(words[0])
     assert verb is not None, f"{page}: there is no `python -m pipeline {words[0]}`"
     known = {option for parameter in verb.params for option in parameter.opts} | {"--help"}
@@ -107,7 +105,8 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_modules_and_files_that_the_pages_name_exist(page: Path) -> None:
     if page.name == "CHANGELOG.md" or "decisions" in page.parts:
         pytest.skip("tells what was")
-    for name in re.findall(r"`((?:components|pipeline|tests|infra|bench|docs)/[\w./-]+)`", page.read_text()):
+    pattern = r"`((?:components|pipeline|tests|infra|bench|docs)/[\w./-]+)`"
+    for name in re.findall(pattern, page.read_text()):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 

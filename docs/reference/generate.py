@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from components.core.gate.checks import CHECKS
 from components.core.gate.record import DecisionRecord
 from components.io import params
-from pipeline.cli.common import SECTIONS
+from pipeline.cli.settings import SECTIONS
 
 FOLDER = Path(__file__).parent
 _COMMITTED = FOLDER.parent.parent / "params.yaml"
