@@ -12,7 +12,7 @@ from pipeline.pins import pin
 from tests.components.validate.test_validate import Ran, make_splits, tables, validate
 
 Folders = Callable[[Path, dict[str, int]], Path]
-Picture = Callable[..., bytes]
+ImageBytes = Callable[..., bytes]
 
 
 @pytest.fixture
@@ -134,12 +134,12 @@ def test_a_group_that_is_most_of_a_class_is_reported(pets: Path) -> None:
     assert validate(pets, warning_rules=["max_group_share"]).message == ""
 
 
-def test_appending_ten_percent_moves_no_old_image(pets: Path, picture: Picture) -> None:
+def test_appending_ten_percent_moves_no_old_image(pets: Path, image_bytes: ImageBytes) -> None:
     ran = validate(pets)
     before = by_pixels(ran)
     assert pin_all(ran).endswith("28 images pinned, 28 of them new: train 20, val 4, test 4")
     for number in range(3):
-        (pets / "cat" / f"a{number}.png").write_bytes(picture(seed=5000 + number))
+        (pets / "cat" / f"a{number}.png").write_bytes(image_bytes(seed=5000 + number))
     ran = validate(pets, split_seed=7)
     after = by_pixels(ran)
     assert {pixels: after[pixels] for pixels in before} == before
@@ -175,12 +175,12 @@ def pixels_of(ran: Ran, path: str) -> str:
 
 
 def test_a_new_image_that_joins_two_splits_is_refused_with_the_way_out(
-    pets: Path, picture: Picture
+    pets: Path, image_bytes: ImageBytes
 ) -> None:
     ran = validate(pets)
     one, other = (pixels_of(ran, f"cat/{name}.png") for name in ("000", "001"))
     write_tables(pets, ledger=f"{one},train,old name.png\n{other},test,cat/001.png\n")
-    (pets / "cat" / "new.png").write_bytes(picture(seed=77))
+    (pets / "cat" / "new.png").write_bytes(image_bytes(seed=77))
     write_tables(pets, groups="cat/000.png,g\ncat/001.png,g\ncat/new.png,g\n")
     ran = validate(pets)
     assert ran.failed == ["pinned_split_conflicts"]

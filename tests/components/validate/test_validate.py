@@ -23,7 +23,7 @@ from components.validate.rules import ValidateParams
 
 ROOT = Path(__file__).parents[3]
 Folders = Callable[[Path, dict[str, int]], Path]
-Picture = Callable[..., bytes]
+ImageBytes = Callable[..., bytes]
 
 PARAMS = Params(
     data=DataParams(
@@ -310,8 +310,8 @@ def test_an_unreadable_file_is_red_with_its_path_and_reason(
     assert f"cat/{name}" in ran.page
 
 
-def test_a_truncated_image_is_red(pets: Path, picture: Picture) -> None:
-    content = picture(kind="JPEG")
+def test_a_truncated_image_is_red(pets: Path, image_bytes: ImageBytes) -> None:
+    content = image_bytes(kind="JPEG")
     (pets / "cat" / "cut.jpg").write_bytes(content[: len(content) // 2])
     assert "cat/cut.jpg: truncated" in validate(pets).message
 
@@ -326,13 +326,13 @@ def test_a_few_unreadable_files_can_be_tolerated(pets: Path) -> None:
     assert ran.problems == [("cat/zero.png", "zero bytes", "max_unreadable")]
 
 
-def test_too_many_pixels_are_red(pets: Path, picture: Picture) -> None:
-    (pets / "cat" / "huge.png").write_bytes(picture(size=(1001, 1000)))
+def test_too_many_pixels_are_red(pets: Path, image_bytes: ImageBytes) -> None:
+    (pets / "cat" / "huge.png").write_bytes(image_bytes(size=(1001, 1000)))
     assert "cat/huge.png: 1,001,000 pixels, more than 1,000,000" in validate(pets).message
 
 
-def test_a_format_that_is_not_allowed_is_red(pets: Path, picture: Picture) -> None:
-    (pets / "cat" / "x.png").write_bytes(picture(kind="GIF"))
+def test_a_format_that_is_not_allowed_is_red(pets: Path, image_bytes: ImageBytes) -> None:
+    (pets / "cat" / "x.png").write_bytes(image_bytes(kind="GIF"))
     ran = validate(pets)
     assert ran.failed == ["formats"]
     assert "cat/x.png: GIF, not one of PNG, JPEG" in ran.message
@@ -379,8 +379,8 @@ def test_names_in_other_scripts_and_with_spaces_work(tmp_path: Path, pets: Path)
     assert "Katze (grau) &amp; &#39;s\u00fc\u00df&#39;" in ran.page
 
 
-def test_a_newline_in_a_name_is_red_and_shown_escaped(pets: Path, picture: Picture) -> None:
-    (pets / "cat" / "a\nb.png").write_bytes(picture(5))
+def test_a_newline_in_a_name_is_red_and_shown_escaped(pets: Path, image_bytes: ImageBytes) -> None:
+    (pets / "cat" / "a\nb.png").write_bytes(image_bytes(5))
     ran = validate(pets)
     assert ran.failed == ["names"]
     assert "cat/a\\nb.png" in ran.message
@@ -392,11 +392,11 @@ def test_a_newline_in_a_name_is_red_and_shown_escaped(pets: Path, picture: Pictu
     [("cat/\u00e9.png", "cat/e\u0301.png"), ("cat/a.png", "cat/A.PNG"), ("Cat/x.png", "cat/y.png")],
 )
 def test_names_that_other_systems_take_for_one_are_red(
-    pets: Path, picture: Picture, one: str, other: str
+    pets: Path, image_bytes: ImageBytes, one: str, other: str
 ) -> None:
     for number, name in enumerate((one, other)):
         (pets / name).parent.mkdir(exist_ok=True)
-        (pets / name).write_bytes(picture(number))
+        (pets / name).write_bytes(image_bytes(number))
     ran = validate(pets, min_images_per_class=1)
     assert ran.failed[0] == "names"
     found = {path for path, _, rule in ran.problems if rule == "names"}
@@ -435,18 +435,18 @@ def test_one_picture_with_two_labels_is_red_and_both_files_are_named(pets: Path)
     ],
 )
 def test_sides_outside_the_limits_are_red(
-    pets: Path, picture: Picture, size: tuple[int, int], rule: str, reason: str
+    pets: Path, image_bytes: ImageBytes, size: tuple[int, int], rule: str, reason: str
 ) -> None:
-    (pets / "cat" / "x.png").write_bytes(picture(size=size))
+    (pets / "cat" / "x.png").write_bytes(image_bytes(size=size))
     ran = validate(pets)
     assert ran.failed == [rule]
     assert f"cat/x.png: {reason}" in ran.message
 
 
 def test_a_warning_reports_and_does_not_block(
-    pets: Path, picture: Picture, capsys: pytest.CaptureFixture[str]
+    pets: Path, image_bytes: ImageBytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pets / "cat" / "wide.png").write_bytes(picture(size=(100, 20)))
+    (pets / "cat" / "wide.png").write_bytes(image_bytes(size=(100, 20)))
     ran = validate(pets)
     assert ran.message == ""
     assert ran.problems == [("cat/wide.png", "sides are 5.0 : 1", "max_aspect_ratio")]

@@ -24,7 +24,7 @@ PARAMS = ImageParams(
     background=(0, 0, 0),
     fit="crop",
 )
-Picture = Callable[..., bytes]
+ImageBytes = Callable[..., bytes]
 
 
 def look(images: Path, *exclude: str) -> Scan:
@@ -50,8 +50,8 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def test_a_file_is_measured(images: Path, picture: Picture) -> None:
-    content = picture(size=(40, 32))
+def test_a_file_is_measured(images: Path, image_bytes: ImageBytes) -> None:
+    content = image_bytes(size=(40, 32))
     put(images, {"cat/a.png": content})
     (file,) = look(images).files
     assert (file.label, file.status, file.reason, file.split) == ("cat", "used", "", "")
@@ -66,7 +66,7 @@ def test_a_file_is_measured(images: Path, picture: Picture) -> None:
 
 
 def test_what_is_present_is_what_the_scan_finds_without_junk(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
     names = ["cat/a.png", "cat/Thumbs.db", ".hidden/a.png", "notes.txt", "cat/x\ny.png"]
     put(images, dict.fromkeys(names, b"x"))
@@ -76,18 +76,18 @@ def test_what_is_present_is_what_the_scan_finds_without_junk(
     assert present(images) == listed
 
 
-def test_deeper_folders_belong_to_their_class(images: Path, picture: Picture) -> None:
-    put(images, {"cat/2024/may/a.png": picture(1), "dog/b.png": picture(2)})
+def test_deeper_folders_belong_to_their_class(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/2024/may/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
     found = look(images)
     assert [file.label for file in found.files] == ["cat", "dog"]
     assert found.class_names == ["cat", "dog"]
     assert not found.predefined_split
 
 
-def test_ready_made_splits_are_kept(images: Path, picture: Picture) -> None:
+def test_ready_made_splits_are_kept(images: Path, image_bytes: ImageBytes) -> None:
     names = ["train/cat/a.png", "val/dog/x/b.png", "test/cat/c.png"]
-    put(images, {name: picture(k) for k, name in enumerate(names)})
-    put(images, {"train/stray.png": picture(9)})
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
+    put(images, {"train/stray.png": image_bytes(9)})
     found = look(images)
     assert found.predefined_split
     assert found.class_names == ["cat", "dog"]
@@ -101,15 +101,20 @@ def test_ready_made_splits_are_kept(images: Path, picture: Picture) -> None:
 
 
 def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
-    put(images, {"train/a.png": picture(1), "bus/b.png": picture(2), "test/c.png": picture(3)})
+    put(
+        images,
+        {"train/a.png": image_bytes(1), "bus/b.png": image_bytes(2), "test/c.png": image_bytes(3)},
+    )
     found = look(images)
     assert not found.predefined_split
     assert found.class_names == ["bus", "test", "train"]
 
 
-def test_hidden_and_junk_files_are_ignored_and_counted(images: Path, picture: Picture) -> None:
+def test_hidden_and_junk_files_are_ignored_and_counted(
+    images: Path, image_bytes: ImageBytes
+) -> None:
     junk = [
         ".DS_Store",
         "cat/Thumbs.db",
@@ -122,7 +127,7 @@ def test_hidden_and_junk_files_are_ignored_and_counted(images: Path, picture: Pi
         ".gitignore",
         "cat/.gitkeep",
     ]
-    put(images, dict.fromkeys(junk, b"junk") | {"cat/a.png": picture()})
+    put(images, dict.fromkeys(junk, b"junk") | {"cat/a.png": image_bytes()})
     found = look(images)
     status = Counter((file.status, file.reason) for file in found.files)
     assert status == {("used", ""): 1, ("ignored", "hidden or junk file"): len(junk)}
@@ -130,9 +135,11 @@ def test_hidden_and_junk_files_are_ignored_and_counted(images: Path, picture: Pi
     assert {file.label for file in found.files if file.status == "ignored"} == {""}
 
 
-def test_exclude_patterns_leave_out_files_and_classes(images: Path, picture: Picture) -> None:
+def test_exclude_patterns_leave_out_files_and_classes(
+    images: Path, image_bytes: ImageBytes
+) -> None:
     names = ["cat/a.png", "cat/draft_b.png", "dog/c.png", "owl/x/d.png", "eel/e.png"]
-    put(images, {name: picture(k) for k, name in enumerate(names)})
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
     found = look(images, "*/draft_*", "dog/*", "owl")
     assert {file.path: file.reason for file in found.files} == {
         "cat/a.png": "",
@@ -145,32 +152,35 @@ def test_exclude_patterns_leave_out_files_and_classes(images: Path, picture: Pic
 
 
 @pytest.mark.parametrize("pattern", ["dog", "dog/", "dog/*", "d?g", "*og*", "[d]og/*"])
-def test_an_excluded_class_is_no_class(images: Path, picture: Picture, pattern: str) -> None:
-    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2), "dog/x/c.png": picture(3)})
+def test_an_excluded_class_is_no_class(images: Path, image_bytes: ImageBytes, pattern: str) -> None:
+    put(
+        images,
+        {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2), "dog/x/c.png": image_bytes(3)},
+    )
     found = look(images, pattern)
     assert found.class_names == ["cat"]
     assert [file.status for file in found.files] == ["used", "ignored", "ignored"]
 
 
 def test_every_label_is_a_class_whatever_a_pattern_says_of_the_folder(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
     # the last ? means one character, which could be the slash that ends the folder
-    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2)})
+    put(images, {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
     found = look(images, "dog?")
     assert found.class_names == ["cat", "dog"]
     assert [file.status for file in found.files] == ["used", "used"]
 
 
-def test_an_empty_class_folder_is_still_a_class(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture()})
+def test_an_empty_class_folder_is_still_a_class(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes()})
     (images / "dog").mkdir()
     assert look(images).class_names == ["cat", "dog"]
 
 
-def test_links_are_never_followed(images: Path, picture: Picture) -> None:
-    outside = put(images.parent / "outside", {"secret.png": picture(7)})
-    put(images, {"cat/a.png": picture(1)})
+def test_links_are_never_followed(images: Path, image_bytes: ImageBytes) -> None:
+    outside = put(images.parent / "outside", {"secret.png": image_bytes(7)})
+    put(images, {"cat/a.png": image_bytes(1)})
     (images / "cat" / "link.png").symlink_to(outside / "secret.png")
     (images / "dog").symlink_to(outside)
     (images / "cat" / "loop").symlink_to("..")
@@ -190,8 +200,8 @@ def test_links_are_never_followed(images: Path, picture: Picture) -> None:
 
 
 @pytest.mark.timeout(20)
-def test_fifos_and_sockets_are_never_opened(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture()})
+def test_fifos_and_sockets_are_never_opened(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes()})
     os.mkfifo(images / "cat" / "pipe.png")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(images / "cat" / "s.png"))
@@ -202,9 +212,9 @@ def test_fifos_and_sockets_are_never_opened(images: Path, picture: Picture) -> N
 
 @pytest.mark.timeout(20)
 def test_a_file_that_became_a_fifo_or_a_link_is_not_waited_for_or_followed(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
-    put(images, {"real.png": picture()})
+    put(images, {"real.png": image_bytes()})
     os.mkfifo(images / "pipe")
     (images / "link").symlink_to("real.png")
     for name in ("pipe", "link"):
@@ -220,8 +230,10 @@ def test_a_file_larger_than_any_image_is_not_read(images: Path) -> None:
     assert "10,737,418,240 bytes, more than 1,000,000 pixels take" in file.reason
 
 
-def test_a_stray_file_beside_the_class_folders_is_named(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture(1), "notes.txt": b"text", "b.png": picture(2)})
+def test_a_stray_file_beside_the_class_folders_is_named(
+    images: Path, image_bytes: ImageBytes
+) -> None:
+    put(images, {"cat/a.png": image_bytes(1), "notes.txt": b"text", "b.png": image_bytes(2)})
     rows = by_path(look(images))
     for name in ("notes.txt", "b.png"):
         assert (rows[name].status, rows[name].rule) == ("quarantined", "unlabeled_files")
@@ -245,19 +257,19 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_reason(
     assert file.info.pixel_sha256 == ""
 
 
-def test_a_truncated_image_is_quarantined(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.jpg": picture(kind="JPEG")[:-200]})
+def test_a_truncated_image_is_quarantined(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.jpg": image_bytes(kind="JPEG")[:-200]})
     (file,) = look(images).files
     assert (file.rule, file.reason) == ("max_unreadable", "truncated")
 
 
-def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture(kind="GIF")})
+def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes(kind="GIF")})
     (file,) = look(images).files
     assert (file.rule, file.info.format) == ("formats", "GIF")
 
 
-def test_strange_names_work(images: Path, picture: Picture) -> None:
+def test_strange_names_work(images: Path, image_bytes: ImageBytes) -> None:
     names = [
         "K\u00e4se 100 %/gr\u00fc\u00dfe #1?.png",
         "K\u00e4se 100 %/-rf.png",
@@ -267,28 +279,28 @@ def test_strange_names_work(images: Path, picture: Picture) -> None:
         "\u65e5\u672c\u8a9e/no suffix",
         "rtl \u202ex/<b>.png",
     ]
-    put(images, {name: picture(k) for k, name in enumerate(names)})
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
     rows = by_path(look(images))
     assert set(rows) == set(names)
     assert {file.status for file in rows.values()} == {"used"}
 
 
 def test_control_and_undecodable_characters_are_escaped_and_refused(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
-    put(images, {"cat/a\nb.png": picture(1), "cat/back\\slash.png": picture(2)})
+    put(images, {"cat/a\nb.png": image_bytes(1), "cat/back\\slash.png": image_bytes(2)})
     raw = os.fsencode(images) + b"/cat/\xff.png"
     with open(raw, "wb") as file:  # noqa: PTH123 - pathlib refuses byte names
-        file.write(picture(3))
+        file.write(image_bytes(3))
     rows = by_path(look(images))
     assert set(rows) == {"cat/a\\nb.png", "cat/back\\\\slash.png", "cat/\\udcff.png"}
     assert {(file.status, file.rule) for file in rows.values()} == {("quarantined", "names")}
 
 
 def test_a_folder_that_cannot_be_read_is_a_finding(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2)})
+    put(images, {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
     listed = os.scandir
 
     def refuse(path: Path) -> object:
@@ -304,9 +316,9 @@ def test_a_folder_that_cannot_be_read_is_a_finding(
 
 
 def test_a_file_that_vanishes_is_a_finding(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {"cat/a.png": picture(1)})
+    put(images, {"cat/a.png": image_bytes(1)})
     opened = os.open
 
     def vanish(path: Path, flags: int) -> int:
@@ -321,18 +333,18 @@ def test_a_file_that_vanishes_is_a_finding(
 
 
 def test_the_second_run_decodes_nothing(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {f"cat/{k}.png": picture(k) for k in range(5)})
+    put(images, {f"cat/{k}.png": image_bytes(k) for k in range(5)})
     first = look(images)
     monkeypatch.setattr(module, "decode", None)
     assert look(images) == first
 
 
 def test_an_interrupted_scan_goes_on_where_it_stopped(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {f"cat/{k:03}.png": picture(k) for k in range(100)})
+    put(images, {f"cat/{k:03}.png": image_bytes(k) for k in range(100)})
     decoded: list[bytes] = []
 
     def refuse_once(content: bytes, params: ImageParams) -> Decoded:
@@ -352,8 +364,10 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(
     assert len(decoded) == 36
 
 
-def test_changed_bytes_of_equal_size_and_time_are_seen(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.bmp.png": picture(1)})
+def test_changed_bytes_of_equal_size_and_time_are_seen(
+    images: Path, image_bytes: ImageBytes
+) -> None:
+    put(images, {"cat/a.bmp.png": image_bytes(1)})
     path = images / "cat" / "a.bmp.png"
     before = look(images)
     times = path.stat()
@@ -365,8 +379,10 @@ def test_changed_bytes_of_equal_size_and_time_are_seen(images: Path, picture: Pi
 
 
 @pytest.mark.parametrize("damage", [b"", b"no digest", b"0" * 64 + b"\n{}", None])
-def test_a_damaged_memory_is_ignored(images: Path, picture: Picture, damage: bytes | None) -> None:
-    put(images, {"cat/a.png": picture()})
+def test_a_damaged_memory_is_ignored(
+    images: Path, image_bytes: ImageBytes, damage: bytes | None
+) -> None:
+    put(images, {"cat/a.png": image_bytes()})
     first = look(images)
     (memory,) = (images.parent / "cache").iterdir()
     good = memory.read_bytes()
@@ -375,8 +391,8 @@ def test_a_damaged_memory_is_ignored(images: Path, picture: Picture, damage: byt
     assert memory.read_bytes() == good
 
 
-def test_another_reader_has_another_memory(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture()})
+def test_another_reader_has_another_memory(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes()})
     look(images)
     other = PARAMS.model_copy(update={"background": (1, 2, 3)})
     scan(images, exclude=[], params=other, cache=images.parent / "cache")
@@ -384,9 +400,9 @@ def test_another_reader_has_another_memory(images: Path, picture: Picture) -> No
 
 
 def test_listing_order_does_not_matter(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {f"{c}/{k}.png": picture(k) for c in ("b", "a", "a/z") for k in range(40)})
+    put(images, {f"{c}/{k}.png": image_bytes(k) for c in ("b", "a", "a/z") for k in range(40)})
     first = look(images)
     assert [file.path for file in first.files] == sorted(file.path for file in first.files)
     listed = os.scandir
@@ -417,13 +433,13 @@ KINDS = st.sampled_from(["png", "jpeg", "gif", "text", "empty", "cut", "link", "
 @given(st.dictionaries(st.tuples(st.sampled_from(["", "cat/", "dog/"]), NAMES), KINDS))
 def test_found_is_used_plus_quarantined_plus_ignored(
     tmp_path_factory: pytest.TempPathFactory,
-    picture: Picture,
+    image_bytes: ImageBytes,
     tree: dict[tuple[str, str], str],
 ) -> None:
     images = tmp_path_factory.mktemp("tree") / "images"
     images.mkdir()
-    sound = {"png": picture(), "jpeg": picture(kind="JPEG"), "gif": picture(kind="GIF")}
-    contents = sound | {"text": b"text", "empty": b"", "cut": picture(kind="JPEG")[:-90]}
+    sound = {"png": image_bytes(), "jpeg": image_bytes(kind="JPEG"), "gif": image_bytes(kind="GIF")}
+    contents = sound | {"text": b"text", "empty": b"", "cut": image_bytes(kind="JPEG")[:-90]}
     for (folder, name), kind in tree.items():
         path = images / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -132,8 +132,10 @@ READER = ImageParams(
 )
 
 
-def test_thumbnails_show_the_whole_picture(tmp_path: Path, picture: Callable[..., bytes]) -> None:
-    (tmp_path / "wide.png").write_bytes(picture(size=(80, 40), color=(250, 250, 250)))
+def test_thumbnails_show_the_whole_image_bytes(
+    tmp_path: Path, image_bytes: Callable[..., bytes]
+) -> None:
+    (tmp_path / "wide.png").write_bytes(image_bytes(size=(80, 40), color=(250, 250, 250)))
     jpegs = thumbnails(tmp_path, ["wide.png"], READER, side=64)
     pixels = np.asarray(Image.open(BytesIO(jpegs["wide.png"])))
     assert pixels.shape == (64, 64, 3)
@@ -143,10 +145,10 @@ def test_thumbnails_show_the_whole_picture(tmp_path: Path, picture: Callable[...
 
 
 def test_a_picture_that_cannot_be_read_is_left_out(
-    tmp_path: Path, picture: Callable[..., bytes]
+    tmp_path: Path, image_bytes: Callable[..., bytes]
 ) -> None:
-    (tmp_path / "good.png").write_bytes(picture())
-    (tmp_path / "large.png").write_bytes(picture(size=(200, 100)))
+    (tmp_path / "good.png").write_bytes(image_bytes())
+    (tmp_path / "large.png").write_bytes(image_bytes(size=(200, 100)))
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "link.png").symlink_to(tmp_path / "good.png")
     (tmp_path / "folder.png").mkdir()
