@@ -18,8 +18,9 @@ from typing import get_type_hints
 from components import STEPS, evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
+from components.io.data.split_files import pin_splits as write_pins
 from components.tracking import server
-from pipeline import doctor, export, pins, pruning, replay, review, sample_data, tuning
+from pipeline import doctor, export, pruning, replay, review, sample_data, tuning
 from pipeline.kubeflow import resources as cluster
 from pipeline.kubeflow import submit
 
@@ -93,7 +94,7 @@ def _print_timings(path: Path, total: float) -> None:
 def pin_splits() -> None:
     """Write the splits of the last validation into data/splits.csv, where they stay."""
     done = Path("artifacts/validate")
-    print(pins.pin(done / "manifest.parquet", done / "report.json", Path("data/splits.csv")))
+    print(write_pins(done / "manifest.parquet", done / "report.json", Path("data/splits.csv")))
 
 
 def prove(decision: Path) -> None:

@@ -105,16 +105,21 @@ class RuleResult(Part):
     """One rule of the validation suite, as it came out."""
 
     rule: str
-    level: Literal["error", "warn"]
+    severity: Literal["critical", "warning"] = Field(description="Only critical rules block.")
     success: bool
-    found: str
-    wanted: str
-    files: list[str] = Field(description="Offending paths, at most 20; all in quarantine.csv.")
+    observed: str
+    expected: str
+    files: list[str] = Field(description="Unexpected paths, at most 20; all in quarantine.csv.")
 
 
 class ValidationReport(Artifact):
-    """What validate found, and whether later steps may use it."""
+    """What validate found, and whether later steps may use it.
 
+    Version 1 called `severity`, `observed` and `expected` of a rule level, found and wanted; it is
+    refused, because running validate again writes it anew.
+    """
+
+    schema_version: Literal[2] = 2  # type: ignore[assignment]
     success: bool
     data_digest: str
     class_names: list[str] = Field(description="Sorted; the class order of every model.")
@@ -124,10 +129,10 @@ class ValidationReport(Artifact):
     ignored: int
     duplicates: int = Field(description="Files dropped because another file has the same bytes.")
     counts: dict[str, dict[Split, int]] = Field(description="Class -> split -> used images.")
-    near_duplicates: int = Field(description="Used images that look like another one.")
+    near_duplicates: int = Field(description="Used images with a near duplicate.")
     groups: int = Field(description="Of used images; single ones count.")
     largest_group: int = Field(description="Used images in it.")
-    pinned: int = Field(description="Used images that the ledger holds in their split.")
+    pinned: int = Field(description="Used images whose split is pinned.")
     rules: list[RuleResult]
 
 

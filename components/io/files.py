@@ -1,13 +1,15 @@
 """Files that are whole or absent: every output is written aside, synced, then renamed."""
 
+import csv
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -120,6 +122,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     write_bytes(path, content.encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as UTF-8 CSV with a header line, whole or not at all."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:

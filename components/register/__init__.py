@@ -260,7 +260,7 @@ def _write(
 def _page(judged: EvaluatedCandidate, arena: EvaluationContext) -> str:
     """The decision for people, with pictures of answers that changed."""
     shown = [change.path for change in gallery(judged.changes)]
-    pictures = thumbnails(arena.location.images, shown, arena.data.reader, side=_SIDE)
+    pictures = thumbnails(arena.location.images, shown, arena.data.decode_params, side=_SIDE)
     return decision_page(judged.receipt, judged.bundle.evaluation, judged.changes, pictures)
 
 

@@ -111,7 +111,11 @@ def write_model(folder: Path) -> Path:
     torch.manual_seed(0)
     digest = models.save_weights(folder, build("resnet18", 2).state_dict())
     images = ImageParams(
-        formats=["PNG"], max_pixels=9999, multi_frame="refuse", background=(0, 0, 0), fit="crop"
+        formats=["PNG"],
+        max_pixels=9999,
+        multi_frame="refuse",
+        background=(0, 0, 0),
+        resize_mode="crop",
     )
     card = ModelCard(
         architecture="resnet18",

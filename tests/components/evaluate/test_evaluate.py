@@ -58,7 +58,7 @@ def write_model(folder: Path, report: ValidationReport) -> None:
         architecture="resnet18",
         class_names=report.class_names,
         image_size=32,
-        images=params.data.reader,
+        images=params.data.decode_params,
         temperature=1.5,
         weights_sha256=models.save_weights(folder, network.state_dict()),
         initial_weights="random",
@@ -243,7 +243,7 @@ def test_no_file_outside_the_test_split_is_needed(
 
 
 def test_images_are_read_as_the_card_says_whatever_params_say(run: Evaluate, done: Done) -> None:
-    changed = {"data.fit": "stretch", "data.formats": ["GIF"], "data.max_pixels": 1}
+    changed = {"data.resize_mode": "stretch", "data.formats": ["GIF"], "data.max_pixels": 1}
 
     assert contents(run(changed)) == contents(done.outputs)
 

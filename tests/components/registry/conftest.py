@@ -100,7 +100,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             max_pixels=1_000_000,
             multi_frame="refuse",
             background=(255, 255, 255),
-            fit="crop",
+            resize_mode="crop",
         ),
         temperature=1.7,
         weights_sha256=digest,

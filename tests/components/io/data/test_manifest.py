@@ -52,7 +52,7 @@ def test_what_is_written_is_read_back(stored: Callable[..., tuple[Path, Path]]) 
     pd.testing.assert_frame_equal(everything, frame().iloc[:4])
 
 
-def test_only_used_rows_of_the_wanted_splits_are_read(
+def test_only_used_rows_of_the_given_splits_are_read(
     stored: Callable[..., tuple[Path, Path]],
 ) -> None:
     rows = manifest.read(*stored(frame()), ("train", "val"))
@@ -63,26 +63,28 @@ def test_only_used_rows_of_the_wanted_splits_are_read(
 def test_a_data_set_that_did_not_pass_is_refused(
     stored: Callable[..., tuple[Path, Path]],
 ) -> None:
-    with pytest.raises(ChangedInput, match="did not pass; mend it, then run `dvc repro validate`"):
+    with pytest.raises(
+        ChangedInput, match="did not pass validation; fix them, then run `dvc repro validate`"
+    ):
         manifest.read(*stored(frame(), success=False), ("train",))
 
 
 def test_the_report_of_another_manifest_is_refused(
     stored: Callable[..., tuple[Path, Path]],
 ) -> None:
-    with pytest.raises(ChangedInput, match=r"has digest [0-9a-f]{12}, but .* is about ffff"):
+    with pytest.raises(ChangedInput, match=r"has data digest [0-9a-f]{12}, but .* is about ffff"):
         manifest.read(*stored(frame(), digest="f" * 64), ("train",))
 
 
 def test_a_missing_column_is_named(stored: Callable[..., tuple[Path, Path]]) -> None:
-    with pytest.raises(ChangedInput, match="lacks the column phash"):
+    with pytest.raises(ChangedInput, match="has no column phash"):
         manifest.read(*stored(frame().drop(columns="phash")), ("train",))
 
 
 def test_a_damaged_file_is_refused(stored: Callable[..., tuple[Path, Path]]) -> None:
     path, report = stored(frame())
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ChangedInput, match="not readable as parquet"):
+    with pytest.raises(ChangedInput, match="cannot be read as parquet"):
         manifest.read(path, report, ("train",))
 
 

@@ -13,21 +13,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core.data.decoding import Decoded, ImageParams, decode
+from components.core.data.files import ImageFile, Scan
 from components.core.data.fingerprints import FINGERPRINT_SHAPE
 from components.io.data import scan as module
-from components.io.data.scan import File, Scan, present, scan
+from components.io.data.scan import list_files, scan
 
 PARAMS = ImageParams(
     formats=["PNG", "JPEG"],
     max_pixels=1_000_000,
     multi_frame="refuse",
     background=(0, 0, 0),
-    fit="crop",
+    resize_mode="crop",
 )
 ImageBytes = Callable[..., bytes]
 
 
-def look(images: Path, *exclude: str) -> Scan:
+def run_scan(images: Path, *exclude: str) -> Scan:
     cache = images.parent / "cache"
     return scan(images, exclude=exclude, params=PARAMS, cache=cache)
 
@@ -40,7 +41,7 @@ def put(images: Path, contents: dict[str, bytes]) -> Path:
     return images
 
 
-def by_path(found: Scan) -> dict[str, File]:
+def by_path(found: Scan) -> dict[str, ImageFile]:
     return {file.path: file for file in found.files}
 
 
@@ -53,42 +54,42 @@ def images(tmp_path: Path) -> Path:
 def test_a_file_is_measured(images: Path, image_bytes: ImageBytes) -> None:
     content = image_bytes(size=(40, 32))
     put(images, {"cat/a.png": content})
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert (file.label, file.status, file.reason, file.split) == ("cat", "used", "", "")
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert file.bytes == len(content)
-    facts = file.info
-    assert (facts.width, facts.height, facts.mode, facts.format) == (40, 32, "RGB", "PNG")
-    assert len(facts.pixel_sha256) == 64
-    assert len(facts.phash) == 16
-    assert facts.fingerprint[:8] == bytes.fromhex(facts.phash)[::-1]
-    assert len(facts.fingerprint) == 8 * FINGERPRINT_SHAPE[0] * FINGERPRINT_SHAPE[1]
+    info = file.info
+    assert (info.width, info.height, info.mode, info.format) == (40, 32, "RGB", "PNG")
+    assert len(info.pixel_sha256) == 64
+    assert len(info.phash) == 16
+    assert info.fingerprint[:8] == bytes.fromhex(info.phash)[::-1]
+    assert len(info.fingerprint) == 8 * FINGERPRINT_SHAPE[0] * FINGERPRINT_SHAPE[1]
 
 
-def test_what_is_present_is_what_the_scan_finds_without_junk(
+def test_what_is_listed_is_what_the_scan_finds_without_junk(
     images: Path, image_bytes: ImageBytes
 ) -> None:
     names = ["cat/a.png", "cat/Thumbs.db", ".hidden/a.png", "notes.txt", "cat/x\ny.png"]
     put(images, dict.fromkeys(names, b"x"))
     (images / "cat" / "link").symlink_to("nowhere")
-    assert present(images) == {"cat/a.png", "notes.txt", "cat/x\\ny.png", "cat/link"}
-    listed = {file.path for file in look(images).files if file.reason != "hidden or junk file"}
-    assert present(images) == listed
+    assert list_files(images) == {"cat/a.png", "notes.txt", "cat/x\\ny.png", "cat/link"}
+    listed = {file.path for file in run_scan(images).files if file.reason != "hidden or junk file"}
+    assert list_files(images) == listed
 
 
 def test_deeper_folders_belong_to_their_class(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/2024/may/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
-    found = look(images)
+    found = run_scan(images)
     assert [file.label for file in found.files] == ["cat", "dog"]
     assert found.class_names == ["cat", "dog"]
     assert not found.predefined_split
 
 
-def test_ready_made_splits_are_kept(images: Path, image_bytes: ImageBytes) -> None:
+def test_predefined_splits_are_kept(images: Path, image_bytes: ImageBytes) -> None:
     names = ["train/cat/a.png", "val/dog/x/b.png", "test/cat/c.png"]
     put(images, {name: image_bytes(k) for k, name in enumerate(names)})
     put(images, {"train/stray.png": image_bytes(9)})
-    found = look(images)
+    found = run_scan(images)
     assert found.predefined_split
     assert found.class_names == ["cat", "dog"]
     rows = by_path(found)
@@ -107,7 +108,7 @@ def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
         images,
         {"train/a.png": image_bytes(1), "bus/b.png": image_bytes(2), "test/c.png": image_bytes(3)},
     )
-    found = look(images)
+    found = run_scan(images)
     assert not found.predefined_split
     assert found.class_names == ["bus", "test", "train"]
 
@@ -128,7 +129,7 @@ def test_hidden_and_junk_files_are_ignored_and_counted(
         "cat/.gitkeep",
     ]
     put(images, dict.fromkeys(junk, b"junk") | {"cat/a.png": image_bytes()})
-    found = look(images)
+    found = run_scan(images)
     status = Counter((file.status, file.reason) for file in found.files)
     assert status == {("used", ""): 1, ("ignored", "hidden or junk file"): len(junk)}
     assert found.class_names == ["cat"]
@@ -140,7 +141,7 @@ def test_exclude_patterns_leave_out_files_and_classes(
 ) -> None:
     names = ["cat/a.png", "cat/draft_b.png", "dog/c.png", "owl/x/d.png", "eel/e.png"]
     put(images, {name: image_bytes(k) for k, name in enumerate(names)})
-    found = look(images, "*/draft_*", "dog/*", "owl")
+    found = run_scan(images, "*/draft_*", "dog/*", "owl")
     assert {file.path: file.reason for file in found.files} == {
         "cat/a.png": "",
         "cat/draft_b.png": "excluded by */draft_*",
@@ -157,7 +158,7 @@ def test_an_excluded_class_is_no_class(images: Path, image_bytes: ImageBytes, pa
         images,
         {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2), "dog/x/c.png": image_bytes(3)},
     )
-    found = look(images, pattern)
+    found = run_scan(images, pattern)
     assert found.class_names == ["cat"]
     assert [file.status for file in found.files] == ["used", "ignored", "ignored"]
 
@@ -167,7 +168,7 @@ def test_every_label_is_a_class_whatever_a_pattern_says_of_the_folder(
 ) -> None:
     # the last ? means one character, which could be the slash that ends the folder
     put(images, {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
-    found = look(images, "dog?")
+    found = run_scan(images, "dog?")
     assert found.class_names == ["cat", "dog"]
     assert [file.status for file in found.files] == ["used", "used"]
 
@@ -175,7 +176,7 @@ def test_every_label_is_a_class_whatever_a_pattern_says_of_the_folder(
 def test_an_empty_class_folder_is_still_a_class(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/a.png": image_bytes()})
     (images / "dog").mkdir()
-    assert look(images).class_names == ["cat", "dog"]
+    assert run_scan(images).class_names == ["cat", "dog"]
 
 
 def test_links_are_never_followed(images: Path, image_bytes: ImageBytes) -> None:
@@ -185,7 +186,7 @@ def test_links_are_never_followed(images: Path, image_bytes: ImageBytes) -> None
     (images / "dog").symlink_to(outside)
     (images / "cat" / "loop").symlink_to("..")
     (images / "cat" / "broken.png").symlink_to("nowhere")
-    found = look(images)
+    found = run_scan(images)
     rows = by_path(found)
     for name in ("cat/link.png", "dog", "cat/loop", "cat/broken.png"):
         file = rows.pop(name)
@@ -205,7 +206,7 @@ def test_fifos_and_sockets_are_never_opened(images: Path, image_bytes: ImageByte
     os.mkfifo(images / "cat" / "pipe.png")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(images / "cat" / "s.png"))
-        rows = by_path(look(images))
+        rows = by_path(run_scan(images))
     for name in ("cat/pipe.png", "cat/s.png"):
         assert (rows[name].status, rows[name].rule) == ("quarantined", "non_regular_files")
 
@@ -225,16 +226,14 @@ def test_a_file_that_became_a_fifo_or_a_link_is_not_waited_for_or_followed(
 def test_a_file_larger_than_any_image_is_not_read(images: Path) -> None:
     put(images, {"cat/film.png": b""})
     os.truncate(images / "cat" / "film.png", 10 << 30)
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert file.rule == "max_unreadable"
     assert "10,737,418,240 bytes, more than 1,000,000 pixels take" in file.reason
 
 
-def test_a_stray_file_beside_the_class_folders_is_named(
-    images: Path, image_bytes: ImageBytes
-) -> None:
+def test_a_file_beside_the_class_folders_is_named(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/a.png": image_bytes(1), "notes.txt": b"text", "b.png": image_bytes(2)})
-    rows = by_path(look(images))
+    rows = by_path(run_scan(images))
     for name in ("notes.txt", "b.png"):
         assert (rows[name].status, rows[name].rule) == ("quarantined", "unlabeled_files")
 
@@ -251,7 +250,7 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_reason(
     images: Path, content: bytes, reason: str
 ) -> None:
     put(images, {"cat/a.jpg": content})
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert (file.status, file.rule, file.reason) == ("quarantined", "max_unreadable", reason)
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert file.info.pixel_sha256 == ""
@@ -259,13 +258,13 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_reason(
 
 def test_a_truncated_image_is_quarantined(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/a.jpg": image_bytes(kind="JPEG")[:-200]})
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert (file.rule, file.reason) == ("max_unreadable", "truncated")
 
 
 def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/a.png": image_bytes(kind="GIF")})
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert (file.rule, file.info.format) == ("formats", "GIF")
 
 
@@ -280,7 +279,7 @@ def test_strange_names_work(images: Path, image_bytes: ImageBytes) -> None:
         "rtl \u202ex/<b>.png",
     ]
     put(images, {name: image_bytes(k) for k, name in enumerate(names)})
-    rows = by_path(look(images))
+    rows = by_path(run_scan(images))
     assert set(rows) == set(names)
     assert {file.status for file in rows.values()} == {"used"}
 
@@ -292,9 +291,11 @@ def test_control_and_undecodable_characters_are_escaped_and_refused(
     raw = os.fsencode(images) + b"/cat/\xff.png"
     with open(raw, "wb") as file:  # noqa: PTH123 - pathlib refuses byte names
         file.write(image_bytes(3))
-    rows = by_path(look(images))
+    rows = by_path(run_scan(images))
     assert set(rows) == {"cat/a\\nb.png", "cat/back\\\\slash.png", "cat/\\udcff.png"}
-    assert {(file.status, file.rule) for file in rows.values()} == {("quarantined", "names")}
+    assert {(file.status, file.rule) for file in rows.values()} == {
+        ("quarantined", "invalid_names")
+    }
 
 
 def test_a_folder_that_cannot_be_read_is_a_finding(
@@ -310,7 +311,7 @@ def test_a_folder_that_cannot_be_read_is_a_finding(
 
     # a stand-in for mode 000, which does not stop root
     monkeypatch.setattr(os, "scandir", refuse)
-    file = by_path(look(images))["dog"]
+    file = by_path(run_scan(images))["dog"]
     assert (file.status, file.rule) == ("quarantined", "non_regular_files")
     assert file.reason == "a folder that cannot be read (Permission denied)"
 
@@ -327,7 +328,7 @@ def test_a_file_that_vanishes_is_a_finding(
         return opened(path, flags)
 
     monkeypatch.setattr(os, "open", vanish)
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert file.rule == "max_unreadable"
     assert file.reason == "cannot be read (No such file or directory)"
 
@@ -336,9 +337,9 @@ def test_the_second_run_decodes_nothing(
     images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(images, {f"cat/{k}.png": image_bytes(k) for k in range(5)})
-    first = look(images)
+    first = run_scan(images)
     monkeypatch.setattr(module, "decode", None)
-    assert look(images) == first
+    assert run_scan(images) == first
 
 
 def test_an_interrupted_scan_goes_on_where_it_stopped(
@@ -356,10 +357,10 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(
     resumed = False
     monkeypatch.setattr(module, "decode", refuse_once)
     with pytest.raises(KeyboardInterrupt):
-        look(images)
+        run_scan(images)
     resumed = True
     decoded.clear()
-    assert {file.status for file in look(images).files} == {"used"}
+    assert {file.status for file in run_scan(images).files} == {"used"}
     # two chunks of 32 were complete
     assert len(decoded) == 36
 
@@ -369,31 +370,31 @@ def test_changed_bytes_of_equal_size_and_time_are_seen(
 ) -> None:
     put(images, {"cat/a.bmp.png": image_bytes(1)})
     path = images / "cat" / "a.bmp.png"
-    before = look(images)
+    before = run_scan(images)
     times = path.stat()
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert look(images).files[0].sha256 != before.files[0].sha256
+    assert run_scan(images).files[0].sha256 != before.files[0].sha256
 
 
 @pytest.mark.parametrize("damage", [b"", b"no digest", b"0" * 64 + b"\n{}", None])
-def test_a_damaged_memory_is_ignored(
+def test_a_damaged_cache_is_ignored(
     images: Path, image_bytes: ImageBytes, damage: bytes | None
 ) -> None:
     put(images, {"cat/a.png": image_bytes()})
-    first = look(images)
-    (memory,) = (images.parent / "cache").iterdir()
-    good = memory.read_bytes()
-    memory.write_bytes(good.replace(b"RGB", b"XYZ") if damage is None else damage)
-    assert look(images) == first
-    assert memory.read_bytes() == good
+    first = run_scan(images)
+    (path,) = (images.parent / "cache").iterdir()
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"RGB", b"XYZ") if damage is None else damage)
+    assert run_scan(images) == first
+    assert path.read_bytes() == good
 
 
-def test_another_reader_has_another_memory(images: Path, image_bytes: ImageBytes) -> None:
+def test_other_settings_have_another_cache(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/a.png": image_bytes()})
-    look(images)
+    run_scan(images)
     other = PARAMS.model_copy(update={"background": (1, 2, 3)})
     scan(images, exclude=[], params=other, cache=images.parent / "cache")
     assert len(list((images.parent / "cache").iterdir())) == 2
@@ -403,7 +404,7 @@ def test_listing_order_does_not_matter(
     images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(images, {f"{c}/{k}.png": image_bytes(k) for c in ("b", "a", "a/z") for k in range(40)})
-    first = look(images)
+    first = run_scan(images)
     assert [file.path for file in first.files] == sorted(file.path for file in first.files)
     listed = os.scandir
 
@@ -418,7 +419,7 @@ def test_listing_order_does_not_matter(
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(os, "scandir", Shuffled)
-    assert look(images) == first
+    assert run_scan(images) == first
 
 
 NAMES = st.sampled_from(
@@ -449,7 +450,7 @@ def test_found_is_used_plus_quarantined_plus_ignored(
             os.mkfifo(path)
         else:
             path.write_bytes(contents[kind])
-    found = look(images).files
+    found = run_scan(images).files
     assert len(found) == len(tree)
     assert len({file.path for file in found}) == len(found)
     for file in found:
