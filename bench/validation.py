@@ -2,8 +2,8 @@
 
 Run: python -m bench.validation [--rounds 3]
 
-`plain` reads, hashes and decodes each file with one thread a core. `first` is the scan of validate
-without its cache of known bytes: besides decoding it hashes the pixels, computes the fingerprint and
+`plain` reads, hashes and decodes each file, one thread per core. `first` is the scan of validate
+without its cache of known bytes: it also hashes the pixels, computes the fingerprint and
 applies the one conversion. `again` is the scan of unchanged bytes.
 """
 
