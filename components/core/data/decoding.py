@@ -44,7 +44,7 @@ class ImageParams(BaseModel):
     max_pixels: int = Field(ge=1, le=1_000_000_000, description="Refused before decoding.")
     multi_frame: Literal["refuse", "first"]
     background: tuple[Channel, Channel, Channel]
-    fit: Literal["crop", "pad", "stretch"]
+    resize_mode: Literal["crop", "pad", "stretch"]
 
 
 class DataParams(ImageParams):
@@ -177,7 +177,7 @@ def resize_to_square(picture: Image.Image, size: int, params: ImageParams) -> ND
     `crop` keeps the center of the longer side, `pad` shows everything on the background, `stretch`
     ignores the aspect ratio. Memory stays in the order of the result at any aspect ratio.
     """
-    if params.fit == "pad":
+    if params.resize_mode == "pad":
         scale = size / max(picture.size)
         inner = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         square = Image.new("RGB", (size, size), params.background)
@@ -186,7 +186,7 @@ def resize_to_square(picture: Image.Image, size: int, params: ImageParams) -> ND
         return np.asarray(square)
     left = top = 0.0
     right, bottom = map(float, picture.size)
-    if params.fit == "crop":
+    if params.resize_mode == "crop":
         side = min(picture.size)
         left, top = (picture.width - side) / 2, (picture.height - side) / 2
         right, bottom = left + side, top + side
