@@ -20,6 +20,7 @@ from components.core.gate.record import DecisionRecord
 from components.core.training.architectures import build
 from components.io import files, models, params
 from components.io.data.dataset import DataPaths, open_dataset
+from tests.factories import change_settings
 
 ROOT = Path(__file__).parent.parent
 NAME = "cells"
@@ -102,13 +103,7 @@ def settings(planted: Planted, kind: type[Any], changes: Mapping[str, object]) -
         "register.gate.max_accuracy": None,
         "register.gate.max_accuracy_gain": None,
     }
-    for dotted, value in {**small, **changes}.items():
-        *sections, key = dotted.split(".")
-        place = raw
-        for section in sections:
-            place = place[section]
-        assert key in place, f"{dotted} is not in params.yaml"
-        place[key] = value
+    change_settings(raw, {**small, **changes})
     path = planted.root / "params.yaml"
     path.write_text(yaml.safe_dump(raw))
     return params.load(path, kind)

@@ -10,22 +10,24 @@ artifacts/evaluate/predictions    PREDICTION_COLUMNS evaluate     register
 artifacts/evaluate/latency.json   Latency            evaluate     register
 artifacts/register/champion       PREDICTION_COLUMNS register     people
 
-What register decides has its own module, `decision`.
+What register decides has its own module, `gate.record`. Of schema version 1 only decisions and
+model cards are read; the other files are made again by the step that writes them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.core.data.decoding import ImageParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -59,7 +61,7 @@ def data_digest(manifest: pd.DataFrame) -> str:
     Covers path, label, split, group, both content hashes and status of every row, by path.
     """
     rows = manifest.sort_values("path")[DIGEST_COLUMNS].itertuples(index=False)
-    sha = hashlib.sha256(f"manifest v{SCHEMA_VERSION}\n".encode())
+    sha = hashlib.sha256(b"manifest v1\n")
     for row in rows:
         sha.update("\0".join(map(str, row)).encode("utf-8", "surrogateescape") + b"\n")
     return sha.hexdigest()
@@ -70,29 +72,37 @@ PREDICTION_COLUMNS: dict[str, str] = {
     "path": "relative to the image folder",
     "group": "as in the manifest",
     "label": "true class",
-    "predicted": "the answer",
+    "predicted": "predicted class",
 }
 
 
 def split_digest(rows: pd.DataFrame) -> str:
-    """SHA-256 over pixels and labels of a split: of `test` it names the exam, the test digest.
+    """SHA-256 over pixels and labels of a split: of `test` it names the test set, the test digest.
 
     Args:
         rows: manifest rows of the split.
     """
     pairs = sorted(zip(rows["pixel_sha256"], rows["label"], strict=True))
-    sha = hashlib.sha256(f"split v{SCHEMA_VERSION}\n".encode())
+    sha = hashlib.sha256(b"split v1\n")
     for pixels, label in pairs:
         sha.update(f"{pixels}\0{label}\n".encode("utf-8", "surrogateescape"))
     return sha.hexdigest()
 
 
 class Artifact(BaseModel):
-    """A JSON file between steps: frozen, no stray keys, of a stated schema version."""
+    """A JSON file between steps: frozen, no unknown keys, of a stated schema version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, raw: Any) -> Any:
+        """Refuse schema version 1; a class that still reads it overrides this."""
+        if isinstance(raw, Mapping) and raw.get("schema_version") == 1:
+            raise ValueError("schema version 1, but 2 is expected; run `dvc repro validate`")
+        return raw
 
 
 class Part(BaseModel):
@@ -102,7 +112,7 @@ class Part(BaseModel):
 
 
 class RuleResult(Part):
-    """One rule of the validation suite, as it came out."""
+    """One rule of the validation suite, as it came out. A critical one stops the pipeline."""
 
     rule: str
     severity: Literal["critical", "warning"] = Field(description="Only critical rules block.")
@@ -137,11 +147,11 @@ class ValidationReport(Artifact):
 
 
 class Hyperparameters(Artifact):
-    """The winner of the study, and what it was measured on."""
+    """The best trial of the study, and the data it was found on."""
 
     learning_rate: float = Field(gt=0)
     epochs: int = Field(ge=1)
-    val_loss: float = Field(description="Of the winning trial, at its best epoch.")
+    val_loss: float = Field(description="Of the best trial, at its best epoch.")
     study: str = Field(description="Study name; carries the digest of data, space and code.")
     trials_complete: int = Field(ge=1)
     trials_pruned: int
@@ -164,6 +174,17 @@ class ModelCard(Artifact):
     settings: dict[str, str | int | float | bool] = Field(description="Effective settings.")
     best_epoch: int = Field(ge=1)
     val_loss: float
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, raw: Any) -> Any:
+        """Read schema version 1 too: models in the registry outlive it."""
+        if not isinstance(raw, Mapping) or raw.get("schema_version") != 1:
+            return raw
+        images = raw.get("images")
+        if isinstance(images, Mapping) and "fit" in images:
+            images = {("resize_mode" if k == "fit" else k): v for k, v in images.items()}
+        return {**raw, "schema_version": 2, "images": images}
 
 
 class ClassMetrics(Part):
@@ -192,12 +213,12 @@ class Metrics(Part):
         description="Binary: of class 1. Otherwise macro one-versus-rest. None: one class only."
     )
     majority_class_accuracy: Share = Field(
-        description="Accuracy of always answering the largest class."
+        description="Accuracy of always predicting the largest class."
     )
 
 
 class Evaluation(Artifact):
-    """The evidence for the gate, bound to the model, the data and the predictions."""
+    """What evaluate measured, bound to the model, the data and the predictions."""
 
     metrics: Metrics
     per_class: list[ClassMetrics]
@@ -209,9 +230,9 @@ class Evaluation(Artifact):
 
 
 class Latency(Artifact):
-    """How long one picture takes, from file bytes to probabilities, one at a time."""
+    """How long one image takes, from file bytes to probabilities, one at a time."""
 
     p50_ms: float = Field(gt=0)
     p95_ms: float = Field(gt=0)
-    pictures: int = Field(ge=1, description="EvaluationResult, after a warm-up.")
+    images: int = Field(ge=1, description="Timed after a warm-up.")
     machine: str = Field(description="Processor and number of threads, or GPU.")

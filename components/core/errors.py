@@ -1,4 +1,4 @@
-"""One family of errors: what a person can fix, told apart from our bugs by type.
+"""One family of errors: what a person can fix, told apart from internal errors by type.
 
     PipelineError           exit 1   the user can fix it; one line, no traceback
       InvalidParams                  params.yaml says something impossible
@@ -10,7 +10,7 @@
     Interrupted             exit 130 or 143   stopped by a signal after saving; run again
 
 Every message has four parts: where, what was found, what would be right, what to do next.
-Anything outside the family is a bug: it keeps its traceback and exits 70.
+Anything outside the family is an internal error: it keeps its traceback and exits 70.
 """
 
 

@@ -1,28 +1,28 @@
-"""The journal: who decided what about which model, append-only and chained by hashes.
+"""The audit log: who decided what about which model, append-only and chained by hashes.
 
 It is the parameters of one MLflow run, because a parameter can be written once and never changed,
-whichever way leads to the store: a database or a server. Parameter `000007` is record 7. Writing
-the next number is thereby a compare-and-swap: of two writers one is refused. The registered model
-names the run in the tag `journal`, set by the call that creates the model.
+whichever way leads to the store: a database or a server. Parameter `000007` is event 7. Writing the
+next number is thereby a compare-and-swap: of two writers one is refused. The registered model names
+the run in the tag `audit_log`, set by the call that creates the model.
 """
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
-import os
 import secrets
-import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from components.core.artifacts import Part
 from components.core.errors import PipelineError
+from components.registry import version_1
+from components.tracking import lineage
+from components.tracking.store import get_or_none
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -31,43 +31,52 @@ if TYPE_CHECKING:
 
     from components.tracking.store import Store
 
-TAG = "journal"
+TAG = "audit_log"
+SCHEMA_VERSION: Literal[2] = 2
 
 # MLflow would cut a longer parameter, in silence.
-_CHARACTERS = 6000
+_EVENT_CHARACTERS = 6000
 
-_TEXT, _NAME = 300, 100
+_REASON_CHARACTERS, _ACTOR_CHARACTERS = 300, 100
 
-_ABOUT = (
+_DESCRIPTION = (
     "Image classifier. `champion` is the version in use, `previous` the one before it, `candidate` "
-    "the one judged last; each version's description says how it was judged."
+    "the one evaluated last; each version's description says how it was decided on."
 )
 
-Action = Literal["decided", "promoting", "promoted", "void", "rejected", "pruned"]
-Cause = Literal["gate", "approved", "rolled_back"]
+Action = Literal[
+    "evaluated",
+    "promotion_started",
+    "promotion_completed",
+    "promotion_aborted",
+    "rejected",
+    "pruned",
+]
+Trigger = Literal["gate", "approved", "rolled_back"]
 
 
 class Event(Part):
-    """What one record says.
+    """What happened to a version.
 
     Attributes:
-        action: decided = the gate's verdict; promoting and promoted = `champion` is about to move
-            to `version`, and has moved; void = it will not; rejected = by a person; pruned = its
+        action: evaluated = by the gate; promotion_started, _completed, _aborted = `champion` is
+            about to move to `version`, has moved, or will not; rejected = by a person; pruned = its
             weights are gone for good.
-        cause: why `champion` moves: the gate, or a person.
+        trigger: why `champion` moves: the gate passed it, or a person said so.
         champion: the version before; empty when there was none.
-        checks: name -> value, what was wanted, verdict.
+        verdict: passed | blocked | error, of the gate; empty when it was never evaluated.
+        checks: name -> value, threshold, status.
         locked: whether the writer held a lock while writing.
     """
 
     action: Action
     version: str
     model_digest: str
-    cause: Cause = "gate"
+    trigger: Trigger = "gate"
     package_digest: str = ""
     champion: str = ""
     champion_digest: str = ""
-    verdict: str = ""
+    verdict: Literal["", "passed", "blocked", "error"] = ""
     decision_sha256: str = ""
     data_digest: str = ""
     test_digest: str = ""
@@ -78,222 +87,214 @@ class Event(Part):
 
 
 class LoggedEvent(Event):
-    """An entry at its place in the chain.
+    """An event at its place in the chain.
 
     Attributes:
-        before: SHA-256 of the record before as it is stored; empty in the first.
-        nonce: tells equal entries of two writers apart.
+        schema_version: events without one are of version 1 and upgraded when they are read.
+        previous_hash: SHA-256 of the event before as it is stored; empty in the first.
+        nonce: tells equal events of two writers apart.
         time: ISO 8601, UTC.
-        who: login@host.
+        actor: login@host.
     """
 
+    schema_version: Literal[2] = SCHEMA_VERSION
     seq: int
-    before: str
+    previous_hash: str
     nonce: str
     time: str
-    who: str
+    actor: str
 
     @property
-    def entry(self) -> Event:
+    def event(self) -> Event:
         """What it says, without its place."""
         return Event(**{name: getattr(self, name) for name in Event.model_fields})
 
 
-class AuditLogMoved(PipelineError):
-    """Somebody else wrote the next record."""
+class AuditLogChanged(PipelineError):
+    """Somebody else wrote the next event."""
 
 
 @dataclass(frozen=True)
 class AuditLog:
-    """The records of one registered model, oldest first.
+    """The events of one registered model, oldest first.
 
     Attributes:
         run_id: the MLflow run that holds them; empty when there is none yet.
-        head: SHA-256 of the last record as it is stored.
+        head: SHA-256 of the last event as it is stored.
     """
 
     name: str
     run_id: str = ""
-    records: tuple[LoggedEvent, ...] = ()
+    events: tuple[LoggedEvent, ...] = ()
     head: str = ""
 
     @property
-    def champion(self) -> LoggedEvent | None:
-        """The record by which the present champion became it."""
-        return next((r for r in reversed(self.records) if r.action == "promoted"), None)
+    def promotions(self) -> list[LoggedEvent]:
+        """The completed ones."""
+        return [event for event in self.events if event.action == "promotion_completed"]
 
     @property
-    def open(self) -> LoggedEvent | None:
-        """A promotion that was begun and neither finished nor given up."""
-        moves = ("promoting", "promoted", "void")
-        last = next((r for r in reversed(self.records) if r.action in moves), None)
-        return last if last and last.action == "promoting" else None
+    def champion(self) -> LoggedEvent | None:
+        """The event by which the present champion became it."""
+        return next(reversed(self.promotions), None)
 
-    def verdict_on(self, version: str) -> LoggedEvent | None:
-        """The newest verdict of the gate on a version."""
-        found = (r for r in reversed(self.records) if r.action == "decided")
-        return next((r for r in found if r.version == version), None)
+    @property
+    def pending(self) -> LoggedEvent | None:
+        """A promotion that was started and neither completed nor aborted."""
+        last = next((e for e in reversed(self.events) if e.action.startswith("promotion_")), None)
+        return last if last and last.action == "promotion_started" else None
+
+    def evaluation_of(self, version: str) -> LoggedEvent | None:
+        """The gate's newest verdict on a version."""
+        found = (e for e in reversed(self.events) if e.action == "evaluated")
+        return next((event for event in found if event.version == version), None)
 
 
 def read(store: Store, name: str) -> AuditLog:
-    """All records; empty for a model without a journal. A broken chain is a `PipelineError`."""
-    model = _registered(store, name)
-    run_id = model.tags.get(TAG, "") if model else ""
+    """All events; none for a model without an audit log.
+
+    Raises:
+        PipelineError: the chain is broken, the run is gone, or a newer version wrote to it.
+    """
+    run_id = _run_id(get_or_none(store.client.get_registered_model, name))
     if not run_id:
         return AuditLog(name)
-    run = _run(store, name, run_id)
-    texts = {key: text for key, text in run.data.params.items() if key.isdecimal()}
-    records: list[LoggedEvent] = []
+    texts = {k: v for k, v in _run(store, name, run_id).data.params.items() if k.isdecimal()}
+    events: list[LoggedEvent] = []
     head = ""
     for seq in range(1, len(texts) + 1):
-        text = texts.get(_key(seq), "")
-        record = None
-        with suppress(ValidationError):
-            record = LoggedEvent.model_validate_json(text)
-        if record is None or (record.seq, record.before) != (seq, head):
+        text = texts.get(f"{seq:06}", "")
+        event = _parse(text, f"MLflow: event {seq} of the audit log of {name} (run {run_id})")
+        if event is None or (event.seq, event.previous_hash) != (seq, head):
             raise PipelineError(
-                f"MLflow: the journal of {name} (run {run_id}) is broken at record {seq} of "
+                f"MLflow: the audit log of {name} (run {run_id}) is broken at event {seq} of "
                 f"{len(texts)}: it is missing or altered. Restore MLflow's database from a backup."
             )
-        records.append(record)
-        head = _digest(text)
-    return AuditLog(name, run_id, tuple(records), head)
+        events.append(event)
+        head = hashlib.sha256(text.encode()).hexdigest()
+    return AuditLog(name, run_id, tuple(events), head)
 
 
-def append(store: Store, journal: AuditLog, entry: Event) -> AuditLog:
-    """Write the record that follows `journal`; return the journal with it.
+def _parse(text: str, where: str) -> LoggedEvent | None:
+    """The event, upgraded if it is of version 1; None if it is none."""
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        content = json.loads(text)
+        found = content.get("schema_version", 1)
+        if isinstance(found, int) and found > SCHEMA_VERSION:
+            raise PipelineError(
+                f"{where} has schema version {found}; this checkout reads up to {SCHEMA_VERSION}. "
+                "Update it, then run the same command again."
+            )
+        upgraded = version_1.upgrade_event(content) if found == 1 else content
+        return LoggedEvent.model_validate(upgraded)
+    return None
 
-    Raises `AuditLogMoved` when somebody else was faster: read it again.
+
+def append(store: Store, log: AuditLog, event: Event) -> AuditLog:
+    """Write the event that follows `log`; return the log with it.
+
+    Raises `AuditLogChanged` when somebody else was faster: read it again.
     """
     from mlflow.exceptions import MlflowException
 
-    journal = journal if journal.run_id else ensure(store, journal.name)
-    record, text = _following(journal, entry)
+    log = log if log.run_id else ensure(store, log.name)
+    logged, text = _next(log, event)
     try:
-        store.client.log_param(journal.run_id, _key(record.seq), text)
+        store.client.log_param(log.run_id, f"{logged.seq:06}", text)
     except MlflowException as error:
-        if not _arrived(store, journal, text, error):
-            raise AuditLogMoved(
-                f"MLflow: somebody else wrote record {record.seq} of the journal of {journal.name} "
-                "at the same moment. Run the same command again."
+        if not _was_written(store, log, text, error):
+            raise AuditLogChanged(
+                f"MLflow: somebody else wrote event {logged.seq} of the audit log of {log.name} at "
+                "the same moment. Run the same command again."
             ) from error
-    return replace(journal, records=(*journal.records, record), head=_digest(text))
+    return replace(
+        log, events=(*log.events, logged), head=hashlib.sha256(text.encode()).hexdigest()
+    )
 
 
-def _arrived(store: Store, journal: AuditLog, text: str, error: MlflowException) -> bool:
-    """Whether the record stands though its call failed; raises `error` if nobody's does."""
-    key = _key(len(journal.records) + 1)
-    found = _run(store, journal.name, journal.run_id).data.params.get(key)
+def _was_written(store: Store, log: AuditLog, text: str, error: MlflowException) -> bool:
+    """Whether the event is stored though its call failed; raises `error` if nobody's is."""
+    params = _run(store, log.name, log.run_id).data.params
+    found = params.get(f"{len(log.events) + 1:06}")
     if found is None:
         raise error
     return bool(found == text)
 
 
 def ensure(store: Store, name: str) -> AuditLog:
-    """The journal; made together with the registered model when that is missing.
+    """The audit log; made together with the registered model when that is missing.
 
     For a model that somebody else made, call it while holding the lock.
     """
     from mlflow.exceptions import MlflowException
 
     client = store.client
-    model = _registered(store, name)
-    if model and TAG in model.tags:
+    model = get_or_none(client.get_registered_model, name)
+    if _run_id(model):
         return read(store, name)
-    run_id = _create_run(store, name)
+    tags = {"pipeline.kind": TAG, "pipeline.key": name}
+    run = client.create_run(store.experiment_id, run_name=f"audit log of {name}", tags=tags)
+    run_id = str(run.info.run_id)
+    client.set_terminated(run_id, "FINISHED")
     try:
         if model:
             client.set_registered_model_tag(name, TAG, run_id)
         else:
-            client.create_registered_model(name, tags={TAG: run_id}, description=_ABOUT)
+            client.create_registered_model(name, tags={TAG: run_id}, description=_DESCRIPTION)
     except MlflowException:
-        # Another process was faster, or the answer was lost.
-        made = _registered(store, name)
-        if made is None or TAG not in made.tags:
+        # Another process was faster, or the response was lost.
+        made = _run_id(get_or_none(client.get_registered_model, name))
+        if not made:
             raise
-        if made.tags[TAG] != run_id:
+        if made != run_id:
             client.delete_run(run_id)
     return read(store, name)
 
 
-def _create_run(store: Store, name: str) -> str:
-    tags = {"pipeline.kind": "journal", "pipeline.key": name}
-    run = store.client.create_run(store.experiment_id, run_name=f"journal of {name}", tags=tags)
-    store.client.set_terminated(run.info.run_id, "FINISHED")
-    return str(run.info.run_id)
-
-
-def _registered(store: Store, name: str) -> RegisteredModel | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+def _run_id(model: RegisteredModel | None) -> str:
+    tags = model.tags if model else {}
+    return str(tags.get(TAG) or tags.get(version_1.TAG) or "")
 
 
 def _run(store: Store, name: str, run_id: str) -> Run:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = store.client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    run = get_or_none(store.client.get_run, run_id)
+    if run is None:
         raise PipelineError(
-            f"MLflow: the journal of {name}, run {run_id}, is gone. Restore MLflow's database from "
-            "a backup."
-        ) from error
+            f"MLflow: the audit log of {name}, run {run_id}, is gone. Restore MLflow's database "
+            "from a backup."
+        )
     if run.data.tags.get("pipeline.key") != name:
         raise PipelineError(
-            f"MLflow: the tag {TAG} of {name} names run {run_id}, which is not its journal. Set "
-            f"the tag to the id of the run `journal of {name}` in the MLflow UI."
+            f"MLflow: the tag `{TAG}` (or `{version_1.TAG}`) of {name} names run {run_id}, which is"
+            f" not its audit log. Set `{TAG}` to the id of the run `audit log of {name}` (or "
+            f"`journal of {name}`) in the MLflow UI."
         )
     if run.info.lifecycle_stage != "active":
         raise PipelineError(
-            f"MLflow: the journal of {name} was deleted; restore it with `mlflow runs restore "
+            f"MLflow: the audit log of {name} was deleted; restore it with `mlflow runs restore "
             f"--run-id {run_id}`."
         )
     return run
 
 
-def _following(journal: AuditLog, entry: Event) -> tuple[LoggedEvent, str]:
-    """The record after the last one, and its text."""
+def _next(log: AuditLog, event: Event) -> tuple[LoggedEvent, str]:
+    """The event after the last one, and its text."""
     place = {
-        "seq": len(journal.records) + 1,
-        "before": journal.head,
+        "seq": len(log.events) + 1,
+        "previous_hash": log.head,
         "nonce": secrets.token_hex(8),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "who": author()[:_NAME],
+        "actor": lineage.current_actor()[:_ACTOR_CHARACTERS],
     }
-    content = entry.model_dump() | {"reason": entry.reason[:_TEXT]} | place
-    record = LoggedEvent.model_validate(content)
-    text = _text(record)
-    if len(text) > _CHARACTERS:
-        # The receipt, named by its digest, has them all.
-        record = record.model_copy(update={"checks": {}})
-        text = _text(record)
-    return record, text
+    content = event.model_dump() | {"reason": event.reason[:_REASON_CHARACTERS]} | place
+    logged = LoggedEvent.model_validate(content)
+    text = _text(logged)
+    if len(text) > _EVENT_CHARACTERS:
+        # The decision record, named by its digest, has them all.
+        logged = logged.model_copy(update={"checks": {}})
+        text = _text(logged)
+    return logged, text
 
 
-def _text(record: LoggedEvent) -> str:
-    return json.dumps(record.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-
-
-def _key(seq: int) -> str:
-    return f"{seq:06}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def author() -> str:
-    """Who acts: MLflow's user or the login, and the host."""
-    try:
-        login = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (KeyError, OSError):  # a container's user without an entry in /etc/passwd
-        login = f"uid {os.getuid()}"
-    return f"{login}@{socket.gethostname()}"
+def _text(event: LoggedEvent) -> str:
+    return json.dumps(event.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

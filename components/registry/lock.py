@@ -1,8 +1,8 @@
 """One at a time: who moves the aliases of a registered model.
 
 A file lock beside a SQLite database; an advisory lock in a session of its own in PostgreSQL. Both
-end with their process. An MLflow server offers none: there the journal alone decides, by its
-compare-and-swap.
+end with their process. An MLflow server offers none: there the audit log alone decides, by
+its compare-and-swap.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from components.core.errors import PipelineError, ServiceUnavailable
-from components.registry import audit_log as journal
-from components.tracking import server
+from components.tracking import lineage, server
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,13 +26,12 @@ if TYPE_CHECKING:
 
 # Longer than a promotion without a lock is waited for.
 _WAIT_SECONDS = 90.0
-_PAUSE_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 _HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted"
     " AND l.locktype = 'advisory' AND (l.classid::bigint << 32) + l.objid::bigint = :key"
 )
-
 
 _SESSION = "SELECT pg_backend_pid()"
 
@@ -122,21 +120,21 @@ def _session_lock(uri: str, name: str, seconds: float) -> Iterator[Guard]:
     try:
         with engine.connect() as session:
 
-            def ask(question: str) -> object:
-                return session.execute(text(question), key).scalar()
+            def scalar(query: str) -> object:
+                return session.execute(text(query), key).scalar()
 
             _wait(
-                lambda: bool(ask("SELECT pg_try_advisory_lock(:key)")),
-                lambda: str(ask(_HOLDER)),
+                lambda: bool(scalar("SELECT pg_try_advisory_lock(:key)")),
+                lambda: str(scalar(_HOLDER)),
                 f"{server.without_credentials(uri)}, model {name}",
                 seconds,
             )
-            owner = ask(_SESSION)
+            owner = scalar(_SESSION)
             yield Guard(exclusive=True, check=lambda: _is_alive(session, owner))
     except SQLAlchemyError as error:
         raise ServiceUnavailable(
-            f"MLflow's database {server.without_credentials(uri)} stopped answering while the lock "
-            f"was held ({type(error).__name__}). Run the same command again once it is back."
+            f"MLflow's database {server.without_credentials(uri)} stopped answering while the "
+            f"lock was held ({type(error).__name__}). Run the same command again once it is back."
         ) from error
 
 
@@ -167,8 +165,8 @@ def _wait(
                 f"MLflow: {holder() or 'another process'} holds the lock ({where}) for longer than "
                 f"{seconds:.0f} s. Wait for it or end it, then run the same command again."
             )
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _owner() -> str:
-    return f"process {os.getpid()} of {journal.author()}"
+    return f"process {os.getpid()} of {lineage.current_actor()}"

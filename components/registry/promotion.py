@@ -1,10 +1,10 @@
-"""Moving `champion` as one transaction: the journal is the truth, the aliases are its picture.
+"""Moving `champion` as one transaction: the audit log is the truth, the aliases follow it.
 
-    lock -> is the champion still the one compared? -> `promoting` -> alias `previous` -> alias
-    `champion` -> read back -> `promoted`
+    lock -> is the champion still the one compared with? -> `promotion_started` -> alias `previous`
+    -> alias `champion` -> read back -> `promotion_completed`
 
-A process may be killed anywhere in between: whoever takes the lock next finds `promoting` without
-its end, and finishes the move, or gives it up if the version can no longer be trusted.
+A process may be killed anywhere in between: whoever takes the lock next finds `promotion_started`
+without its end, and completes the move, or aborts it if the version can no longer be trusted.
 """
 
 from __future__ import annotations
@@ -14,29 +14,34 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from components.core.errors import PipelineError
-from components.registry import audit_log as journal
-from components.registry import champion as seats
-from components.registry import lock
-from components.registry.audit_log import Action, AuditLog, AuditLogMoved, Cause, Event, LoggedEvent
+from components.registry import audit_log, champion, lock
+from components.registry.audit_log import (
+    Action,
+    AuditLog,
+    AuditLogChanged,
+    Event,
+    LoggedEvent,
+    Trigger,
+)
 from components.registry.champion import CHAMPION, PREVIOUS, ChampionStatus
 from components.registry.lock import Guard
 
 if TYPE_CHECKING:
     from components.tracking.store import Store
 
-# Where there is no lock, a promotion that somebody began is theirs for so long.
+# Where there is no lock, a promotion that somebody started is theirs for so long.
 _PATIENCE_SECONDS = 60.0
-_PAUSE_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 class ChampionChanged(PipelineError):
     """The champion is no longer the one that the model was compared with."""
 
 
-def seat(store: Store, name: str) -> ChampionStatus:
-    """Who is champion; a promotion that was interrupted is finished first."""
+def current_champion(store: Store, name: str) -> ChampionStatus:
+    """Who is champion, after a pending promotion was completed or aborted."""
     with lock.held(store, name) as guard:
-        return seats.assess(store, _settled(store, name, guard))
+        return champion.check_aliases(store, _resolve_pending(store, name, guard))
 
 
 def promote(
@@ -45,19 +50,22 @@ def promote(
     version: str,
     *,
     over: ChampionStatus,
-    cause: Cause = "gate",
+    trigger: Trigger = "gate",
     reason: str = "",
 ) -> ChampionStatus:
-    """Make the version champion; returns the new seat. Harmless when it is champion already.
+    """Make the version champion. Harmless when it is champion already.
 
     Args:
         store: where the model is.
         name: of the registered model.
-        version: verified, with a verdict in the journal.
+        version: verified, with a verdict in the audit log.
         over: the champion that it was compared with.
-        cause: the gate needs the verdict `promote`; approved needs `hold`; rolled_back needs a
+        trigger: the gate needs the verdict passed; approved needs blocked; rolled_back needs a
             model that was champion once.
         reason: of a person.
+
+    Returns:
+        The new champion.
 
     Raises:
         ChampionChanged: somebody else is champion now; compare again.
@@ -65,164 +73,164 @@ def promote(
     """
     with lock.held(store, name) as guard:
         while True:
-            log = _settled(store, name, guard)
-            now = seats.assess(store, log)
-            if now.version == version and not now.fault:
+            log = _resolve_pending(store, name, guard)
+            now = champion.check_aliases(store, log)
+            if now.version == version and not now.problem:
                 return now
             _require_unchanged(now, over, version)
-            entry = _promoting(store, log, version, cause)
-            if now.fault and cause != "rolled_back" and entry.model_digest != now.model_digest:
-                raise PipelineError(f"{name}: nothing was promoted, because {now.fault}.")
-            entry = entry.model_copy(update={"reason": reason, "locked": guard.exclusive})
-            with suppress(AuditLogMoved):  # look again
-                log = journal.append(store, log, entry)
+            event = _promotion_started(store, log, version, trigger)
+            if now.problem and trigger != "rolled_back" and event.model_digest != now.model_digest:
+                raise PipelineError(f"{name}: nothing was promoted, because {now.problem}.")
+            event = event.model_copy(update={"reason": reason, "locked": guard.exclusive})
+            with suppress(AuditLogChanged):  # read it again
+                log = audit_log.append(store, log, event)
                 break
-        _move(store, log, guard)
-        return seats.assess(store, journal.read(store, name))
+        _move_aliases(store, log, guard)
+        return champion.check_aliases(store, audit_log.read(store, name))
 
 
 def _require_unchanged(now: ChampionStatus, over: ChampionStatus, version: str) -> None:
     if (now.version, now.model_digest) != (over.version, over.model_digest):
         raise ChampionChanged(
-            f"version {version} was compared with {_title(over)}, but champion is {_title(now)} "
-            "now; nothing was promoted. Run the same command again to compare with that one."
+            f"version {version} was compared with {over.title}, but champion is {now.title} now; "
+            "nothing was promoted. Run the same command again to compare with that one."
         )
 
 
-def _title(found: ChampionStatus) -> str:
-    return f"version {found.version}" if found.version else "no champion"
-
-
-def _promoting(store: Store, log: AuditLog, version: str, cause: Cause) -> Event:
-    """The entry that begins the move; raises unless this cause may move this version."""
-    verdict = log.verdict_on(version)
-    problem = _unfit(store, log, version) or _not_allowed(log, version, cause)
-    if problem or verdict is None:
+def _promotion_started(store: Store, log: AuditLog, version: str, trigger: Trigger) -> Event:
+    """The event that starts the move; raises unless this trigger may move this version."""
+    evaluated = log.evaluation_of(version)
+    problem = _ineligible_reason(store, log, version) or _refusal(log, version, trigger)
+    if problem or evaluated is None:
         raise PipelineError(f"{log.name}: version {version} cannot become champion: {problem}.")
     before = log.champion
-    old = {
+    changes: dict[str, object] = {
+        "action": "promotion_started",
+        "trigger": trigger,
+        "checks": {},
         "champion": before.version if before else "",
         "champion_digest": before.model_digest if before else "",
     }
-    changes: dict[str, object] = {"action": "promoting", "cause": cause, "checks": {}, **old}
-    return verdict.entry.model_copy(update=changes)
+    return evaluated.event.model_copy(update=changes)
 
 
-def _unfit(store: Store, log: AuditLog, version: str) -> str:
+def _ineligible_reason(store: Store, log: AuditLog, version: str) -> str:
     """Why nobody may make this version champion; empty if it is verified and recorded."""
-    found = seats.find_version(store, log.name, version)
-    verdict = log.verdict_on(version)
+    found = champion.find_version(store, log.name, version)
+    evaluated = log.evaluation_of(version)
     if found is None:
         return "it does not exist"
-    if verdict is None:
-        return "the journal holds no verdict on it"
-    if not found.tags.get("verified") == found.tags.get("model") == verdict.model_digest:
-        return "its tags `model` and `verified` are not the digest that the journal holds"
-    return seats.pruned(log, version)
+    if evaluated is None:
+        return "the audit log has no verdict on it"
+    if not found.tags.get("verified") == found.tags.get("model") == evaluated.model_digest:
+        return "its tags `model` and `verified` are not the digest in the audit log"
+    return champion.pruned_reason(log, version)
 
 
-def _not_allowed(log: AuditLog, version: str, cause: Cause) -> str:
-    verdict = log.verdict_on(version)
-    if verdict is None:
+def _refusal(log: AuditLog, version: str, trigger: Trigger) -> str:
+    """Why this trigger may not make this version champion; empty if it may."""
+    evaluated = log.evaluation_of(version)
+    if evaluated is None:
         return ""
-    if cause == "rolled_back":
-        served = {r.model_digest for r in log.records if r.action == "promoted"}
-        return "" if verdict.model_digest in served else "it never was champion"
-    needed = "promote" if cause == "gate" else "hold"
-    return "" if verdict.verdict == needed else f"the gate said {verdict.verdict}, not {needed}"
+    if trigger == "rolled_back":
+        champions = {event.model_digest for event in log.promotions}
+        return "" if evaluated.model_digest in champions else "it never was champion"
+    needed, verdict = "passed" if trigger == "gate" else "blocked", evaluated.verdict
+    return "" if verdict == needed else f"its verdict is {verdict or 'unknown'}, not {needed}"
 
 
-def _settled(store: Store, name: str, guard: Guard) -> AuditLog:
-    """The journal without an open promotion: finished, given up, or waited for."""
+def _resolve_pending(store: Store, name: str, guard: Guard) -> AuditLog:
+    """The audit log without a pending promotion: completed, aborted, or waited for."""
     since, seen = time.monotonic(), ""
     while True:
-        log = journal.read(store, name)
-        begun = log.open
-        if begun is None:
+        log = audit_log.read(store, name)
+        started = log.pending
+        if started is None:
             return log
-        if begun.nonce != seen:
-            since, seen = time.monotonic(), begun.nonce
+        if started.nonce != seen:
+            since, seen = time.monotonic(), started.nonce
         # Under one's own lock its owner has crashed; a writer without a lock may be just slow.
-        crashed = guard.exclusive and begun.locked
+        crashed = guard.exclusive and started.locked
         if crashed or time.monotonic() - since > _PATIENCE_SECONDS:
             with suppress(ChampionChanged):  # somebody else has ended it
-                _repair(store, log, begun, guard)
+                _resume_or_abort(store, log, started, guard)
         else:
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
-def _repair(store: Store, log: AuditLog, begun: LoggedEvent, guard: Guard) -> None:
-    """Finish a promotion that its owner left behind, or give it up."""
-    problem = _unfit(store, log, begun.version)
-    shown = seats.aliases(store, log.name).get(CHAMPION)
-    if not problem and shown not in (begun.version, begun.champion or None):
-        problem = f"`{CHAMPION}` was moved to version {shown} meanwhile"
+def _resume_or_abort(store: Store, log: AuditLog, started: LoggedEvent, guard: Guard) -> None:
+    """End a promotion that its owner left behind."""
+    problem = _ineligible_reason(store, log, started.version)
+    alias = champion.aliases(store, log.name).get(CHAMPION)
+    if not problem and alias not in (started.version, started.champion or None):
+        problem = f"`{CHAMPION}` was moved to version {alias} meanwhile"
     if problem:
-        _end(store, log.name, begun, "void", problem)
-        if shown in (begun.version, begun.champion, None):
-            project(store, journal.read(store, log.name))
+        _close(store, log.name, started, "promotion_aborted", problem)
+        if alias in (started.version, started.champion, None):
+            reconcile_aliases(store, audit_log.read(store, log.name))
     else:
-        _move(store, log, guard)
+        _move_aliases(store, log, guard)
 
 
-def _move(store: Store, log: AuditLog, guard: Guard) -> None:
-    """Set both aliases for the open promotion, read them back, record that it is done."""
-    begun = log.open
-    assert begun is not None
-    before = "" if begun.champion == begun.version else begun.champion
-    for alias, version in ((PREVIOUS, before), (CHAMPION, begun.version)):
-        _require_open(store, log.name, begun)
+def _move_aliases(store: Store, log: AuditLog, guard: Guard) -> None:
+    """Set both aliases for the pending promotion, read them back, record that it is completed."""
+    started = log.pending
+    assert started is not None
+    before = "" if started.champion == started.version else started.champion
+    for alias, version in ((PREVIOUS, before), (CHAMPION, started.version)):
+        _require_pending(store, log.name, started)
         guard.require_held()
-        if version and seats.find_version(store, log.name, version):
+        if version and champion.find_version(store, log.name, version):
             store.client.set_registered_model_alias(log.name, alias, version)
-    shown = seats.aliases(store, log.name).get(CHAMPION)
-    if shown == begun.version:
-        _end(store, log.name, begun, "promoted", begun.reason)
+    found = champion.aliases(store, log.name).get(CHAMPION)
+    if found == started.version:
+        _close(store, log.name, started, "promotion_completed", started.reason)
         return
-    _require_open(store, log.name, begun)
-    _end(store, log.name, begun, "void", f"`{CHAMPION}` was moved to version {shown} meanwhile")
+    _require_pending(store, log.name, started)
+    reason = f"`{CHAMPION}` was moved to version {found} meanwhile"
+    _close(store, log.name, started, "promotion_aborted", reason)
     raise PipelineError(
-        f"MLflow: {log.name}@{CHAMPION} was set to version {begun.version}, but is {shown}: it "
-        "was moved by hand at the same time. `python -m pipeline status` says how it stands."
+        f"MLflow: {log.name}@{CHAMPION} was set to version {started.version}, but is {found}: it "
+        "was moved by hand at the same time. Run `python -m pipeline status`."
     )
 
 
-def _end(store: Store, name: str, begun: LoggedEvent, action: Action, reason: str) -> None:
+def _close(store: Store, name: str, started: LoggedEvent, action: Action, reason: str) -> None:
     """Write the end of a promotion, behind whatever others wrote meanwhile."""
     while True:
-        log = _require_open(store, name, begun)
-        entry = begun.entry.model_copy(update={"action": action, "reason": reason})
-        with suppress(AuditLogMoved):
-            journal.append(store, log, entry)
+        log = _require_pending(store, name, started)
+        event = started.event.model_copy(update={"action": action, "reason": reason})
+        with suppress(AuditLogChanged):
+            audit_log.append(store, log, event)
             return
 
 
-def _require_open(store: Store, name: str, begun: LoggedEvent) -> AuditLog:
-    """The journal; if somebody else has ended this promotion, set the aliases right and raise."""
-    log = journal.read(store, name)
-    if log.open is not None and log.open.nonce == begun.nonce:
+def _require_pending(store: Store, name: str, started: LoggedEvent) -> AuditLog:
+    """The audit log; if somebody else has ended this promotion, set the aliases right and raise."""
+    log = audit_log.read(store, name)
+    if log.pending is not None and log.pending.nonce == started.nonce:
         return log
-    project(store, log)
+    reconcile_aliases(store, log)
     raise ChampionChanged(
-        f"{name}: the promotion of version {begun.version} took so long that somebody else ended "
-        "it; `python -m pipeline history` says how. Run the same command again if need be."
+        f"{name}: the promotion of version {started.version} took so long that somebody else ended "
+        "it. Run `python -m pipeline history` to see how; repeat the command if need be."
     )
 
 
-def project(store: Store, log: AuditLog) -> None:
-    """Set `champion` and `previous` as the journal has them, until it no longer changes."""
-    while log.open is None:
-        wanted = seats.expected_aliases(log)
-        shown = seats.aliases(store, log.name)
+def reconcile_aliases(store: Store, log: AuditLog) -> None:
+    """Set `champion` and `previous` as the audit log has them, until it no longer changes."""
+    while log.pending is None:
+        expected = champion.expected_aliases(log)
+        found = champion.aliases(store, log.name)
         for alias in (PREVIOUS, CHAMPION):
-            version = wanted.get(alias)
-            if version == shown.get(alias):
+            version = expected.get(alias)
+            if version == found.get(alias):
                 continue
             if version is None:
                 store.client.delete_registered_model_alias(log.name, alias)
-            elif seats.find_version(store, log.name, version):
+            elif champion.find_version(store, log.name, version):
                 store.client.set_registered_model_alias(log.name, alias, version)
-        latest = journal.read(store, log.name)
+        latest = audit_log.read(store, log.name)
         if latest.head == log.head:
             return
         log = latest

@@ -1,4 +1,4 @@
-"""Which stored weights may go for age. `removal` lets them go."""
+"""Which stored weights may go for age. `deletion` lets them go."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from components.registry import champion as seats
+from components.registry import champion
 from components.registry.audit_log import AuditLog
 
 
@@ -31,8 +31,8 @@ class StoredModel:
         model_id: MLflow's logged model.
         created: UTC.
         version: its number; empty for an upload.
-        stored: whether any file is left; looked up only where the journal says that none should be.
-        foreign: why it is not ours to delete; empty if it is.
+        stored: whether any file is left; looked up only where the audit log says that none is.
+        not_ours: why it is not ours to delete; empty if it is.
         tags: of the version.
     """
 
@@ -40,72 +40,77 @@ class StoredModel:
     created: datetime
     version: str = ""
     stored: bool = True
-    foreign: str = ""
+    not_ours: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """In a sentence."""
+        return f"version {self.version}" if self.version else f"upload {self.model_id}"
 
 
 @dataclass(frozen=True)
 class RetentionDecision:
-    """What happens to a package.
+    """What happens to a stored model.
 
     Attributes:
         reason: why it stays; empty if it goes.
     """
 
-    package: StoredModel
+    model: StoredModel
     reason: str
 
 
-def choose(
-    packages: Sequence[StoredModel],
+def decide(
+    models: Sequence[StoredModel],
     log: AuditLog,
-    shown: Mapping[str, str],
-    limits: RetentionPolicy,
+    aliases: Mapping[str, str],
+    policy: RetentionPolicy,
     now: datetime,
 ) -> tuple[RetentionDecision, ...]:
-    """Decide for each package whether it stays, and why. Whatever is in doubt stays.
+    """Decide for each stored model whether it stays, and why. Whatever is in doubt stays.
 
     Args:
-        packages: all of one registered model.
-        log: its journal.
-        shown: alias -> version.
-        limits: what may go.
+        models: all of one registered model.
+        log: its audit log.
+        aliases: alias -> version.
+        policy: what may go.
         now: UTC.
     """
-    # Half-deleted weights must pass too: who may log runs could write a record `pruned`.
-    needed = _in_use(log) | {version: f"`{alias}` names it" for alias, version in shown.items()}
-    numbers = [int(p.version) for p in packages if p.version and p.stored and not p.foreign]
-    newest = sorted(numbers, reverse=True)[: limits.keep]
-    young = now - timedelta(days=limits.days)
+    # Half-deleted weights must pass too: who may log runs could write an event `pruned`.
+    needed = _in_use(log) | {version: f"`{alias}` names it" for alias, version in aliases.items()}
+    numbers = [int(m.version) for m in models if m.version and m.stored and not m.not_ours]
+    newest = sorted(numbers, reverse=True)[: policy.keep]
+    young = now - timedelta(days=policy.days)
 
-    def reason(package: StoredModel) -> str:
-        if package.foreign or not package.stored:
-            return package.foreign or "its weights are gone already"
-        if package.version in needed:
-            return needed[package.version]
-        if package.version and int(package.version) in newest:
-            return f"it is one of the newest {limits.keep}"
-        return "" if package.created < young else f"it is younger than {limits.days} days"
+    def reason(model: StoredModel) -> str:
+        if model.not_ours or not model.stored:
+            return model.not_ours or "its weights are gone already"
+        if model.version in needed:
+            return needed[model.version]
+        if model.version and int(model.version) in newest:
+            return f"it is one of the newest {policy.keep}"
+        return "" if model.created < young else f"it is younger than {policy.days} days"
 
-    return tuple(RetentionDecision(package, reason(package)) for package in packages)
+    return tuple(RetentionDecision(model, reason(model)) for model in models)
 
 
 def _in_use(log: AuditLog) -> dict[str, str]:
     """Version -> why somebody may need its weights, whatever its age."""
-    reasons = [
-        (v, f"it is `{alias}` in the journal") for alias, v in seats.expected_aliases(log).items()
-    ]
-    for record in filter(None, (log.champion, log.open)):
-        reasons += [(v, "`rollback` may need it") for v in (record.version, record.champion)]
-    judged = [r for r in log.records if r.action == "decided"]
-    reasons += [(r.version, "it was judged last") for r in judged[-1:]]
-    last = {record.version: record for record in judged}
-    for version, verdict in last.items():
-        if verdict.verdict == "hold" and not seats.ruling(log, version):
+    expected = champion.expected_aliases(log)
+    reasons = [(v, f"it is `{alias}` in the audit log") for alias, v in expected.items()]
+    for event in filter(None, (log.champion, log.pending)):
+        reasons += [(v, "`rollback` may need it") for v in (event.version, event.champion)]
+    evaluations = [event for event in log.events if event.action == "evaluated"]
+    reasons += [(event.version, "it was evaluated last") for event in evaluations[-1:]]
+    last = {event.version: event for event in evaluations}
+    for version, event in last.items():
+        if event.verdict == "blocked" and not champion.manual_decision(log, version):
             reasons.append((version, "it waits for `approve` or `reject`"))
-    # A champion that is judged again meets the one that it met then.
-    met = {record.model_digest: record.champion for record in judged}
+    # A champion that is evaluated again is compared with the same one as then.
+    compared = {event.model_digest: event.champion for event in evaluations}
     needed = {version for version, _ in reasons}
     for version in sorted(needed & set(last), key=int):
-        reasons.append((met[last[version].model_digest], f"version {version} was compared with it"))
+        other = compared[last[version].model_digest]
+        reasons.append((other, f"version {version} was compared with it"))
     return {version: why for version, why in reversed(reasons) if version}

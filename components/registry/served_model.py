@@ -1,7 +1,7 @@
 """The code inside a registered model: base64 images in, labels with probabilities out.
 
 MLflow stores this file and runs it whenever it loads the model; nothing is pickled. Pixels, network
-and temperature go through the same functions as in evaluate, so the numbers are the same.
+and temperature go through the same functions as in evaluate, so the numbers are equal.
 """
 
 import base64
@@ -23,7 +23,7 @@ _BATCH = 64
 
 
 class Prediction(TypedDict, total=False):
-    """The answer for one image: either `error`, or all the others."""
+    """Of one image: either `error`, or all the others."""
 
     label: str
     probability: float
@@ -63,50 +63,50 @@ class ImageClassifier(PythonModel):
         model_input: list[str],
         params: dict[str, object] | None = None,  # noqa: ARG002
     ) -> list[Prediction]:
-        """One answer per image, in order. An unreadable image gets an `error` entry of its own.
+        """One prediction per image, in order. An unreadable image gets an `error` of its own.
 
         Args:
             context: unused; MLflow's signature.
             model_input: files in base64, of any format the card allows.
             params: unused.
         """
-        answers: list[Prediction] = []
+        predictions: list[Prediction] = []
         for start in range(0, len(model_input), _BATCH):
-            answers += self._predict_batch(model_input[start : start + _BATCH])
-        return answers
+            predictions += self._predict_batch(model_input[start : start + _BATCH])
+        return predictions
 
     def _predict_batch(self, images: list[str]) -> list[Prediction]:
-        answers: list[Prediction] = [{} for _ in images]
+        predictions: list[Prediction] = [{} for _ in images]
         squares: list[NDArray[np.uint8]] = []
         readable: list[Prediction] = []
-        for image, answer in zip(images, answers, strict=True):
+        for image, prediction in zip(images, predictions, strict=True):
             try:
-                squares.append(self._read(image))
-                readable.append(answer)
+                squares.append(self._load(image))
+                readable.append(prediction)
             except InvalidImage as error:
-                answer["error"] = str(error)
+                prediction["error"] = str(error)
         if squares:
             self._classify(np.stack(squares), readable)
-        return answers
+        return predictions
 
-    def _read(self, image: str) -> NDArray[np.uint8]:
+    def _load(self, image: str) -> NDArray[np.uint8]:
         try:
             content = base64.b64decode("".join(image.split()), validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidImage("not base64") from error
         return load_image(content, self._card.image_size, self._card.images)
 
-    def _classify(self, squares: NDArray[np.uint8], answers: list[Prediction]) -> None:
-        """Fill one answer per square: (B, S, S, 3)."""
+    def _classify(self, squares: NDArray[np.uint8], predictions: list[Prediction]) -> None:
+        """Fill one prediction per square: (B, S, S, 3)."""
         logits = inference.predict_logits(
             self._network, squares, batch_size=_BATCH, device=self._device
         )
-        shares = inference.probabilities(logits, self._card.temperature)
+        table = inference.probabilities(logits, self._card.temperature).tolist()
         names = self._card.class_names
-        for answer, row, best in zip(answers, shares.tolist(), logits.argmax(axis=1), strict=True):
-            answer["label"] = names[best]
-            answer["probability"] = row[best]
-            answer["probabilities"] = dict(zip(names, row, strict=True))
+        for prediction, row, best in zip(predictions, table, logits.argmax(axis=1), strict=True):
+            prediction["label"] = names[best]
+            prediction["probability"] = row[best]
+            prediction["probabilities"] = dict(zip(names, row, strict=True))
 
 
 set_model(ImageClassifier())

@@ -1,8 +1,8 @@
-"""Load a stored model in a process of its own, without network, and let it answer.
+"""Load a stored model in a process of its own, without network, and predict a few images.
 
-Run by path, so that this checkout is not importable: all code comes out of the package.
-Argument: the package's folder. Input: a JSON list of base64 images. Last line of output: the
-answers as JSON.
+Run by path, so that this checkout is not importable: all code comes out of the package. Argument:
+the package's folder. Input: a JSON list of base64 images. Last line of output: the predictions as
+JSON.
 """
 
 import json
@@ -22,15 +22,15 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def main() -> None:
-    """Read the images, print the answers."""
+    """Read the images, print the predictions."""
     from mlflow import pyfunc
 
     sys.addaudithook(refuse)
     model = pyfunc.load_model(sys.argv[1])
-    answers = json.dumps(model.predict(json.load(sys.stdin)))
+    predictions = json.dumps(model.predict(json.load(sys.stdin)))
     if _attempts:
         sys.exit(f"a model may not use the network: {_attempts[0]}")
-    print(answers)
+    print(predictions)
 
 
 if __name__ == "__main__":

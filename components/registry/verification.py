@@ -1,4 +1,4 @@
-"""Whether a stored package has the bytes that were uploaded, and answers like its model folder."""
+"""Whether a stored package has the bytes that were uploaded and predicts like its model folder."""
 
 import base64
 import json
@@ -18,25 +18,26 @@ from PIL import Image
 from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, PipelineError
 from components.io import files, models
-from components.tracking.store import Store
+from components.tracking.store import Store, get_or_none
 
-_LOAD_CHECK = Path(__file__).with_name("smoke_test.py")
+_SMOKE_TEST = Path(__file__).with_name("smoke_test.py")
 
-_SECONDS = 300
+_TIMEOUT_SECONDS = 300
 
 # Of probabilities. On one machine and in equal batches only rounding can differ.
 _TOLERANCE = 1e-6
 
 _RESTORE = "restore the artifact store from a backup, or run `dvc repro register`."
 
-# Width and height: the network's square is cut out of either.
-_GOLDEN_SIZES = ((97, 61), (48, 80))
+# Width and height of the smoke test's images: the network's square is cut out of either.
+_IMAGE_SIZES = ((97, 61), (48, 80))
 
 
 def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -> None:
-    """Download the package of a logged model, compare its bytes, and let it answer by itself.
+    """Download the package of a logged model, compare its bytes, and check its predictions.
 
-    The answers must be those of the model folder inside it, computed here.
+    They are made in a process that has nothing but the package, and must be those of the model
+    folder inside it, computed here.
 
     Args:
         store: where the package is.
@@ -46,7 +47,7 @@ def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -
 
     Raises:
         ChangedInput: other bytes came back.
-        PipelineError: the package does not load by itself, or answers differently.
+        PipelineError: the package does not load by itself, or predicts differently.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = download(store, model_id, Path(scratch), digest)
@@ -56,26 +57,29 @@ def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -
                 f"MLflow: the code or the description inside model {model_id} is not what was "
                 f"uploaded: {_RESTORE}"
             )
-        _require_same_answers(package, folder, model_id)
+        _require_same_predictions(package, folder, model_id)
 
 
 def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
-    """Fetch the package of a logged model into the folder `target`; return its model folder.
+    """Download the package of a logged model into the folder `target`; return its model folder.
 
     Raises:
         ChangedInput: the model folder has another digest, or is not there.
     """
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
 
+    gone = ChangedInput(f"MLflow: the files of model {model_id} are gone: {_RESTORE}")
+    logged = get_or_none(store.client.get_logged_model, model_id)
+    if logged is None:
+        raise gone
+    place = {"dst_path": str(target), "tracking_uri": store.uri}
     try:
-        location = store.client.get_logged_model(model_id).artifact_location
-        package = Path(download_artifacts(location, dst_path=str(target), tracking_uri=store.uri))
-    except (MlflowException, OSError) as error:
-        if isinstance(error, MlflowException) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise ChangedInput(f"MLflow: the files of model {model_id} are gone: {_RESTORE}") from error
-    folders = [path for path in (package / "artifacts").glob("*") if path.is_dir()]
+        package = get_or_none(download_artifacts, logged.artifact_location, **place)
+    except OSError as error:
+        raise gone from error
+    if package is None:
+        raise gone
+    folders = [path for path in (Path(package) / "artifacts").glob("*") if path.is_dir()]
     found = files.digest_folder(folders[0]) if len(folders) == 1 else "none"
     if found != digest:
         raise ChangedInput(
@@ -85,17 +89,17 @@ def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
     return folders[0]
 
 
-def _require_same_answers(package: Path, folder: Path, model_id: str) -> None:
+def _require_same_predictions(package: Path, folder: Path, model_id: str) -> None:
     card = models.load_card(folder)
     images = smoke_test_images(card)
     process = _start(package)
     try:
         # Meanwhile, on the other core.
-        expected = _answers(folder, images)
+        expected = _predict(folder, images)
         encoded = json.dumps([base64.b64encode(image).decode() for image in images])
-        output, errors = process.communicate(encoded, timeout=_SECONDS)
+        output, errors = process.communicate(encoded, timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise _unusable(model_id, f"no answer in {_SECONDS} s") from error
+        raise _unusable(model_id, f"no predictions within {_TIMEOUT_SECONDS} s") from error
     finally:
         process.kill()
         process.wait()
@@ -112,9 +116,9 @@ def _unusable(model_id: str, why: str) -> PipelineError:
 
 
 def smoke_test_images(card: ModelCard) -> list[bytes]:
-    """Two generated pictures as files of a format that the card allows."""
+    """Two generated images as files of a format that the card allows."""
     contents = []
-    for width, height in _GOLDEN_SIZES:
+    for width, height in _IMAGE_SIZES:
         y, x = np.mgrid[:height, :width]
         rgb = np.stack([x * 255 // width, y * 255 // height, (x // 8 + y // 8) % 2 * 255], axis=-1)
         content = BytesIO()
@@ -129,7 +133,7 @@ def _start(package: Path) -> subprocess.Popen[str]:
     # The reference is computed on the CPU too; other devices round differently.
     settings = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(  # noqa: S603 - our own file and interpreter
-        [sys.executable, "-P", str(_LOAD_CHECK), str(package)],
+        [sys.executable, "-P", str(_SMOKE_TEST), str(package)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -139,7 +143,7 @@ def _start(package: Path) -> subprocess.Popen[str]:
     )
 
 
-def _answers(folder: Path, images: list[bytes]) -> NDArray[np.float64]:
+def _predict(folder: Path, images: list[bytes]) -> NDArray[np.float64]:
     """Probabilities (N, K) of the model folder itself, as evaluate computes them."""
     from components.core.data.decoding import load_image
     from components.core.training.inference import predict_logits, probabilities
@@ -152,17 +156,17 @@ def _answers(folder: Path, images: list[bytes]) -> NDArray[np.float64]:
 
 
 def _compare(
-    answers: list[dict[str, Any]],
+    predictions: list[dict[str, Any]],
     expected: NDArray[np.float64],
     card: ModelCard,
     model_id: str,
 ) -> None:
-    rows = [answer.get("probabilities", {}) for answer in answers]
+    rows = [prediction.get("probabilities", {}) for prediction in predictions]
     found = [[row.get(name, math.nan) for name in card.class_names] for row in rows]
     difference = float(np.abs(np.asarray(found) - expected).max())
     if not difference <= _TOLERANCE:
         raise PipelineError(
-            f"MLflow: model {model_id} answers differently from its own model folder (probabilities"
-            f" differ by up to {difference:.2g}; {_TOLERANCE:.0e} is allowed); no alias was moved. "
-            "Run `dvc repro train`."
+            f"MLflow: model {model_id} predicts differently from its own model folder "
+            f"(probabilities differ by up to {difference:.2g}; {_TOLERANCE:.0e} is allowed); no "
+            "alias was moved. Run `dvc repro train`."
         )

@@ -17,25 +17,21 @@ from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, PipelineError
 from components.core.gate.record import Check, DecisionRecord
 from components.io import files
-from components.registry import audit_log as journal
-from components.registry import champion as seats
-from components.registry import lock, package, verification
-from components.registry.audit_log import AuditLog, AuditLogMoved, Event
+from components.registry import audit_log, champion, lock, package, verification
+from components.registry.audit_log import AuditLog, AuditLogChanged, Event
 from components.registry.verification import verify
 from components.tracking.runs import Run
+from components.tracking.store import get_or_none
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from components.tracking.store import Store
 
-# The tag `gate` of a version and of its run.
-GATE = {"promote": "pass", "hold": "hold", "error": "error"}
-
 # Tag of a logged model: the registered model that it was uploaded for.
 TARGET_MODEL = "registered_model"
 
-_WANTED = 60
+_THRESHOLD_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Version:
 def ensure_version(
     run: Run, *, name: str, folder: Path, digest: str, card: ModelCard, test_digest: str
 ) -> Version:
-    """Make sure that the model folder is a version whose stored package was read back and answered.
+    """Make sure that the model folder is a version whose stored package passed the smoke test.
 
     Args:
         run: that the model comes from.
@@ -66,7 +62,7 @@ def ensure_version(
         folder: weights and card.
         digest: of `folder`.
         card: of `folder`.
-        test_digest: of the test set that it is judged on.
+        test_digest: of the test set that it is evaluated on.
 
     Raises:
         ChangedInput: other bytes came back from the artifact store.
@@ -81,31 +77,27 @@ def ensure_version(
         tags |= {"data": card.data_digest, "test": test_digest, **run.lineage}
         found = _create(run, name, model_id, tags)
     elif found.tags.get("verified") != digest:
-        verify(run.store, seats.logged_model(found), digest, found.tags.get("package", ""))
+        verify(run.store, champion.logged_model(found), digest, found.tags.get("package", ""))
         run.store.client.set_model_version_tag(name, str(found.version), "verified", digest)
     return Version(name, str(found.version), created, dict(found.tags))
 
 
 def _find(store: Store, name: str, digest: str) -> ModelVersion | None:
     """The oldest version of this model folder whose files are still there, and will be."""
-    wanted = f"name='{name}' AND tags.model='{digest}'"
-    found, log = store.client.search_model_versions(wanted), journal.read(store, name)
-    versions = [version for version in found if not seats.pruned(log, str(version.version))]
+    query = f"name='{name}' AND tags.model='{digest}'"
+    found, log = store.client.search_model_versions(query), audit_log.read(store, name)
+    versions = [v for v in found if not champion.pruned_reason(log, str(v.version))]
     oldest_first = sorted(versions, key=lambda version: int(version.version))
     return next((version for version in oldest_first if _is_stored(store, version)), None)
 
 
 def _is_stored(store: Store, version: ModelVersion) -> bool:
     from mlflow.artifacts import list_artifacts
-    from mlflow.exceptions import MlflowException
 
-    try:
-        logged = store.client.get_logged_model(seats.logged_model(version))
-        return bool(list_artifacts(logged.artifact_location, tracking_uri=store.uri))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    logged = get_or_none(store.client.get_logged_model, champion.logged_model(version))
+    if logged is None:
         return False
+    return bool(get_or_none(list_artifacts, logged.artifact_location, tracking_uri=store.uri))
 
 
 def _upload(run: Run, name: str, folder: Path, digest: str, card: ModelCard) -> tuple[str, str]:
@@ -137,7 +129,7 @@ def _create(run: Run, name: str, model_id: str, tags: dict[str, str]) -> ModelVe
 
     client, digest = run.store.client, tags["model"]
     with lock.held(run.store, name) as guard:
-        journal.ensure(run.store, name)
+        audit_log.ensure(run.store, name)
         found = _find(run.store, name, digest)
         if found is not None:
             return found
@@ -146,7 +138,7 @@ def _create(run: Run, name: str, model_id: str, tags: dict[str, str]) -> ModelVe
                 name, f"models:/{model_id}", run.id, tags=tags, model_id=model_id
             )
         except MlflowException:
-            # The answer may be lost although the version was made.
+            # The response may be lost although the version was made.
             found = _find(run.store, name, digest)
             if found is None:
                 raise
@@ -161,98 +153,100 @@ def _create(run: Run, name: str, model_id: str, tags: dict[str, str]) -> ModelVe
     return version
 
 
-def record_decision(run: Run, version: Version, *, receipt: Path, description: str) -> None:
-    """Say what was decided: in the journal, on the version, on its run; and make it `candidate`.
+def record_decision(run: Run, version: Version, *, decision: Path, description: str) -> None:
+    """State the decision in the audit log, on the version, on its run; make it `candidate`.
 
-    The same receipt again is no new record.
+    The same decision again is no new event.
 
     Args:
         run: that the model comes from.
-        version: that was judged.
-        receipt: the file decision.json.
+        version: that was evaluated.
+        decision: the file decision.json.
         description: the page on which people decide.
     """
     client, name, number = run.store.client, version.name, version.number
-    decided, digest = files.read_artifact(receipt, DecisionRecord), files.digest_file(receipt)
-    gate, test = GATE[decided.decision.verdict], decided.evidence.test_digest
-    _record(run, version, decided, digest)
+    record, digest = files.read_artifact(decision, DecisionRecord), files.digest_file(decision)
+    verdict = record.outcome.verdict
+    _append_evaluated(run, version, record, digest)
     found = client.get_model_version(name, number)
-    for tag, value in {"gate": gate, "decision": digest, "test": test}.items():
+    tags = {"gate": verdict, "decision": digest, "test": record.evidence.test_digest}
+    for tag, value in tags.items():
         if found.tags.get(tag) != value:
             client.set_model_version_tag(name, number, tag, value)
     if found.description != description:
         client.update_model_version(name, number, description)
-    if seats.aliases(run.store, name).get(seats.CANDIDATE) != number:
-        client.set_registered_model_alias(name, seats.CANDIDATE, number)
-    run.tags({"gate": gate, "version": f"{name}/{number}"})
+    if champion.aliases(run.store, name).get(champion.CANDIDATE) != number:
+        client.set_registered_model_alias(name, champion.CANDIDATE, number)
+    run.tags({"gate": verdict, "version": f"{name}/{number}"})
 
 
-def _record(run: Run, version: Version, receipt: DecisionRecord, digest: str) -> None:
-    """Append the verdict to the journal, unless the newest one on this version says the same."""
+def _append_evaluated(run: Run, version: Version, record: DecisionRecord, digest: str) -> None:
+    """Append the verdict to the audit log, unless the newest one on this version is the same."""
     with lock.held(run.store, version.name) as guard:
         while True:
-            log = journal.read(run.store, version.name)
+            log = audit_log.read(run.store, version.name)
             _require_weights(log, version.number)
-            entry = _entry(run, version, receipt, digest, log)
-            entry = entry.model_copy(update={"locked": guard.exclusive})
-            before = log.verdict_on(version.number)
+            event = _evaluated(run, version, record, digest, log)
+            event = event.model_copy(update={"locked": guard.exclusive})
+            before = log.evaluation_of(version.number)
             if before and before.decision_sha256 == digest:
                 return
             try:
-                journal.append(run.store, log, entry)
+                audit_log.append(run.store, log, event)
                 return
-            except AuditLogMoved:
+            except AuditLogChanged:
                 if guard.exclusive:
                     raise
 
 
 def _require_weights(log: AuditLog, version: str) -> None:
-    if gone := seats.pruned(log, version):
+    if gone := champion.pruned_reason(log, version):
         raise PipelineError(f"{log.name}: version {version} cannot be used: {gone}.")
 
 
-def _entry(
-    run: Run, version: Version, receipt: DecisionRecord, digest: str, log: AuditLog
+def _evaluated(
+    run: Run, version: Version, record: DecisionRecord, digest: str, log: AuditLog
 ) -> Event:
-    evidence, decision = receipt.evidence, receipt.decision
+    evidence, outcome = record.evidence, record.outcome
     compared = evidence.champion.model_digest
-    served = [r for r in log.records if r.action == "promoted" and r.model_digest == compared]
-    failing = [check.reason for check in decision.checks if check.verdict in ("hold", "error")]
+    promotions = [event for event in log.promotions if event.model_digest == compared]
+    failing = [check.message for check in outcome.checks if check.status in ("fail", "error")]
     return Event(
-        action="decided",
+        action="evaluated",
         version=version.number,
         model_digest=evidence.model_digest,
         package_digest=version.tags.get("package", ""),
-        champion=served[-1].version if served else "",
+        champion=promotions[-1].version if promotions else "",
         champion_digest=compared,
-        verdict=decision.verdict,
+        verdict=outcome.verdict,
         decision_sha256=digest,
         data_digest=evidence.data_digest,
         test_digest=evidence.test_digest,
         git=run.lineage.get("git", ""),
-        checks={check.name: _shortened(check) for check in decision.checks},
+        checks={check.name: _shortened(check) for check in outcome.checks},
         reason="; ".join(failing),
     )
 
 
 def _shortened(check: Check) -> tuple[float | None, str, str]:
     value = check.value if check.value is not None and math.isfinite(check.value) else None
-    return value, check.wanted[:_WANTED], check.verdict
+    return value, check.threshold[:_THRESHOLD_CHARACTERS], check.status
 
 
-def fetch(store: Store, name: str, version: str, target: Path) -> Path:
+def download_model(store: Store, name: str, version: str, target: Path) -> Path:
     """Download a version's package into `target`; return its model folder.
 
     Raises:
-        ChangedInput: its bytes are not those that the version's tag and the journal name.
+        ChangedInput: its bytes are not those that the version's tag and the audit log name.
         PipelineError: its weights were pruned.
     """
-    log = journal.read(store, name)
+    log = audit_log.read(store, name)
     _require_weights(log, version)
-    found, recorded = seats.find_version(store, name, version), log.verdict_on(version)
-    if found is None or recorded is None or found.tags.get("model") != recorded.model_digest:
+    found, evaluated = champion.find_version(store, name, version), log.evaluation_of(version)
+    if found is None or evaluated is None or found.tags.get("model") != evaluated.model_digest:
         raise ChangedInput(
             f"MLflow: version {version} of {name} is gone, or its tag `model` is not the digest in "
-            "the journal; `python -m pipeline status` says more."
+            "the audit log; see `python -m pipeline status`."
         )
-    return verification.download(store, seats.logged_model(found), target, recorded.model_digest)
+    model_id = champion.logged_model(found)
+    return verification.download(store, model_id, target, evaluated.model_digest)

@@ -1,5 +1,8 @@
-"""Where a run comes from: the git revision and DVC's hash of the images."""
+"""Where a run comes from: the git revision, DVC's hash of the images, and who made it."""
 
+import getpass
+import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import yaml
 
 _GIT = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
 
-_SECONDS = 20
+_TIMEOUT_SECONDS = 20
 
 
 def tags() -> dict[str, str]:
@@ -19,12 +22,12 @@ def tags() -> dict[str, str]:
 def git_revision() -> str:
     """The commit of the current folder, with -dirty behind it; empty outside a repository."""
     try:
-        answer = subprocess.run(  # noqa: S603
-            _GIT, capture_output=True, text=True, timeout=_SECONDS, check=True
+        done = subprocess.run(  # noqa: S603
+            _GIT, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return answer.stdout.strip()
+    return done.stdout.strip()
 
 
 def dvc_hash(pointer: Path) -> str:
@@ -34,3 +37,12 @@ def dvc_hash(pointer: Path) -> str:
         return str(content["outs"][0]["md5"])
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
         return ""
+
+
+def current_actor() -> str:
+    """Who acts: MLflow's user or the login, and the host."""
+    try:
+        login = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in /etc/passwd
+        login = f"uid {os.getuid()}"
+    return f"{login}@{socket.gethostname()}"

@@ -47,7 +47,7 @@ class Run:
         self.id: str = run.info.run_id
         self._tags: dict[str, str] = dict(run.data.tags)
         self._params: dict[str, str] = dict(run.data.params)
-        self._measured = set(run.data.metrics)
+        self._known_metrics = set(run.data.metrics)
         self._points: dict[str, set[tuple[int, float]]] = {}
 
     @property
@@ -112,29 +112,29 @@ class Run:
     def _history(self, key: str) -> set[tuple[int, float]]:
         """Points (step, value) of a metric: MLflow would store an equal one twice."""
         if key not in self._points:
-            known = key in self._measured
+            known = key in self._known_metrics
             points = self.store.client.get_metric_history(self.id, key) if known else []
             self._points[key] = {(point.step, point.value) for point in points}
         return self._points[key]
 
     def count_earlier(self, tag: str) -> int:
-        """How many other runs of this kind were begun before this one and have the same tag.
+        """How many other runs of this kind were started before this one and have the same tag.
 
-        Deleted ones count: what was looked at was looked at.
+        Deleted ones count too: their test images were used.
         """
         from mlflow.entities import ViewType
 
         client, kind = self.store.client, self._tags["pipeline.kind"]
-        begun = client.get_run(self.id).info.start_time
-        wanted = (
+        started = client.get_run(self.id).info.start_time
+        query = (
             f"tags.`pipeline.kind` = '{kind}' AND tags.`{tag}` = '{self._tags[tag]}' "
-            f"AND attributes.start_time < {begun}"
+            f"AND attributes.start_time < {started}"
         )
         keys: set[str] = set()
         token: str | None = None
         while token != "":
             page = client.search_runs(
-                [self.store.experiment_id], wanted, ViewType.ALL, page_token=token
+                [self.store.experiment_id], query, ViewType.ALL, page_token=token
             )
             keys |= {run.data.tags["pipeline.key"] for run in page}
             token = page.token or ""
@@ -145,7 +145,7 @@ class Run:
         self.store.client.log_artifact(self.id, str(path), folder or None)
 
     def dataset(self, name: str, digest: str, context: str) -> None:
-        """State what data the run used.
+        """Log what data the run used.
 
         Args:
             name: e.g. train.
@@ -242,9 +242,9 @@ def _opened(store: Store, kind: str, name: str, key: str, tags: Mapping[str, str
 
 def _find(store: Store, kind: str, key: str) -> Run | None:
     """The newest run with this key, whatever state it was left in."""
-    wanted = f"tags.`pipeline.kind` = '{kind}' AND tags.`pipeline.key` = '{key}'"
+    query = f"tags.`pipeline.kind` = '{kind}' AND tags.`pipeline.key` = '{key}'"
     newest = ["attributes.start_time DESC"]
-    runs = store.client.search_runs([store.experiment_id], wanted, max_results=1, order_by=newest)
+    runs = store.client.search_runs([store.experiment_id], query, max_results=1, order_by=newest)
     return Run(store, runs[0]) if runs else None
 
 

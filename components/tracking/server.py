@@ -91,7 +91,7 @@ def require_reachable(uri: str | None = None) -> None:
 
 
 def _probe(uri: str, timeout: float) -> str:
-    """What is wrong with the server, or nothing. Any answer below 500 counts: MLflow judges it."""
+    """What is wrong with the server, or nothing. Any answer below 500 counts."""
     if not is_server(uri):
         return _probe_port(uri, timeout)
     health = f"{without_credentials(uri).rstrip('/')}/health"

@@ -1,13 +1,13 @@
-"""The open MLflow store: its client and experiment, and its failures in our words."""
+"""The open MLflow store: its client and experiment, and its failures as errors of the pipeline."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.tracking import server
@@ -15,6 +15,9 @@ from components.tracking import server
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 EXPERIMENT = "image-classification"
 
@@ -66,6 +69,24 @@ class Store:
         return f"`make ui`, then http://127.0.0.1:5000/{self.route(run_id)}"
 
 
+def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """What a call to MLflow returns; None if the thing that it names does not exist.
+
+    Args:
+        call: e.g. `store.client.get_run`.
+        args: for the call.
+        kwargs: for the call.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call(*args, **kwargs)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
 @contextmanager
 def open_store() -> Iterator[Store]:
     """Connect to MLflow; while open, its failures become errors of the pipeline.
@@ -75,7 +96,7 @@ def open_store() -> Iterator[Store]:
 
     Raises:
         ServiceUnavailable: the server does not answer.
-        PipelineError: MLflow answers, but refuses.
+        PipelineError: MLflow refuses.
     """
     uri = server.tracking_uri()
     server.require_reachable(uri)
@@ -89,7 +110,7 @@ def open_store() -> Iterator[Store]:
         try:
             yield _connect(uri, injected)
         except MlflowException as error:
-            raise _translated(error, uri) from error
+            raise _translate(error, uri) from error
 
 
 @contextmanager
@@ -114,11 +135,11 @@ def _connect(uri: str, injected: str | None) -> Store:
         client = MlflowClient(uri)
         experiment_id = _experiment_of(client, injected) if injected else _experiment(client)
     except MlflowException as error:
-        if _translated(error, uri) is not error:
+        if _translate(error, uri) is not error:
             raise
         raise PipelineError(
-            f"MLflow at {server.without_credentials(uri)} cannot be used ({_said(error)}). Correct "
-            "MLFLOW_TRACKING_URI, or unset it to use ./mlflow.db."
+            f"MLflow at {server.without_credentials(uri)} cannot be used ({_message(error)}). "
+            "Correct MLFLOW_TRACKING_URI, or unset it to use ./mlflow.db."
         ) from error
     return Store(client, uri, experiment_id, injected)
 
@@ -154,39 +175,35 @@ def _artifact_location(uri: str) -> str | None:
 
 
 def _experiment_of(client: MlflowClient, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    uri = client.tracking_uri
-    try:
-        return str(client.get_run(run_id).info.experiment_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    run = get_or_none(client.get_run, run_id)
+    if run is None:
         raise PipelineError(
-            f"MLFLOW_RUN_ID is {run_id}, but MLflow at {server.without_credentials(uri)}"
-            " has no such run. Unset it, or set MLFLOW_TRACKING_URI to the store that has it."
-        ) from error
+            f"MLFLOW_RUN_ID is {run_id}, but MLflow at "
+            f"{server.without_credentials(client.tracking_uri)} has no such run. Unset it, or set "
+            "MLFLOW_TRACKING_URI to the store that has it."
+        )
+    return str(run.info.experiment_id)
 
 
-def _translated(error: MlflowException, uri: str) -> PipelineError | MlflowException:
+def _translate(error: MlflowException, uri: str) -> PipelineError | MlflowException:
     """What a failed call means: the service is away, it refuses us, or else `error` itself."""
     from requests.exceptions import RequestException
 
     where = f"MLflow at {server.without_credentials(uri)}"
     if isinstance(error.__cause__ or error.__context__, RequestException):
         return ServiceUnavailable(
-            f"{where} stopped answering ({_said(error)}). Run the same command again once it is "
+            f"{where} stopped answering ({_message(error)}). Run the same command again once it is "
             "back."
         )
     if error.error_code in _REFUSALS:
         return PipelineError(
-            f"{where} refuses ({_said(error)}). Set MLFLOW_TRACKING_USERNAME and "
+            f"{where} refuses ({_message(error)}). Set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD to those of a user who may do this (only a promoter may "
             "register), or add this host to the server's --allowed-hosts."
         )
     return error
 
 
-def _said(error: MlflowException) -> str:
+def _message(error: MlflowException) -> str:
     """MLflow's words in one short line, without credentials."""
     return " ".join(server.without_credentials(error.message).split())[:300]

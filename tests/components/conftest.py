@@ -12,10 +12,8 @@ import yaml
 from PIL import Image
 
 from components import validate
-from components.core.artifacts import Evaluation
-from components.core.gate.evidence import ChampionEvidence, Evidence
-from components.core.gate.policy import GatePolicy
 from components.io import params
+from tests.factories import change_settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -36,44 +34,6 @@ QUICK = {
     "tune.train_fraction": 0.5,
     "train.early_stopping": 50,
 }
-
-
-# Nothing is demanded: what remains is whether the evidence is sound.
-LENIENT = GatePolicy(
-    confidence=0.95,
-    min_accuracy=0.0,
-    min_macro_f1=0.0,
-    min_class_recall=0.0,
-    min_test_images=1,
-    min_test_images_per_class=1,
-    max_ece=None,
-    max_accuracy=None,
-    max_model_mb=None,
-    max_latency_ms=None,
-    champion_test="non_inferior",
-    margin=0.05,
-    max_class_recall_drop=0.1,
-    max_accuracy_gain=None,
-    max_test_set_uses=20,
-)
-
-
-def first_model(evaluation: Evaluation, class_names: list[str]) -> Evidence:
-    """Evidence about a model that has no champion to beat."""
-    return Evidence(
-        class_names=class_names,
-        model_digest=evaluation.model_digest,
-        data_digest=evaluation.data_digest,
-        test_digest=evaluation.test_digest,
-        evaluation_sha256="e" * 64,
-        predictions_sha256=evaluation.predictions_sha256,
-        model_bytes=1,
-        latency_p95_ms=None,
-        previous_test_uses=0,
-        leaked_test_images=0,
-        revoked_reason="",
-        champion=ChampionEvidence(state="none", model_digest="", predictions_sha256="", reason=""),
-    )
 
 
 @dataclass(frozen=True)
@@ -114,13 +74,7 @@ def _image_bytes(label: int, seed: int) -> bytes:
 def write_params(path: Path, changes: Mapping[str, object]) -> Path:
     """The committed params.yaml with QUICK and `changes` (dotted keys) on top."""
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for dotted, value in {**QUICK, **changes}.items():
-        *sections, key = dotted.split(".")
-        place = raw
-        for section in sections:
-            place = place[section]
-        assert key in place, f"{dotted} is not in params.yaml"
-        place[key] = value
+    change_settings(raw, {**QUICK, **changes})
     path.write_text(yaml.safe_dump(raw))
     return path
 

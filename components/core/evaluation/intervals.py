@@ -1,7 +1,7 @@
-"""What chance can do: intervals and tests for shares of images answered correctly.
+"""What chance can do: intervals and tests for shares of correctly classified images.
 
-Images of one group (the same object, near duplicates) are no independent evidence, so groups are
-drawn and swapped whole. Everything is deterministic. A confidence is two-sided: at 0.95 the true
+Images of one group (the same object, near duplicates) are not independent evidence, so groups are
+drawn and flipped whole. Everything is deterministic. A confidence is two-sided: at 0.95 the true
 value lies below an interval in at most about 2.5 % of all samples.
 """
 
@@ -39,10 +39,10 @@ def wilson_interval(correct: int, total: int, confidence: float) -> Interval:
         confidence: two-sided, 0 <= confidence < 1.
 
     Raises:
-        ValueError: the counts are no share.
+        ValueError: the counts are not a share.
     """
     if not 0 <= correct <= total or total < 1:
-        raise ValueError(f"{correct} of {total} is no share")
+        raise ValueError(f"{correct} of {total} is not a share")
     z = _quantile(confidence)
     center = correct + z * z / 2
     half = z * math.sqrt(correct * (total - correct) / total + z * z / 4)
@@ -59,8 +59,8 @@ def paired_lower_bound(gained: int, lost: int, total: int, confidence: float) ->
     for the paired-sample design", equations 2 and 6.
 
     Args:
-        gained: images that only the new model answers correctly.
-        lost: images that only the old model answers correctly.
+        gained: images that only the new model classifies correctly.
+        lost: images that only the old model classifies correctly.
         total: all images, at least gained + lost and at least 1.
         confidence: two-sided, 0 <= confidence < 1.
     """
@@ -89,8 +89,8 @@ def _score(gained: int, lost: int, total: int, difference: float) -> float:
 def sign_flip_p_value(nets: Ints, *, two_sided: bool) -> float:
     """How often chance alone gives such a gain: the exact test of two equally good models.
 
-    If the models are equal, their answers to a group could as well be swapped, which flips the sign
-    of its net gain. The p-value is the share of all 2^G flips whose total gain is at least as
+    If the models are equal, their predictions for a group could as well be swapped, which flips the
+    sign of its net gain. The p-value is the share of all 2^G flips whose total gain is at least as
     large; two-sided: twice the smaller tail. When every group is one image this is McNemar's exact
     test, a fair coin for each discordant image.
     Sources: Fisher 1935, "The design of experiments", section 21; McNemar 1947, "Note on the
@@ -98,7 +98,7 @@ def sign_flip_p_value(nets: Ints, *, two_sided: bool) -> float:
 
     Args:
         nets: int (G,), images gained minus images lost in each group.
-        two_sided: False asks for paired_differences only.
+        two_sided: False asks for gains only.
     """
     # Of groups with |net| = s, j heads add s * j: the total is the sum of independent binomials.
     chances, gained = np.ones(1), 0

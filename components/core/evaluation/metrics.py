@@ -1,4 +1,4 @@
-"""How good the answers are: every number of the test split, from logits and true classes.
+"""How good the predictions are: every number of the test split, from logits and true classes.
 
 Shapes: N images, K classes; labels and predicted are class indices 0..K-1, int (N,);
 probabilities are float (N, K) with rows that sum to 1; a confusion matrix is int (K, K).
@@ -22,7 +22,7 @@ from components.core.training import inference
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# scikit-learn's log_loss clips here too, so that one sure and wrong answer costs 36, not infinity.
+# scikit-learn's log_loss clips here too: one certain and wrong prediction costs 36, not infinity.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 
@@ -33,11 +33,11 @@ class Bin(NamedTuple):
     high: float
     images: int
     confidence: float  # mean top probability
-    accuracy: float  # share answered correctly
+    accuracy: float  # share classified correctly
 
 
 class ClassConfusion(NamedTuple):
-    """So many images of class `true` were taken for class `predicted` (class indices)."""
+    """This many images of class `true` were predicted as `predicted` (class indices)."""
 
     true: int
     predicted: int
@@ -52,7 +52,7 @@ class RocPoint(NamedTuple):
     true_positive_rate: float
 
 
-def answers(scores: NDArray[np.floating]) -> Ints:
+def predicted_classes(scores: NDArray[np.floating]) -> Ints:
     """The class with the largest score per row (N, K) -> (N,); of equal scores the first."""
     return np.asarray(scores.argmax(axis=1), dtype=np.int64)
 
@@ -64,7 +64,7 @@ def confusion(labels: Ints, predicted: Ints, num_classes: int) -> Ints:
 
 
 def accuracy(matrix: Ints) -> float:
-    """Share of correct answers: trace / sum of the confusion matrix."""
+    """Share of correct predictions: trace / sum of the confusion matrix."""
     return int(np.trace(matrix)) / int(matrix.sum())
 
 
@@ -113,25 +113,25 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def losses(probabilities: Floats, labels: Ints) -> Floats:
-    """Surprise at the true class per image, -ln p(true), in nats: 0 to 36.04."""
+def per_image_log_loss(probabilities: Floats, labels: Ints) -> Floats:
+    """-ln p(true class) of each image, in nats: 0 to 36.04."""
     true = probabilities[np.arange(len(labels)), labels]
     return -np.log(np.clip(true, _SMALLEST_PROBABILITY, 1.0))
 
 
 def log_loss(probabilities: Floats, labels: Ints) -> float:
-    """Mean surprise at the true class. Source: Good 1952, "Rational decisions"."""
-    return math.fsum(losses(probabilities, labels)) / len(labels)
+    """Mean -ln p(true class). Source: Good 1952, "Rational decisions"."""
+    return math.fsum(per_image_log_loss(probabilities, labels)) / len(labels)
 
 
 def reliability(probabilities: Floats, labels: Ints, bins: int) -> list[Bin]:
-    """Stated against true certainty: equal-width bins over the top probability, without empty ones.
+    """Confidence against accuracy: equal-width bins over the top probability, no empty ones.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks", section 2; bin m of M is
     ((m - 1) / M, m / M].
     """
     confidence = probabilities.max(axis=1)
-    correct = answers(probabilities) == labels
+    correct = predicted_classes(probabilities) == labels
     member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     table = []
     for index in np.unique(member).tolist():
@@ -144,7 +144,7 @@ def reliability(probabilities: Floats, labels: Ints, bins: int) -> list[Bin]:
 
 
 def expected_calibration_error(table: list[Bin]) -> float:
-    """Mean distance between stated and true certainty, weighted by images (Guo et al., eq. 3)."""
+    """ECE: mean distance of confidence and accuracy, weighted by images (Guo et al., eq. 3)."""
     total = sum(b.images for b in table)
     return math.fsum(b.images * abs(b.accuracy - b.confidence) for b in table) / total
 
@@ -214,20 +214,20 @@ def compute_metrics(
         labels: (N,) true classes.
         class_names: K names.
         temperature: divides the logits before they become probabilities.
-        bins: of the calibration error.
+        bins: of the expected calibration error.
 
     Returns:
         The metrics, the classes in class order and the confusion matrix.
 
     Raises:
-        PipelineError: a logit is NaN or infinite; such an answer must never count as class 0.
+        PipelineError: a logit is NaN or infinite; such an output must never count as class 0.
     """
     _require_finite(logits)
-    matrix = confusion(labels, answers(logits), len(class_names))
+    matrix = confusion(labels, predicted_classes(logits), len(class_names))
     per_class = class_metrics(matrix, class_names)
     interval = wilson_interval(int(np.trace(matrix)), len(labels), 0.95)
     calibrated = inference.probabilities(logits, temperature)
-    plain = inference.probabilities(logits, 1.0)
+    uncalibrated = inference.probabilities(logits, 1.0)
     metrics = Metrics(
         num_images=len(labels),
         accuracy=accuracy(matrix),
@@ -237,7 +237,7 @@ def compute_metrics(
         macro_f1=macro_f1(per_class),
         log_loss=log_loss(calibrated, labels),
         ece=expected_calibration_error(reliability(calibrated, labels, bins)),
-        ece_uncalibrated=expected_calibration_error(reliability(plain, labels, bins)),
+        ece_uncalibrated=expected_calibration_error(reliability(uncalibrated, labels, bins)),
         roc_auc=roc_auc(calibrated, labels),
         majority_class_accuracy=int(matrix.sum(axis=1).max()) / len(labels),
     )

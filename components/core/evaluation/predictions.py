@@ -1,4 +1,4 @@
-"""What a model said about the test images: evidence for the gate, in one order for all models."""
+"""Predictions of a model for the test images, in one order for all models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The answers of one model to N test images, K classes; index k is class_names[k].
+    """Predictions of one model for N test images, K classes; index k is class_names[k].
 
     Attributes:
         class_names: order of the columns of `probabilities`.
         paths: of the images, sorted.
-        groups: images of one group are no independent evidence.
+        groups: images of one group are not independent evidence.
         labels: true classes, int (N,).
-        predicted: answers, int (N,).
+        predicted: predicted classes, int (N,).
         probabilities: (N, K), after temperature scaling.
     """
 
@@ -30,7 +30,7 @@ class Predictions:
     probabilities: NDArray[np.float64]
 
     def in_order_of(self, class_names: Sequence[str]) -> Predictions:
-        """The same answers with the classes in another order; aligned by name, never by position.
+        """The same with the classes in another order; aligned by name, never by position.
 
         Raises:
             ValueError: these are other classes.
@@ -48,6 +48,6 @@ class Predictions:
         )
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Which images were answered correctly, (N,)."""
+    def correct(self) -> NDArray[np.bool_]:
+        """Which images are classified correctly, (N,)."""
         return np.asarray(self.predicted == self.labels)

@@ -1,4 +1,4 @@
-"""The checks against the champion: its answers to the same images, given just now."""
+"""The checks against the champion: its predictions for the same images, made just now."""
 
 from __future__ import annotations
 
@@ -7,133 +7,131 @@ from typing import NamedTuple
 import numpy as np
 
 from components.core.evaluation import intervals
-from components.core.gate.gate_input import REVIEW, Case, Outcome, outcome, percent
-from components.core.gate.record import Check
+from components.core.gate.bounds import REVIEW, make_check, percent
+from components.core.gate.gate_input import GateInput
+from components.core.gate.record import Check, CheckStatus
 
 
-def champion(case: Case) -> Check:
-    """Better than the model in use, or not noticeably worse, as the policy demands."""
-    incumbent = case.evidence.champion
-    if incumbent.state == "compared":
-        return _superior(case) if case.policy.champion_test == "superior" else _not_worse(case)
-    if incumbent.state == "none":
-        reason = "no champion yet: nothing to compare with"
-        return outcome("champion", None, "no champion yet", "promote", reason)
-    if incumbent.state == "same":
-        return outcome("champion", None, "itself", "promote", "this model is the champion already")
-    wanted = "comparable on the same images"
-    if incumbent.state == "other_classes":
-        reason = f"no comparison is possible: {incumbent.reason}; {REVIEW}"
-        return outcome("champion", None, wanted, "hold", reason)
-    reason = f"the champion cannot be trusted: {incumbent.reason}; see `python -m pipeline status`"
-    return outcome("champion", None, wanted, "error", reason)
+def champion(found: GateInput) -> Check:
+    """Better than the model in use, or not noticeably worse, as the policy requires."""
+    opponent = found.evidence.champion
+    if opponent.state == "compared":
+        superior = found.policy.champion_test == "superior"
+        return _superior(found) if superior else _non_inferior(found)
+    if opponent.state == "none":
+        return make_check("champion", None, "no champion", "skipped", "there is no champion yet")
+    if opponent.state == "same":
+        message = "this model is the champion"
+        return make_check("champion", None, "itself", "skipped", message)
+    threshold = "comparable on the same images"
+    if opponent.state == "other_classes":
+        message = f"the champion knows other classes: {opponent.reason}; {REVIEW}"
+        return make_check("champion", None, threshold, "fail", message)
+    message = f"the champion cannot be used: {opponent.reason}; see `python -m pipeline status`"
+    return make_check("champion", None, threshold, "error", message)
 
 
-def _superior(case: Case) -> Check:
-    """More right answers than the champion, and by more than chance explains."""
-    _, nets = intervals.sum_by_group(case.answers.groups, case.paired_differences)
-    chance = intervals.sign_flip_p_value(nets, two_sided=True)
-    level, gain = 1 - case.confidence, int(case.paired_differences.sum()) / case.total
-    verdict: Outcome = "hold"
+def _superior(found: GateInput) -> Check:
+    """More correct predictions than the champion, and by more than chance explains."""
+    _, nets = intervals.sum_by_group(found.predictions.groups, found.paired_differences)
+    p_value = intervals.sign_flip_p_value(nets, two_sided=True)
+    level, gain = 1 - found.confidence_level, int(found.paired_differences.sum()) / found.total
+    status: CheckStatus = "fail"
     if gain <= 0:
         words = "not better than the champion"
-    elif chance < level:
-        verdict, words = "promote", "better than the champion"
+    elif p_value < level:
+        status, words = "pass", "better than the champion"
     else:
-        words = "too small to tell: better than the champion, but maybe by luck"
-    reason = (
-        f"{words}: {_counts(case)}; equal models would differ as much with a chance of "
-        f"{chance:.3g}, less than {level:.3g} is wanted"
-    )
-    return outcome("champion", gain, f"> 0, chance < {level:.3g}", verdict, reason)
+        words = "too few images to tell: better than the champion, but maybe by chance"
+    message = f"{words}: {_counts(found)}; p = {p_value:.3g}, below {level:.3g} is required"
+    return make_check("champion", gain, f"> 0, p < {level:.3g}", status, message)
 
 
-def _not_worse(case: Case) -> Check:
+def _non_inferior(found: GateInput) -> Check:
     """At worst, as far as these images can tell, the loss stays within the margin."""
-    gained, lost = _changes(case)
-    gain, margin = (gained - lost) / case.total, case.policy.margin
-    low = intervals.paired_lower_bound(gained, lost, case.total, case.confidence)
-    if case.grouped:
-        sizes, nets = intervals.sum_by_group(case.answers.groups, case.paired_differences)
-        low = min(
-            low, intervals.cluster_bootstrap_lower_bound(sizes, nets, case.confidence, worst=-1)
-        )
-    verdict: Outcome = "hold"
+    gained, lost = _flips(found)
+    gain, margin = (gained - lost) / found.total, found.policy.non_inferiority_margin
+    level = found.confidence_level
+    low = intervals.paired_lower_bound(gained, lost, found.total, level)
+    if found.has_groups:
+        sizes, nets = intervals.sum_by_group(found.predictions.groups, found.paired_differences)
+        low = min(low, intervals.cluster_bootstrap_lower_bound(sizes, nets, level, worst=-1))
+    status: CheckStatus = "fail"
     if low >= -margin:
-        verdict, words = "promote", "not worse than the champion"
+        status, words = "pass", "not worse than the champion"
     elif gain >= -margin:
-        words = "too small to tell whether it is worse than the champion"
+        words = "too few images to tell whether it is worse than the champion"
     else:
         words = "worse than the champion"
-    reason = (
-        f"{words}: {_counts(case)}, at worst by {low:+.4f} ({percent(case.confidence)} lower "
+    message = (
+        f"{words}: {_counts(found)}, difference at least {low:+.4f} ({percent(level)} lower "
         f"bound); {-margin:+.4f} is allowed"
     )
-    return outcome("champion", low, f">= {-margin:+.4f}", verdict, reason)
+    return make_check("champion", low, f">= {-margin:+.4f}", status, message)
 
 
-def _changes(case: Case) -> tuple[int, int]:
+def _flips(found: GateInput) -> tuple[int, int]:
     """Images newly right and newly wrong."""
-    return int((case.paired_differences > 0).sum()), int((case.paired_differences < 0).sum())
+    return int((found.paired_differences > 0).sum()), int((found.paired_differences < 0).sum())
 
 
-def _counts(case: Case) -> str:
-    gained, lost = _changes(case)
-    after = int(case.correct.sum())
+def _counts(found: GateInput) -> str:
+    gained, lost = _flips(found)
+    after = int(found.correct.sum())
     before = after - gained + lost
     return (
-        f"newly right {gained:,}, newly wrong {lost:,} of {case.total:,} images, accuracy "
-        f"{before / case.total:.3f} to {after / case.total:.3f}"
+        f"newly right {gained:,}, newly wrong {lost:,} of {found.total:,} images, accuracy "
+        f"{before / found.total:.3f} to {after / found.total:.3f}"
     )
 
 
-def per_class_regression(case: Case) -> Check:
-    """No class may pay for a better mean: none falls by too much, unless chance explains it."""
-    limit = case.policy.max_class_recall_drop
-    if case.rival is None:
-        reason = "no champion to compare with"
-        return outcome("class losses", None, f"<= {limit:g}", "promote", reason)
-    falls = _falls(case)
-    blocking = [fall for fall in falls if fall.real and fall.loss > limit]
-    worst = (blocking or falls)[0]
-    reason = f"no class lost recall; {limit:g} is allowed"
-    if worst.loss > 0:
-        words = "more than chance explains" if worst.real else "which may be chance"
+def per_class_regression(found: GateInput) -> Check:
+    """No class may pay for a better mean: none drops by too much, unless chance explains it."""
+    limit = found.policy.max_class_recall_drop
+    threshold = f"<= {limit:g} beyond chance"
+    if found.champion_predictions is None:
+        message = "no champion to compare with"
+        return make_check("per-class regression", None, threshold, "skipped", message)
+    drops = _recall_drops(found)
+    blocking = [drop for drop in drops if drop.significant and drop.drop > limit]
+    worst = (blocking or drops)[0]
+    message = f"no class lost recall; {limit:g} is allowed"
+    if worst.drop > 0:
+        words = "more than chance explains" if worst.significant else "which may be chance"
         more = f" and {len(blocking) - 1:,} more classes" if blocking[1:] else ""
-        reason = (
-            f"recall of {worst.name}{more} fell by {worst.loss:.3f} ({worst.images:,} images), "
+        message = (
+            f"recall of {worst.name}{more} dropped by {worst.drop:.3f} ({worst.images:,} images), "
             f"{words}; {limit:g} is allowed"
         )
-    return outcome(
-        "class losses", worst.loss, f"<= {limit:g}", "hold" if blocking else "promote", reason
-    )
+    status: CheckStatus = "fail" if blocking else "pass"
+    return make_check("per-class regression", worst.drop, threshold, status, message)
 
 
 class _RecallDrop(NamedTuple):
     name: str
     images: int
-    loss: float  # of recall; negative when the class gained
-    real: bool  # more than chance explains
+    drop: float  # of recall; negative when the class gained
+    significant: bool  # more than chance explains
 
 
-def _falls(case: Case) -> list[_RecallDrop]:
+def _recall_drops(found: GateInput) -> list[_RecallDrop]:
     """Of each class that has test images, the largest first."""
-    present = np.unique(case.answers.labels).tolist()
-    members = [np.flatnonzero(case.answers.labels == k) for k in present]
-    chances = []
+    present = np.unique(found.predictions.labels).tolist()
+    members = [np.flatnonzero(found.predictions.labels == k) for k in present]
+    p_values = []
     for rows in members:
-        groups = [case.answers.groups[row] for row in rows.tolist()]
-        _, nets = intervals.sum_by_group(groups, -case.paired_differences[rows])
-        chances.append(intervals.sign_flip_p_value(nets, two_sided=False))
-    # Of many classes one falls by luck: Holm keeps that from holding an equal model back.
-    real = intervals.holm(chances, (1 - case.confidence) / 2)
-    falls = [
+        groups = [found.predictions.groups[row] for row in rows.tolist()]
+        _, nets = intervals.sum_by_group(groups, -found.paired_differences[rows])
+        p_values.append(intervals.sign_flip_p_value(nets, two_sided=False))
+    # Of many classes one drops by luck: Holm keeps that from blocking an equal model.
+    significant = intervals.holm(p_values, (1 - found.confidence_level) / 2)
+    drops = [
         _RecallDrop(
-            case.answers.class_names[k],
+            found.predictions.class_names[k],
             len(rows),
-            int(-case.paired_differences[rows].sum()) / len(rows),
+            int(-found.paired_differences[rows].sum()) / len(rows),
             sure,
         )
-        for k, rows, sure in zip(present, members, real, strict=True)
+        for k, rows, sure in zip(present, members, significant, strict=True)
     ]
-    return sorted(falls, key=lambda fall: -fall.loss)
+    return sorted(drops, key=lambda drop: -drop.drop)

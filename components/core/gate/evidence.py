@@ -1,4 +1,4 @@
-"""What the gate is about, bound by digests."""
+"""What the gate decides about, bound by digests."""
 
 from typing import Literal
 
@@ -11,20 +11,20 @@ class ChampionEvidence(Part):
     """The champion at the moment of the decision.
 
     Attributes:
-        state: none = there is no champion yet; same = it is this very model; compared = it answered
-            the same test images just now; other_classes = it knows other classes, so no comparison
-            is possible; unusable = there is one, but it cannot be loaded, or nobody recorded that
-            it became champion.
+        state: none = there is no champion yet; same = it is this very model; compared = it was
+            evaluated on the same test images just now; other_classes = it knows other classes, so
+            no comparison is possible; unusable = there is one, but it cannot be loaded, or its
+            promotion was never recorded.
     """
 
     state: Literal["none", "same", "compared", "other_classes", "unusable"]
     model_digest: str = Field(description="Empty when there is none.")
-    predictions_sha256: str = Field(description="Of its answers; empty unless compared.")
+    predictions_sha256: str = Field(description="Of its predictions; empty unless compared.")
     reason: str = Field(description="Of other_classes and unusable: what is wrong; else empty.")
 
 
 class Evidence(Part):
-    """What the gate judges besides the answers themselves, bound by digests."""
+    """What the gate decides on besides the predictions themselves, bound by digests."""
 
     class_names: list[str] = Field(description="In the order of the model's outputs.")
     model_digest: str = Field(description="Of the model folder.")

@@ -1,6 +1,6 @@
-"""A model's answers to the test images: asked in one way, kept in one form of table.
+"""Predictions for the test images: made in one way, kept in one form of table.
 
-evaluate asks the new model, register asks the champion: the same code, the same images.
+evaluate runs the new model, register the champion: the same code, the same images.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.core.artifacts import PREDICTION_COLUMNS
-from components.core.errors import ChangedInput
-from components.core.evaluation.metrics import answers as best_of
+from components.core.errors import ChangedInput, MissingInput
+from components.core.evaluation.metrics import predicted_classes
 from components.core.evaluation.predictions import Predictions
 from components.core.training import inference
 from components.io import files
@@ -22,10 +22,15 @@ from components.io import files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from components.core.gate.record import DecisionRecord
     from components.io.data.dataset import Dataset
     from components.io.models import LoadedModel
 
 _PROBABILITY = "p:"
+
+# Where the evidence of a decision lies, seen from decision.json: beside it among the artifacts of
+# an MLflow run, or where the pipeline writes it.
+_FOLDERS = (".", "comparison", "../evaluate")
 
 
 def logits_of(loaded: LoadedModel, test: Dataset, device: str) -> NDArray[np.float32]:
@@ -36,7 +41,7 @@ def logits_of(loaded: LoadedModel, test: Dataset, device: str) -> NDArray[np.flo
 
 
 def to_predictions(logits: NDArray[np.float32], loaded: LoadedModel, test: Dataset) -> Predictions:
-    """Answers in the card's order of classes; the true classes are matched by name."""
+    """Predictions in the card's order of classes; the true classes are matched by name."""
     card, rows = loaded.card, test.rows["test"]
     index = {name: k for k, name in enumerate(card.class_names)}
     return Predictions(
@@ -44,26 +49,26 @@ def to_predictions(logits: NDArray[np.float32], loaded: LoadedModel, test: Datas
         paths=rows["path"].tolist(),
         groups=rows["group"].tolist(),
         labels=np.array([index[name] for name in rows["label"]], dtype=np.int64),
-        predicted=best_of(logits),
+        predicted=predicted_classes(logits),
         probabilities=inference.probabilities(logits, card.temperature),
     )
 
 
-def to_parquet(answers: Predictions) -> bytes:
-    """The table; equal answers give equal bytes: no metadata, no dates, one compression."""
+def to_parquet(predictions: Predictions) -> bytes:
+    """The table; equal predictions give equal bytes: no metadata, no dates, one compression."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = answers.class_names
+    names = predictions.class_names
     values: list[object] = [
-        answers.paths,
-        answers.groups,
-        [names[k] for k in answers.labels],
-        [names[k] for k in answers.predicted],
+        predictions.paths,
+        predictions.groups,
+        [names[k] for k in predictions.labels],
+        [names[k] for k in predictions.predicted],
     ]
     columns = dict(zip(PREDICTION_COLUMNS, values, strict=True))
     columns |= {
-        f"{_PROBABILITY}{name}": answers.probabilities[:, k] for k, name in enumerate(names)
+        f"{_PROBABILITY}{name}": predictions.probabilities[:, k] for k, name in enumerate(names)
     }
     buffer, repeated = BytesIO(), ["label", "predicted"]
     parquet.write_table(pa.table(columns), buffer, compression="zstd", use_dictionary=repeated)
@@ -103,3 +108,38 @@ def read(path: Path, sha256: str) -> Predictions:
         raise ChangedInput(
             f"{path}: is not a table of predictions ({error}); run `dvc repro evaluate`."
         ) from error
+
+
+def read_evidence(decision: Path, record: DecisionRecord) -> tuple[Predictions, Predictions | None]:
+    """The predictions that a decision was made on: the model's, and the champion's if compared.
+
+    Args:
+        decision: a decision.json; the tables lie beside it or where the pipeline writes them.
+        record: its content.
+
+    Raises:
+        MissingInput: a table is absent.
+        ChangedInput: a table is not the one that was decided on.
+    """
+    evidence, champion = record.evidence, None
+    predictions = read(find_evidence(decision, "predictions.parquet"), evidence.predictions_sha256)
+    if evidence.champion.state == "compared":
+        table = find_evidence(decision, "champion.parquet")
+        champion = read(table, evidence.champion.predictions_sha256)
+    return predictions, champion
+
+
+def find_evidence(decision: Path, name: str) -> Path:
+    """The file of this name that belongs to a decision.json.
+
+    Raises:
+        MissingInput: it is in none of the places.
+    """
+    places = [decision.parent / folder / name for folder in _FOLDERS]
+    for place in places:
+        if place.is_file():
+            return place
+    raise MissingInput(
+        f"{name}: is not beside {decision} and not at {places[-1]}; run `dvc checkout`, or "
+        "download the folder `register` of the model's MLflow run."
+    )

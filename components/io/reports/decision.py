@@ -1,76 +1,54 @@
-"""The HTML page about a decision: what the gate found, and which answers changed."""
+"""The HTML page about a decision: what the gate found, and which predictions changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
 
-from components.core.artifacts import Evaluation
+from components.core.evaluation.changes import KINDS, Change, Kind
 from components.core.gate.policy import GatePolicy
 from components.core.gate.record import DecisionRecord
-from components.io.reports import version as version_page
 from components.io.reports.pages import render, to_uris
-
-Kind = Literal["newly wrong", "newly right"]
-KINDS: tuple[Kind, Kind] = ("newly wrong", "newly right")
+from components.io.reports.summary import DecisionSummary
 
 # What got worse weighs more than what got better.
-_PICTURES: dict[Kind, int] = {"newly wrong": 24, "newly right": 12}
-
-
-class Change(NamedTuple):
-    """A test image that one of champion and model answers correctly and the other does not."""
-
-    kind: Kind
-    path: str
-    label: str
-    champion: str
-    model: str
-    certainty: float
-    """Probability that the model gives its answer."""
+_GALLERY: dict[Kind, int] = {"newly wrong": 24, "newly right": 12}
 
 
 def gallery(changes: Iterable[Change]) -> list[Change]:
-    """Those with a picture: up to 24 newly wrong, then 12 newly right, the surest answers first."""
-    surest = sorted(changes, key=lambda change: (-change.certainty, change.path))
+    """Those shown as images: up to 24 newly wrong, then 12 newly right, most confident first."""
+    ranked = sorted(changes, key=lambda change: (-change.confidence, change.path))
     return [
         change
-        for kind, limit in _PICTURES.items()
-        for change in [found for found in surest if found.kind == kind][:limit]
+        for kind, limit in _GALLERY.items()
+        for change in [found for found in ranked if found.kind == kind][:limit]
     ]
 
 
 def decision_page(
-    receipt: DecisionRecord,
-    evaluation: Evaluation,
-    changes: Sequence[Change],
-    thumbnails: Mapping[str, bytes],
+    record: DecisionRecord, summary: DecisionSummary, thumbnails: Mapping[str, bytes]
 ) -> str:
     """The page; equal arguments give equal bytes.
 
     Args:
-        receipt: what was decided.
-        evaluation: what it was decided on.
-        changes: all of them; empty unless the champion was compared.
+        record: what was decided.
+        summary: of `record`.
         thumbnails: small JPEGs of those in the `gallery`, by path; one may be absent.
     """
-    shown = gallery(changes)
+    shown = gallery(summary.changes)
     return render(
         "decision.html",
-        receipt=receipt,
-        headline=version_page.headline(receipt.decision, evaluation),
-        checks=[(check, version_page.shown(check)) for check in receipt.decision.checks],
-        words=version_page.WORDS,
-        changes={kind: [c for c in changes if c.kind == kind] for kind in KINDS},
+        summary=summary,
+        record=record,
+        counts={kind: len(paths) for kind, paths in summary.changed_paths().items()},
         shown={kind: [c for c in shown if c.kind == kind] for kind in KINDS},
-        pictures=to_uris(thumbnails),
-        digests=_digests(receipt),
-        policy=_bounds(receipt.policy),
+        images=to_uris(thumbnails),
+        digests=_digests(record),
+        policy=_bounds(record.policy),
     )
 
 
-def _digests(receipt: DecisionRecord) -> dict[str, str]:
-    evidence, champion = receipt.evidence, receipt.evidence.champion
+def _digests(record: DecisionRecord) -> dict[str, str]:
+    evidence, champion = record.evidence, record.evidence.champion
     digests = {
         "model": evidence.model_digest,
         "data": evidence.data_digest,
@@ -79,7 +57,7 @@ def _digests(receipt: DecisionRecord) -> dict[str, str]:
         "predictions": evidence.predictions_sha256,
         "champion": champion.model_digest,
         "champion's predictions": champion.predictions_sha256,
-        "champion's data": receipt.data_diff.baseline,
+        "champion's data": record.data_diff.baseline,
     }
     return {name: digest for name, digest in digests.items() if digest}
 

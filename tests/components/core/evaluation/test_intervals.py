@@ -45,8 +45,8 @@ def test_wilson_interval_holds_the_share_and_stays_within_0_and_1(counts: tuple[
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 0), (-1, 5), (6, 5)])
-def test_wilson_interval_refuses_what_is_no_share(correct: int, total: int) -> None:
-    with pytest.raises(ValueError, match="no share"):
+def test_wilson_interval_refuses_what_is_not_a_share(correct: int, total: int) -> None:
+    with pytest.raises(ValueError, match="not a share"):
         wilson_interval(correct, total, 0.95)
 
 

@@ -48,8 +48,8 @@ def test_classes_that_nobody_has_or_predicts_get_empty_rows_and_columns() -> Non
     assert matrix.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_of_equal_scores_the_first_class_is_the_answer() -> None:
-    assert metrics.answers(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0]])).tolist() == [0, 1]
+def test_of_equal_scores_the_first_class_is_predicted() -> None:
+    assert metrics.predicted_classes(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0]])).tolist() == [0, 1]
 
 
 def test_numbers_of_the_small_matrix_are_those_computed_by_hand() -> None:
@@ -89,7 +89,7 @@ def test_weakest_class_first_larger_first_among_equals_and_empty_ones_last() -> 
 @given(answered())
 def test_class_numbers_agree_with_scikit_learn(case: tuple[NDArray[np.float32], Ints]) -> None:
     logits, labels = case
-    predicted, count = metrics.answers(logits), logits.shape[1]
+    predicted, count = metrics.predicted_classes(logits), logits.shape[1]
     matrix = metrics.confusion(labels, predicted, count)
     classes = per_class(matrix)
     present = np.unique(labels)
@@ -116,7 +116,7 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
 def test_loss_is_the_mean_negative_logarithm_of_the_true_class() -> None:
     shares = np.array([[0.5, 0.5], [0.75, 0.25]])
 
-    found = metrics.losses(shares, np.array([0, 1]))
+    found = metrics.per_image_log_loss(shares, np.array([0, 1]))
 
     assert found == pytest.approx([math.log(2), math.log(4)])
     assert metrics.log_loss(shares, np.array([0, 1])) == pytest.approx(1.5 * math.log(2))

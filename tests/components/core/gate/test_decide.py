@@ -16,31 +16,29 @@ from components.core.gate.checks import CHECKS
 from components.core.gate.decide import decide
 from components.core.gate.evidence import Evidence
 from components.core.gate.policy import GatePolicy
-from components.core.gate.record import Decision
+from components.core.gate.record import Outcome
 from tests.components.core.gate.conftest import (
     SOUND,
-    answers,
-    duel,
-    evaluation_of,
+    decide_on,
     evidence_of,
     failing,
-    from_matrix,
-    incumbent,
-    judge,
+    model_and_champion,
     policy,
+    predictions,
     row,
 )
+from tests.factories import champion_evidence, predictions_of
 
 LOW = wilson_interval(170, 200, 0.95).low  # of SOUND: 0.7939
 NEXT = math.nextafter
 
 # 3 newly right, 2 newly wrong of 200; the class recall of class 0 falls by 1 in 99.
-MODEL, CHAMPION = duel(3, 2, 200, right=150)
+MODEL, CHAMPION = model_and_champion(3, 2, 200, right=150)
 DUEL_LOW = paired_lower_bound(3, 2, 200, 0.95)
 
 # 20 of 100 images of class 1 got lost, and none of class 0.
-FALLEN = answers([0] * 100 + [1] * 100, [0] * 100 + [1] * 70 + [0] * 30)
-BEFORE = answers([0] * 100 + [1] * 100, [0] * 100 + [1] * 90 + [0] * 10)
+FALLEN = predictions([0] * 100 + [1] * 100, [0] * 100 + [1] * 70 + [0] * 30)
+BEFORE = predictions([0] * 100 + [1] * 100, [0] * 100 + [1] * 90 + [0] * 10)
 
 
 @dataclass(frozen=True)
@@ -48,45 +46,51 @@ class Row:
     """One check of the truth table: a setting that fails it, and one at its very bound."""
 
     name: str
-    verdict: str
+    status: str
     fails: dict[str, Any]
     equal: dict[str, Any]
-    found: Predictions = from_matrix(SOUND)  # noqa: RUF009 - never changed
-    rival: Predictions | None = None
+    found: Predictions = predictions_of(SOUND)  # noqa: RUF009 - never changed
+    champion: Predictions | None = None
 
-    def decide(self, setting: dict[str, Any]) -> Decision:
+    def decide(self, setting: dict[str, Any]) -> Outcome:
         demands = {k: v for k, v in setting.items() if k in GatePolicy.model_fields}
         facts = {k: v for k, v in setting.items() if k not in demands}
-        return judge(self.found, self.rival, policy(**demands), **facts)
+        return decide_on(self.found, self.champion, policy(**demands), **facts)
 
 
-HIGH = {"champion_test": "superior"}
 TABLE = [
-    Row("leak", "error", {"leaked_test_images": 1}, {"leaked_test_images": 0}),
-    Row("test images", "hold", {"min_test_images": 201}, {"min_test_images": 200}),
+    Row("data leakage", "error", {"leaked_test_images": 1}, {"leaked_test_images": 0}),
+    Row("test images", "fail", {"min_test_images": 201}, {"min_test_images": 200}),
     Row(
         "test images per class",
-        "hold",
+        "fail",
         {"min_test_images_per_class": 101},
         {"min_test_images_per_class": 100},
     ),
-    Row("accuracy", "hold", {"min_accuracy": NEXT(LOW, 1)}, {"min_accuracy": LOW}),
-    Row("macro F1", "hold", {"min_macro_f1": 0.8497}, {"min_macro_f1": float(339 / 399)}),
-    Row("class recall", "hold", {"min_class_recall": NEXT(0.8, 1)}, {"min_class_recall": 0.8}),
-    Row("calibration", "hold", {"max_ece": 0.0499}, {"max_ece": 0.0500000001}),
-    Row("model size", "hold", {"max_model_mb": NEXT(44.8, 0)}, {"max_model_mb": 44.8}),
+    Row("accuracy", "fail", {"min_accuracy": NEXT(LOW, 1)}, {"min_accuracy": LOW}),
+    Row("macro F1", "fail", {"min_macro_f1": 0.8497}, {"min_macro_f1": float(339 / 399)}),
+    Row("class recall", "fail", {"min_class_recall": NEXT(0.8, 1)}, {"min_class_recall": 0.8}),
+    Row("calibration", "fail", {"max_ece": 0.0499}, {"max_ece": 0.0500000001}),
+    Row("model size", "fail", {"max_model_mb": NEXT(44.8, 0)}, {"max_model_mb": 44.8}),
     Row(
         "latency",
-        "hold",
+        "fail",
         {"max_latency_ms": NEXT(12.5, 0), "latency_p95_ms": 12.5},
         {"max_latency_ms": 12.5, "latency_p95_ms": 12.5},
     ),
-    Row("too good", "hold", {"max_accuracy": NEXT(0.85, 0)}, {"max_accuracy": 0.85}),
-    Row("history", "hold", {"revoked_reason": "was rolled back"}, {"revoked_reason": ""}),
-    Row("champion", "hold", {"margin": NEXT(-DUEL_LOW, 0)}, {"margin": -DUEL_LOW}, MODEL, CHAMPION),
+    Row("implausible result", "fail", {"max_accuracy": NEXT(0.85, 0)}, {"max_accuracy": 0.85}),
+    Row("revocation", "fail", {"revoked_reason": "was rolled back"}, {"revoked_reason": ""}),
     Row(
-        "class losses",
-        "hold",
+        "champion",
+        "fail",
+        {"non_inferiority_margin": NEXT(-DUEL_LOW, 0)},
+        {"non_inferiority_margin": -DUEL_LOW},
+        MODEL,
+        CHAMPION,
+    ),
+    Row(
+        "per-class regression",
+        "fail",
         {"max_class_recall_drop": 0.19},
         {"max_class_recall_drop": 0.2},
         FALLEN,
@@ -98,23 +102,26 @@ TABLE = [
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
 def test_each_check_fails_beyond_its_bound_and_nothing_else_fails(case: Row) -> None:
-    decision = case.decide(case.fails)
-    assert failing(decision) == [case.name]
-    assert decision.checks[0].verdict == case.verdict
-    assert decision.verdict == ("promote" if case.verdict == "warn" else case.verdict)
+    outcome = case.decide(case.fails)
+    assert failing(outcome) == [case.name]
+    assert outcome.checks[0].status == case.status
+    verdicts = {"fail": "blocked", "warn": "passed", "error": "error"}
+    assert outcome.verdict == verdicts[case.status]
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
 def test_each_check_passes_exactly_at_its_bound(case: Row) -> None:
-    decision = case.decide(case.equal)
-    assert failing(decision) == []
-    assert decision.verdict == "promote"
+    outcome = case.decide(case.equal)
+    assert failing(outcome) == []
+    assert outcome.verdict == "passed"
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
 def test_each_check_passes_well_within_its_bound(case: Row) -> None:
-    assert judge(case.found, case.rival).verdict == "promote"
+    assert decide_on(case.found, case.champion).verdict == "passed"
 
+
+OPTIONAL = {"max_ece", "max_accuracy", "max_model_mb", "max_latency_ms", "max_accuracy_gain"}
 
 BROKEN: dict[str, Any] = {
     "missing": None,
@@ -126,39 +133,38 @@ BROKEN: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.parametrize("setting", list(GatePolicy.model_fields))
-def test_a_demand_that_is_missing_or_broken_is_an_error(setting: str, kind: str) -> None:
+def test_a_requirement_that_is_missing_or_broken_is_an_error(setting: str, kind: str) -> None:
     demands = policy().model_copy(update={setting: BROKEN[kind]})
-    decision = judge(from_matrix(SOUND), wanted=demands)
-    switched_off = (
-        kind == "missing" and setting.startswith("max") and setting != "max_class_recall_drop"
-    )
-    assert decision.verdict == ("promote" if switched_off else "error")
+    outcome = decide_on(predictions_of(SOUND), required=demands)
+    switched_off = kind == "missing" and setting in OPTIONAL
+    assert outcome.verdict == ("passed" if switched_off else "error")
 
 
 @pytest.mark.parametrize("setting", list(GatePolicy.model_fields))
 def test_a_policy_without_one_of_its_fields_is_an_error(setting: str) -> None:
     without = policy().model_dump(exclude={setting})
     hollow = GatePolicy.model_construct(None, **without)
-    decision = judge(from_matrix(SOUND), wanted=hollow)
-    assert decision.verdict == "error"
-    assert setting in decision.checks[0].reason
+    outcome = decide_on(predictions_of(SOUND), required=hollow)
+    assert outcome.verdict == "error"
+    assert setting in outcome.checks[0].message
 
 
 @pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.parametrize("field", list(Evidence.model_fields))
 def test_evidence_that_is_missing_or_broken_is_an_error(field: str, kind: str) -> None:
     changes = {field: BROKEN[kind]}
-    decision = judge(from_matrix(SOUND), **changes)
+    outcome = decide_on(predictions_of(SOUND), **changes)
     unbounded = field == "latency_p95_ms" and kind == "missing"
     free_text = field == "revoked_reason" and kind == "of another type"
-    assert decision.verdict == ("promote" if unbounded else "hold" if free_text else "error")
+    assert outcome.verdict == ("passed" if unbounded else "blocked" if free_text else "error")
 
 
 @pytest.mark.parametrize(
     "changes",
     [{"min_accuracy": 95}, {"min_accuracy": -0.1}, {"min_accuracy": "0.9"}, {"min_accuracy": True},
-     {"min_test_images": 0}, {"min_test_images": 1.5}, {"min_recall": 0.1}, {"confidence": 95},
-     {"confidence": 1.0}, {"confidence": 0.05}, {"champion_test": "better"},
+     {"min_test_images": 0}, {"min_test_images": 1.5}, {"min_recall": 0.1},
+     {"confidence_level": 95}, {"confidence_level": 1.0}, {"confidence_level": 0.05},
+     {"champion_test": "better"},
      {"max_test_set_uses": 0}, {"max_model_mb": 0.0},
      {"max_latency_ms": -1.0}, {"max_model_mb": math.inf}],
 )  # fmt: skip
@@ -167,20 +173,20 @@ def test_a_policy_out_of_range_is_refused(changes: dict[str, float]) -> None:
         policy(**changes)
 
 
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("garbage", [None, 7, "text", [], object(), math.nan], ids=repr)
 def test_garbage_in_any_place_is_an_error_and_never_an_exception(
     place: int, garbage: object
 ) -> None:
-    found, rival = duel(3, 2, 200)
-    evidence = evidence_of(found, champion=incumbent("compared"))
-    inputs: list[Any] = [policy(), evidence, evaluation_of(found), found, rival]
+    found, champion = model_and_champion(3, 2, 200)
+    evidence = evidence_of(found, champion=champion_evidence("compared"))
+    inputs: list[Any] = [policy(), evidence, found, champion]
     inputs[place] = garbage
-    decision = decide(*inputs)
-    assert decision.verdict == "error"
-    assert decision.checks[0].name == "evidence"
-    assert decision.checks[0].reason
-    assert not decision.first_model
+    outcome = decide(*inputs)
+    assert outcome.verdict == "error"
+    assert outcome.checks[0].name == "evidence"
+    assert outcome.checks[0].message
+    assert not outcome.first_model
 
 
 def test_what_blows_up_inside_is_an_error_with_its_name() -> None:
@@ -188,75 +194,99 @@ def test_what_blows_up_inside_is_an_error_with_its_name() -> None:
         def __len__(self) -> int:
             raise ZeroDivisionError("boom")
 
-    found = replace(from_matrix(SOUND), paths=Bomb())  # type: ignore[arg-type]
-    decision = decide(policy(), evidence_of(from_matrix(SOUND)), evaluation_of(MODEL), found, None)
-    assert decision.verdict == "error"
-    sound = from_matrix(SOUND)
-    decision = decide(policy(), evidence_of(sound), evaluation_of(sound), found, None)
-    assert decision.checks[0].reason == "cannot be judged: ZeroDivisionError: boom"
+    found = replace(predictions_of(SOUND), paths=Bomb())  # type: ignore[arg-type]
+    outcome = decide(policy(), evidence_of(predictions_of(SOUND)), found, None)
+    assert outcome.verdict == "error"
+    sound = predictions_of(SOUND)
+    outcome = decide(policy(), evidence_of(sound), found, None)
+    assert outcome.checks[0].message == "cannot be evaluated: ZeroDivisionError: boom"
 
 
 ORDERED = ["test images", "test images per class", "accuracy", "macro F1", "class recall"]
 
 
 @pytest.mark.parametrize("fails", list(itertools.product([False, True], repeat=5)))
-def test_every_combination_of_checks_holds_exactly_when_one_fails(fails: tuple[bool, ...]) -> None:
+def test_every_combination_of_checks_blocks_exactly_when_one_fails(fails: tuple[bool, ...]) -> None:
     table = {case.name: case for case in TABLE}
-    wanted: dict[str, Any] = {}
+    required: dict[str, Any] = {}
     for name, fail in zip(ORDERED, fails, strict=True):
-        wanted |= table[name].fails if fail else table[name].equal
-    decision = judge(from_matrix(SOUND), wanted=policy(**wanted))
+        required |= table[name].fails if fail else table[name].equal
+    outcome = decide_on(predictions_of(SOUND), required=policy(**required))
     expected = [name for name, fail in zip(ORDERED, fails, strict=True) if fail]
-    assert failing(decision) == expected
-    assert decision.verdict == ("hold" if expected else "promote")
-    assert len(decision.checks) == len(CHECKS) + 1
+    assert failing(outcome) == expected
+    assert outcome.verdict == ("blocked" if expected else "passed")
+    assert len(outcome.checks) == len(CHECKS) + 1
 
 
-def test_errors_come_before_holds_before_warnings_before_passes() -> None:
-    wanted = policy(min_accuracy=0.99, max_test_set_uses=1)
-    decision = judge(from_matrix(SOUND), wanted=wanted, leaked_test_images=3, revoked_reason="no")
-    verdicts = [check.verdict for check in decision.checks]
-    assert verdicts[:5] == ["error", "hold", "hold", "warn", "promote"]
-    assert failing(decision) == ["leak", "accuracy", "history", "test-set reuse"]
-    assert decision.verdict == "error"
+def test_errors_come_before_failures_before_warnings_before_passes() -> None:
+    required = policy(min_accuracy=0.99, max_test_set_uses=1)
+    outcome = decide_on(
+        predictions_of(SOUND), required=required, leaked_test_images=3, revoked_reason="no"
+    )
+    verdicts = [check.status for check in outcome.checks]
+    assert verdicts[:5] == ["error", "fail", "fail", "warn", "pass"]
+    assert failing(outcome) == ["data leakage", "accuracy", "revocation", "test-set reuse"]
+    assert outcome.verdict == "error"
 
 
-def test_a_warning_alone_does_not_hold_a_model_back() -> None:
-    decision = judge(from_matrix(SOUND), previous_test_uses=15)
-    assert decision.checks[0].verdict == "warn"
-    assert decision.verdict == "promote"
+def test_a_warning_alone_does_not_block_a_model() -> None:
+    outcome = decide_on(predictions_of(SOUND), previous_test_uses=15)
+    assert outcome.checks[0].status == "warn"
+    assert outcome.verdict == "passed"
 
 
-def test_names_of_checks_are_distinct_and_every_reason_is_one_line() -> None:
-    decision = judge(MODEL, CHAMPION)
-    names = [check.name for check in decision.checks]
+def test_names_of_checks_are_distinct_and_every_message_is_one_line() -> None:
+    outcome = decide_on(MODEL, CHAMPION)
+    names = [check.name for check in outcome.checks]
     assert len(set(names)) == len(names) == 16
-    assert all(check.reason and "\n" not in check.reason for check in decision.checks)
+    assert all(check.message and "\n" not in check.message for check in outcome.checks)
 
 
 def test_the_first_model_is_said_to_be_the_first_and_still_has_to_meet_the_bounds() -> None:
-    decision = judge(from_matrix(SOUND), wanted=policy(min_accuracy=0.9))
-    assert decision.first_model
-    assert decision.verdict == "hold"
-    assert judge(from_matrix(SOUND)).first_model
-    assert not judge(MODEL, CHAMPION).first_model
+    outcome = decide_on(predictions_of(SOUND), required=policy(min_accuracy=0.9))
+    assert outcome.first_model
+    assert outcome.verdict == "blocked"
+    assert decide_on(predictions_of(SOUND)).first_model
+    assert not decide_on(MODEL, CHAMPION).first_model
+
+
+def test_the_accuracy_of_the_outcome_is_computed_from_the_predictions() -> None:
+    accuracy = decide_on(predictions_of(SOUND), previous_test_uses=500).accuracy
+    assert accuracy is not None
+    low, high = wilson_interval(170, 200, 0.95)
+    expected = {"value": 0.85, "low": low, "high": high, "num_images": 200}
+    assert accuracy.model_dump() == expected
+    assert decide_on(predictions_of(SOUND), model_digest="").accuracy is None
+
+
+def test_what_has_no_bound_or_nothing_to_compare_with_is_skipped_and_never_passed() -> None:
+    outcome = decide_on(predictions_of(SOUND))
+    assert [check.name for check in outcome.checks if check.status == "skipped"] == [
+        "calibration",
+        "champion",
+        "per-class regression",
+        "implausible result",
+        "model size",
+        "latency",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("state", "verdict", "says"),
+    ("state", "status", "says"),
     [
-        ("none", "promote", "no champion yet: nothing to compare with"),
-        ("same", "promote", "this model is the champion already"),
-        ("other_classes", "hold", "no comparison is possible: also cat; have a person look"),
-        ("unusable", "error", "the champion cannot be trusted: no weights"),
+        ("none", "skipped", "there is no champion yet"),
+        ("same", "skipped", "this model is the champion"),
+        ("other_classes", "fail", "the champion knows other classes: it also knows cat; have"),
+        ("unusable", "error", "the champion cannot be used: no weights"),
     ],
 )
 def test_a_champion_that_is_not_compared_decides_by_its_state(
-    state: str, verdict: str, says: str
+    state: str, status: str, says: str
 ) -> None:
-    decision = judge(from_matrix(SOUND), champion=incumbent(state))
-    assert decision.verdict == verdict
-    assert row(decision, "champion").reason.startswith(says)
+    outcome = decide_on(predictions_of(SOUND), champion=champion_evidence(state))
+    assert row(outcome, "champion").status == status
+    assert row(outcome, "champion").message.startswith(says)
+    assert outcome.verdict == {"fail": "blocked", "error": "error"}.get(status, "passed")
 
 
 @settings(deadline=None)
@@ -268,13 +298,13 @@ def test_a_champion_that_is_not_compared_decides_by_its_state(
     ),
     st.floats(0, 1),
 )
-def test_promote_means_that_every_bound_is_met(matrix: list[list[int]], limit: float) -> None:
+def test_passed_means_that_every_bound_is_met(matrix: list[list[int]], limit: float) -> None:
     if not sum(map(sum, matrix)):
         return
-    wanted = policy(min_accuracy=limit, min_macro_f1=limit, min_class_recall=limit)
-    decision = judge(from_matrix(matrix), wanted=wanted)
-    assert decision.verdict in {"promote", "hold"}
-    if decision.verdict == "promote":
+    required = policy(min_accuracy=limit, min_macro_f1=limit, min_class_recall=limit)
+    outcome = decide_on(predictions_of(matrix), required=required)
+    assert outcome.verdict in {"passed", "blocked"}
+    if outcome.verdict == "passed":
         assert all(line[k] >= limit * sum(line) - 1e-9 for k, line in enumerate(matrix))
         assert all(sum(line) for line in matrix)
 
@@ -286,11 +316,11 @@ def test_equal_inputs_give_equal_bytes(random: Any) -> None:
     draw = np.random.default_rng(seed)
     groups = [str(g) for g in draw.integers(0, 40, 60)]
     labels, first, second = draw.integers(0, 3, (3, 60)).tolist()
-    found = answers(labels, first, classes=3, groups=groups)
-    rival = answers(labels, second, classes=3, groups=groups)
-    once, again = (judge(found, rival).model_dump_json() for _ in range(2))
+    found = predictions(labels, first, classes=3, groups=groups)
+    champion = predictions(labels, second, classes=3, groups=groups)
+    once, again = (decide_on(found, champion).model_dump_json() for _ in range(2))
     assert once == again
-    assert Decision.model_validate_json(once).model_dump_json() == once
+    assert Outcome.model_validate_json(once).model_dump_json() == once
 
 
 def test_a_decision_about_100_000_images_takes_seconds() -> None:
@@ -298,11 +328,11 @@ def test_a_decision_about_100_000_images_takes_seconds() -> None:
     labels = draw.integers(0, 50, 100_000)
     predicted = [np.where(draw.random(100_000) < 0.9, labels, 0) for _ in range(2)]
     groups = [f"{g:064x}" for g in draw.integers(0, 40_000, 100_000).tolist()]
-    found, rival = (
-        answers(labels.tolist(), p.tolist(), classes=50, groups=groups) for p in predicted
+    found, champion = (
+        predictions(labels.tolist(), p.tolist(), classes=50, groups=groups) for p in predicted
     )
-    evidence, stated = evidence_of(found, champion=incumbent("compared")), evaluation_of(found)
+    evidence = evidence_of(found, champion=champion_evidence("compared"))
     started = time.perf_counter()
-    decision = decide(policy(), evidence, stated, found, rival)
-    assert decision.verdict == "promote"
+    outcome = decide(policy(), evidence, found, champion)
+    assert outcome.verdict == "passed"
     assert time.perf_counter() - started < 10

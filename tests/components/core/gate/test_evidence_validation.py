@@ -8,102 +8,23 @@ import pytest
 
 from components.core.evaluation.predictions import Predictions
 from components.core.gate.decide import decide
-from components.core.gate.record import Decision
+from components.core.gate.record import Outcome
 from tests.components.core.gate.conftest import (
-    CHAMPION,
-    MODEL,
-    OTHER,
     SOUND,
-    answers,
-    duel,
-    evaluation_of,
+    decide_on,
     evidence_of,
-    from_matrix,
-    incumbent,
-    judge,
+    model_and_champion,
     policy,
 )
+from tests.factories import CHAMPION, CHAMPION_PREDICTIONS, MODEL, champion_evidence, predictions_of
 
-ANSWERS = from_matrix(SOUND)
-
-
-def refusal(decision: Decision) -> str:
-    assert decision.verdict == "error"
-    assert [check.name for check in decision.checks] == ["evidence"]
-    return decision.checks[0].reason
+PREDICTIONS = predictions_of(SOUND)
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"log_loss": math.nan}, "log_loss is stated as nan"),
-        ({"log_loss": math.inf}, "log_loss is stated as inf"),
-        ({"log_loss": 0.4}, "log_loss is stated as 0.4, but the answers give 0.434"),
-        ({"roc_auc": math.nan}, "roc_auc"),
-        ({"roc_auc": None}, "roc_auc is stated as undefined, but the answers give 0.85"),
-        ({"roc_auc": 0.86}, "roc_auc is stated as 0.86"),
-        ({"accuracy": math.nan}, "accuracy"),
-        ({"accuracy": None}, "accuracy"),
-        ({"accuracy": 0.85 + 2e-9}, "accuracy is stated as 0.850000002"),
-        ({"accuracy_low": 0.7}, "accuracy_low"),
-        ({"accuracy_high": 0.99}, "accuracy_high"),
-        ({"macro_f1": 0.9}, "macro_f1"),
-        ({"balanced_accuracy": 0.9}, "balanced_accuracy"),
-        ({"majority_class_accuracy": 0.6}, "majority_class_accuracy"),
-        ({"ece": math.nan}, "ece"),
-        ({"num_images": 199}, "num_images is stated as 199"),
-        ({"num_images": "many"}, "num_images"),
-    ],
-)
-def test_a_metric_that_is_not_finite_or_not_true_is_an_error(
-    changes: dict[str, object], named: str
-) -> None:
-    stated = evaluation_of(ANSWERS, **changes)
-    assert named in refusal(decide(policy(), evidence_of(ANSWERS), stated, ANSWERS, None))
-
-
-@pytest.mark.parametrize("shift", [0, 9e-10])
-def test_a_number_may_be_rounded_in_the_tenth_place(shift: float) -> None:
-    stated = evaluation_of(ANSWERS, accuracy=0.85 + shift)
-    assert decide(policy(), evidence_of(ANSWERS), stated, ANSWERS, None).verdict == "promote"
-
-
-def test_a_metric_that_does_not_exist_must_be_stated_as_missing() -> None:
-    one_class = answers([0, 0, 0], [0, 1, 0])
-    assert judge(one_class).verdict == "hold"
-    invented = evaluation_of(one_class, roc_auc=0.9)
-    decision = decide(policy(), evidence_of(one_class), invented, one_class, None)
-    assert refusal(decision) == "roc_auc is stated as 0.9, but the answers give undefined"
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("support", 99), ("recall", 0.91), ("precision", 0.5), ("f1", 0.5), ("recall", math.nan),
-     ("name", "class 7")],
-)  # fmt: skip
-def test_a_class_that_disagrees_with_the_answers_is_an_error(field: str, value: object) -> None:
-    stated = evaluation_of(ANSWERS)
-    edited = stated.per_class[0].model_copy(update={field: value})
-    stated = stated.model_copy(update={"per_class": [edited, stated.per_class[1]]})
-    assert refusal(decide(policy(), evidence_of(ANSWERS), stated, ANSWERS, None))
-
-
-@pytest.mark.parametrize(
-    "confusion",
-    [[[91, 9], [20, 80]], [[90, 10], [20]], [[90, 10]], [], [[90.5, 9.5], [20, 80]], None],
-)
-def test_another_confusion_matrix_than_that_of_the_answers_is_an_error(confusion: object) -> None:
-    stated = evaluation_of(ANSWERS).model_copy(update={"confusion": confusion})
-    assert "confusion" in refusal(decide(policy(), evidence_of(ANSWERS), stated, ANSWERS, None))
-
-
-@pytest.mark.parametrize(
-    "field", ["model_digest", "data_digest", "test_digest", "predictions_sha256"]
-)
-def test_evidence_and_evaluation_about_different_things_are_an_error(field: str) -> None:
-    stated = evaluation_of(ANSWERS).model_copy(update={field: "9" * 64})
-    decision = decide(policy(), evidence_of(ANSWERS), stated, ANSWERS, None)
-    assert refusal(decision) == f"the evaluation is about another {field} than the evidence"
+def refusal(outcome: Outcome) -> str:
+    assert outcome.verdict == "error"
+    assert [check.name for check in outcome.checks] == ["evidence"]
+    return outcome.checks[0].message
 
 
 @pytest.mark.parametrize(
@@ -112,11 +33,8 @@ def test_evidence_and_evaluation_about_different_things_are_an_error(field: str)
 )
 @pytest.mark.parametrize("digest", ["", "a" * 63, "A" * 64, "a" * 65, "\n" + "a" * 64])
 def test_a_digest_that_binds_nothing_is_an_error(field: str, digest: str) -> None:
-    stated = evaluation_of(ANSWERS)
-    if field != "evaluation_sha256":
-        stated = stated.model_copy(update={field: digest})
-    evidence = evidence_of(ANSWERS, **{field: digest})
-    assert field in refusal(decide(policy(), evidence, stated, ANSWERS, None))
+    evidence = evidence_of(PREDICTIONS, **{field: digest})
+    assert field in refusal(decide(policy(), evidence, PREDICTIONS, None))
 
 
 def cut(name: str) -> Callable[[Predictions], Predictions]:
@@ -147,87 +65,99 @@ FLAWS: dict[str, tuple[Callable[[Predictions], Predictions], str]] = {
     "no images": (become("paths", []), "no test image"),
     "an image missing": (cut("paths"), "broken groups"),
     "a group missing": (cut("groups"), "broken groups"),
-    "a label missing": (cut("labels"), "labels are no classes"),
-    "an answer missing": (cut("predicted"), "answers are no classes"),
-    "a row missing": (cut("probabilities"), "no table of images and classes"),
-    "an image twice": (put("paths", 0, "000001.png"), "one answered twice"),
+    "a label missing": (cut("labels"), "labels are not classes"),
+    "a prediction missing": (cut("predicted"), "predictions are not classes"),
+    "a row missing": (cut("probabilities"), "not a table of images and classes"),
+    "an image twice": (put("paths", 0, "000001.png"), "one is there twice"),
     "images out of order": (put("paths", 0, "z.png"), "not sorted"),
     "an image without a name": (put("paths", 0, ""), "no test image"),
     "a number for a path": (put("paths", 0, 0), "no test image"),
-    "a tuple of paths": (become("paths", tuple(ANSWERS.paths)), "no test image"),
+    "a tuple of paths": (become("paths", tuple(PREDICTIONS.paths)), "no test image"),
     "a group without a name": (put("groups", 0, ""), "broken groups"),
     "a number for a group": (put("groups", 0, 3), "broken groups"),
     "a class twice": (put("class_names", 0, "class 1"), "distinct"),
     "no classes": (become("class_names", []), "distinct"),
     "a class without a name": (put("class_names", 0, ""), "distinct"),
-    "a label too large": (put("labels", 0, 2), "labels are no classes"),
-    "a negative label": (put("labels", 0, -1), "labels are no classes"),
-    "an answer too large": (put("predicted", 0, 2), "answers are no classes"),
-    "a negative answer": (put("predicted", 0, -1), "answers are no classes"),
-    "labels as floats": (cast("labels", "float64"), "labels are no classes"),
-    "answers as booleans": (cast("predicted", "bool"), "answers are no classes"),
-    "labels as a list": (become("labels", ANSWERS.labels.tolist()), "labels are no classes"),
-    "labels in a table": (become("labels", ANSWERS.labels[:, None]), "labels are no classes"),
+    "a label too large": (put("labels", 0, 2), "labels are not classes"),
+    "a negative label": (put("labels", 0, -1), "labels are not classes"),
+    "a prediction too large": (put("predicted", 0, 2), "predictions are not classes"),
+    "a negative prediction": (put("predicted", 0, -1), "predictions are not classes"),
+    "labels as floats": (cast("labels", "float64"), "labels are not classes"),
+    "predictions as booleans": (cast("predicted", "bool"), "predictions are not classes"),
+    "labels as a list": (become("labels", PREDICTIONS.labels.tolist()), "labels are not classes"),
+    "labels in a table": (become("labels", PREDICTIONS.labels[:, None]), "labels are not classes"),
     "a probability of NaN": (put("probabilities", (0, 0), math.nan), "not in 0..1"),
     "an infinite probability": (put("probabilities", (0, 0), math.inf), "not in 0..1"),
     "a negative probability": (put("probabilities", 0, [1.1, -0.1]), "not in 0..1"),
     "a probability above 1": (put("probabilities", 0, [1.0000001, 0]), "not in 0..1"),
     "a sum below 1": (put("probabilities", 0, [0.9, 0.1 - 2e-6]), "do not sum to 1"),
     "a sum above 1": (put("probabilities", 0, [0.9, 0.1 + 2e-6]), "do not sum to 1"),
-    "another answer than the likeliest": (put("predicted", 0, 1), "not its likeliest class"),
-    "whole probabilities": (cast("probabilities", "int64"), "no table of images and classes"),
-    "probabilities as a list": (become("probabilities", [[1.0, 0.0]] * 200), "no table"),
+    "another class than the likeliest": (put("predicted", 0, 1), "not the likeliest one"),
+    "whole probabilities": (cast("probabilities", "int64"), "not a table of images and classes"),
+    "probabilities as a list": (become("probabilities", [[1.0, 0.0]] * 200), "not a table"),
     "a column too many": (
         lambda found: replace(found, probabilities=np.pad(found.probabilities, ((0, 0), (0, 1)))),
-        "no table of images and classes",
+        "not a table of images and classes",
     ),
 }
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_broken_answers_are_an_error_whoever_gave_them(flaw: str) -> None:
+def test_broken_predictions_are_an_error_whoever_made_them(flaw: str) -> None:
     change, named = FLAWS[flaw]
-    evidence, stated = evidence_of(ANSWERS), evaluation_of(ANSWERS)
-    reason = refusal(decide(policy(), evidence, stated, change(ANSWERS), None))
+    evidence = evidence_of(PREDICTIONS)
+    reason = refusal(decide(policy(), evidence, change(PREDICTIONS), None))
     assert reason.startswith("the model")
     assert named in reason
-    evidence = evidence_of(ANSWERS, champion=incumbent("compared"))
-    reason = refusal(decide(policy(), evidence, stated, ANSWERS, change(ANSWERS)))
+    evidence = evidence_of(PREDICTIONS, champion=champion_evidence("compared"))
+    reason = refusal(decide(policy(), evidence, PREDICTIONS, change(PREDICTIONS)))
     assert reason.startswith("the champion")
     assert named in reason
 
 
 @pytest.mark.parametrize("row", [[0.9, 0.1 - 9e-7], [0.5, 0.5], [1, 0]])
 def test_rounded_sums_and_ties_are_sound(row: list[float]) -> None:
-    assert judge(put("probabilities", 0, row)(ANSWERS)).verdict == "promote"
+    assert decide_on(put("probabilities", 0, row)(PREDICTIONS)).verdict == "passed"
 
 
-def test_answers_that_are_none_are_an_error_in_plain_words() -> None:
+def test_predictions_that_are_none_are_an_error_in_plain_words() -> None:
     none: Any = None
-    decision = decide(policy(), evidence_of(ANSWERS), evaluation_of(ANSWERS), none, None)
-    assert refusal(decision) == "the model gave no answers"
+    outcome = decide(policy(), evidence_of(PREDICTIONS), none, None)
+    assert refusal(outcome) == "the model has no predictions"
 
 
-def test_answers_about_other_classes_than_the_evidence_names_are_an_error() -> None:
-    decision = judge(ANSWERS, class_names=["class 1", "class 0"])
-    assert refusal(decision) == "the answers are about other classes"
+def test_predictions_about_other_classes_than_the_evidence_names_are_an_error() -> None:
+    outcome = decide_on(PREDICTIONS, class_names=["class 1", "class 0"])
+    assert refusal(outcome) == "the predictions are about other classes than the evidence"
 
 
 STORIES: dict[str, tuple[dict[str, Any], bool, str]] = {
-    "compared without answers": ({"state": "compared"}, False, "missing, or not asked for"),
-    "answers of nobody": ({"state": "none"}, True, "missing, or not asked for"),
-    "answers of itself": ({"state": "same"}, True, "missing, or not asked for"),
-    "answers of a broken one": ({"state": "unusable"}, True, "missing, or not asked for"),
-    "answers about other classes": ({"state": "other_classes"}, True, "missing, or not asked for"),
-    "compared with unbound answers": (
+    "compared without predictions": (
+        {"state": "compared"},
+        False,
+        "missing, or there should be none",
+    ),
+    "predictions of nobody": ({"state": "none"}, True, "missing, or there should be none"),
+    "predictions of itself": ({"state": "same"}, True, "missing, or there should be none"),
+    "predictions of a broken one": (
+        {"state": "unusable"},
+        True,
+        "missing, or there should be none",
+    ),
+    "predictions about other classes": (
+        {"state": "other_classes"},
+        True,
+        "missing, or there should be none",
+    ),
+    "compared with unbound predictions": (
         {"state": "compared", "predictions_sha256": ""},
         True,
-        "digest of the champion's answers",
+        "digest of the champion's predictions",
     ),
-    "bound answers of nobody": (
-        {"state": "none", "predictions_sha256": OTHER},
+    "bound predictions of nobody": (
+        {"state": "none", "predictions_sha256": CHAMPION_PREDICTIONS},
         False,
-        "digest of the champion's answers",
+        "digest of the champion's predictions",
     ),
     "a digest of nobody": (
         {"state": "none", "model_digest": CHAMPION},
@@ -240,28 +170,29 @@ STORIES: dict[str, tuple[dict[str, Any], bool, str]] = {
         "another digest",
     ),
     "compared with itself": ({"state": "compared", "model_digest": MODEL}, True, "with itself"),
-    "compared with no digest": ({"state": "compared", "model_digest": ""}, True, "nobody knows"),
-    "unusable without a reason": ({"state": "unusable", "reason": ""}, False, "not said why"),
+    "compared with no digest": ({"state": "compared", "model_digest": ""}, True, "unknown model"),
+    "unusable without a reason": ({"state": "unusable", "reason": ""}, False, "reason why"),
     "other classes without a reason": (
         {"state": "other_classes", "reason": ""},
         False,
-        "not said why",
+        "reason why",
     ),
-    "a state that nobody knows": ({"state": "compared"}, True, "Input should be"),
+    "an unknown state": ({"state": "compared"}, True, "Input should be"),
 }
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_champion_whose_story_does_not_fit_is_an_error(story: str) -> None:
+def test_a_champion_whose_state_and_digests_disagree_is_an_error(story: str) -> None:
     changes, given, named = STORIES[story]
-    champion = incumbent(**changes)
-    if "nobody knows" in story:
-        champion = champion.model_copy(update={"state": "champion"})
-    rival = duel(3, 2, 200)[1] if given else None
-    assert named in refusal(judge(duel(3, 2, 200)[0], rival, champion=champion))
+    opponent = champion_evidence(**changes)
+    if "unknown state" in story:
+        opponent = opponent.model_copy(update={"state": "champion"})
+    found, champion = model_and_champion(3, 2, 200)
+    outcome = decide_on(found, champion if given else None, champion=opponent)
+    assert named in refusal(outcome)
 
 
-RIVALS: dict[str, tuple[Callable[[Predictions], Predictions], str]] = {
+OTHERS: dict[str, tuple[Callable[[Predictions], Predictions], str]] = {
     "other images": (put("paths", 199, "z.png"), "other images"),
     "other groups": (put("groups", 0, "x"), "grouped in another way"),
     "other labels": (put("labels", 0, 1), "other labels"),
@@ -269,19 +200,21 @@ RIVALS: dict[str, tuple[Callable[[Predictions], Predictions], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", RIVALS)
-def test_a_champion_that_answered_something_else_is_an_error(kind: str) -> None:
-    change, named = RIVALS[kind]
-    found, rival = duel(3, 2, 200)
-    assert named in refusal(judge(found, change(rival)))
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_champion_evaluated_on_something_else_is_an_error(kind: str) -> None:
+    change, named = OTHERS[kind]
+    found, champion = model_and_champion(3, 2, 200)
+    assert named in refusal(decide_on(found, change(champion)))
 
 
 def test_a_champion_with_fewer_images_is_an_error() -> None:
-    assert "other images" in refusal(judge(duel(3, 2, 200)[0], duel(3, 2, 199)[1]))
+    assert "other images" in refusal(
+        decide_on(model_and_champion(3, 2, 200)[0], model_and_champion(3, 2, 199)[1])
+    )
 
 
 def test_classes_of_the_champion_are_matched_by_name_whatever_their_order() -> None:
-    found, rival = duel(5, 2, 200, right=150)
-    reordered = rival.in_order_of(["class 1", "class 0"])
-    assert reordered.labels.tolist() != rival.labels.tolist()
-    assert judge(found, reordered) == judge(found, rival)
+    found, champion = model_and_champion(5, 2, 200, right=150)
+    reordered = champion.in_order_of(["class 1", "class 0"])
+    assert reordered.labels.tolist() != champion.labels.tolist()
+    assert decide_on(found, reordered) == decide_on(found, champion)

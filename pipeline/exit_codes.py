@@ -1,26 +1,35 @@
 """The shell around a command: one line per error, honest exit codes."""
 
+from __future__ import annotations
+
+import contextlib
 import logging
 import os
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from components import STEPS
 from components.core.errors import PipelineError
 
-INTERRUPTED = 130
-BUG = 70
+EXIT_USAGE = 2
+EXIT_NEEDS_ACTION = 3
+EXIT_INTERNAL_ERROR = 70
+EXIT_INTERRUPTED = 130
+_EXIT_BROKEN_PIPE = 128 + 13
 
 
 def exit_code_of(action: Callable[[], object], name: str) -> int:
-    """Run `action`; map what it raises to an exit code and one line on stderr."""
+    """Run `action`; map what it raises to an exit code and one line on stderr.
+
+    Args:
+        action: may return an exit code of its own; anything else counts as 0.
+        name: of the command, for the messages.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     _quiet_down()
-    started = time.monotonic()
     try:
         code = action()
         print(end="", flush=True)  # here, so that a reader who has gone is noticed below
@@ -29,36 +38,40 @@ def exit_code_of(action: Callable[[], object], name: str) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{name}: interrupted; run the same command again.", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
+        return _EXIT_BROKEN_PIPE
     except OSError as error:
-        # Of a file: permissions, a full disk, a broken mount. Without one it is a bug.
+        # Of a file: permissions, a full disk, a broken mount. Without one it is our error.
         if error.filename is not None:
             what = f"{error.filename}: {error.strerror}"
-            print(f"error: {what}; mend that, then run the same command again.", file=sys.stderr)
+            print(f"error: {what}; fix that, then run the same command again.", file=sys.stderr)
             return PipelineError.exit_code
-        return _report_bug(name)
-    except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
-        return _report_bug(name)
-    _note_timing(name, time.monotonic() - started)
+        return _report_internal_error(name)
+    except Exception:  # noqa: BLE001 - the one place where our own error becomes an exit code
+        return _report_internal_error(name)
     return code if isinstance(code, int) else 0
 
 
-def _report_bug(name: str) -> int:
-    traceback.print_exc()
-    print(f"{name}: this is a bug in the pipeline; please report it.", file=sys.stderr)
-    return BUG
+@contextlib.contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Append step, seconds and peak MiB to the file that PIPELINE_TIMINGS names, if any.
 
-
-def _note_timing(name: str, seconds: float) -> None:
-    """Append name, seconds and peak MiB to the file that PIPELINE_TIMINGS names, if any."""
-    path = os.environ.get("PIPELINE_TIMINGS")
-    if path and name in STEPS:
+    A step that raises leaves no line.
+    """
+    started = time.monotonic()
+    yield
+    if path := os.environ.get("PIPELINE_TIMINGS"):
         with Path(path).open("a") as file:
-            file.write(f"{name} {seconds:.1f} {_peak_mebibytes()}\n")
+            file.write(f"{step} {time.monotonic() - started:.1f} {_peak_mebibytes()}\n")
+
+
+def _report_internal_error(name: str) -> int:
+    traceback.print_exc()
+    print(f"{name}: internal error; please report it with the lines above.", file=sys.stderr)
+    return EXIT_INTERNAL_ERROR
 
 
 def _peak_mebibytes() -> int:

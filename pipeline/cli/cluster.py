@@ -1,0 +1,98 @@
+"""Commands of the cluster: compile, run-local, submit."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from components.core.errors import PipelineError
+from pipeline.cli.common import SETTINGS, check_params, check_settings
+
+_PANEL = "cluster"
+EXPERIMENT = "image-classification"
+_DIGEST = "NAME@sha256:DIGEST"
+_IMAGE = f"--image registry.example/pipeline@sha256:{'0' * 8}..."
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    for name, command in (("compile", compile_), ("run-local", run_local), ("submit", submit)):
+        app.command(name, rich_help_panel=_PANEL, epilog=_EXAMPLES[name])(command)
+
+
+_EXAMPLES = {
+    "compile": f"Example: python -m pipeline compile {_IMAGE} --output pipeline.yaml",
+    "run-local": "Example: python -m pipeline run-local",
+    "submit": f"Example: python -m pipeline submit {_IMAGE} --wait",
+}
+
+
+def compile_(
+    output: Annotated[Path, typer.Option(metavar="FILE", help="YAML file to write.")],
+    image: Annotated[
+        str, typer.Option(metavar=_DIGEST, help="What every task runs in, pinned by its digest.")
+    ],
+) -> None:
+    """Compile the pipeline to YAML for Kubeflow Pipelines."""
+    from components.io import params
+    from pipeline.kubeflow.resources import Params
+
+    check_params()
+    compiler = _import_compiler()
+    compiler.compile_to(output, Path.cwd(), image, params.load(SETTINGS, Params).cluster)
+    print(f"{output}: upload it to Kubeflow Pipelines")
+
+
+def run_local() -> None:
+    """Run Kubeflow's graph on this machine, in artifacts/run-local: no cluster, no containers."""
+    check_settings()
+    compiler = _import_compiler()
+    record = compiler.run_local(Path.cwd())
+    print(f"run-local: {record.outcome.verdict}; {compiler.LOCAL_OUTPUTS}/register")
+
+
+def submit(
+    image: Annotated[
+        str | None, typer.Option(metavar=_DIGEST, help="Start a run in this image.")
+    ] = None,
+    follow: Annotated[
+        str | None, typer.Option(metavar="RUN_ID", help="Start nothing; follow this run.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Default: KF_PIPELINES_ENDPOINT.")
+    ] = None,
+    repository: Annotated[
+        str | None, typer.Option(metavar="URL", help="Default: the git remote `origin`.")
+    ] = None,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="Experiment of Kubeflow Pipelines.")
+    ] = EXPERIMENT,
+) -> int:
+    """Start a run of the pushed commit on Kubeflow Pipelines; --wait follows it to its end."""
+    if (image is None) == (follow is None):
+        raise typer.BadParameter("say either --image or --follow")
+    check_params()
+    _import_compiler()
+    from pipeline.kubeflow import submit as submission
+
+    if follow is not None:
+        return submission.follow_run(endpoint, follow)
+    assert image is not None
+    return submission.submit(
+        image, endpoint=endpoint, repository=repository, experiment=experiment, wait=wait
+    )
+
+
+def _import_compiler() -> ModuleType:
+    """Half a second and an optional package: only for the commands that need it."""
+    try:
+        return import_module("pipeline.kubeflow.compiler")
+    except ImportError as error:
+        raise PipelineError(
+            f"{error}; run `make install`, or install this project with its extra `kubeflow`."
+        ) from error

@@ -1,0 +1,189 @@
+"""What all commands share: the project's folder, its settings, and how tables are printed.
+
+Cheap to import: what is heavy is imported by the function that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from components.core.errors import MissingInput
+from pipeline.exit_codes import EXIT_NEEDS_ACTION as EXIT_NEEDS_ACTION
+from pipeline.exit_codes import EXIT_USAGE as EXIT_USAGE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+SETTINGS = Path("params.yaml")
+IMAGES = Path("data/images")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Registered model; default: of params.yaml."),
+]
+
+# What makes a folder the project.
+_MARKS = (SETTINGS, Path("dvc.yaml"))
+
+# Cells with these words are colored on a terminal.
+_STYLES = {
+    **dict.fromkeys(("ok", "pass", "passed", "done"), "green"),
+    **dict.fromkeys(("warn", "warning", "blocked"), "yellow"),
+    **dict.fromkeys(("fail", "failed", "error", "rejected"), "bold red"),
+    **dict.fromkeys(("skipped", "none", "-"), "dim"),
+}
+
+
+class CommandGroup(TyperGroup):
+    """The program, or a command that has commands."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:
+        """The parameters, as the help shows them."""
+        return _plain(super().get_params(ctx))
+
+
+class ProjectCommand(TyperCommand):
+    """A command that runs in the project's folder, wherever below it the user stands."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:
+        """The parameters, as the help shows them."""
+        return _plain(super().get_params(ctx))
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Enter the project; paths that the user typed stay relative to where they were typed."""
+        below = enter_project()
+        for name, value in ctx.params.items():
+            source = ctx.get_parameter_source(name)
+            if isinstance(value, Path) and source is not None and source.name == "COMMANDLINE":
+                ctx.params[name] = below / value
+        return super().invoke(ctx)
+
+
+def _plain(parameters: list[Any]) -> list[Any]:
+    """Without `<bool>` behind each switch."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+def enter_project() -> Path:
+    """Make the project's folder the current one.
+
+    Returns:
+        The folder that was the current one, relative to the project.
+
+    Raises:
+        MissingInput: neither the current folder nor one above it holds params.yaml and dvc.yaml.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if all((folder / mark).is_file() for mark in _MARKS):
+            os.chdir(folder)
+            return here.relative_to(folder)
+    raise MissingInput(
+        f"{here}: is in no project: neither this folder nor one above it holds params.yaml and "
+        "dvc.yaml; cd into the project."
+    )
+
+
+def check_params() -> None:
+    """Refuse wrong settings: all of params.yaml, one message for all mistakes."""
+    from components.io import params
+    from pipeline.cli.settings import SECTIONS
+
+    params.check(SETTINGS, SECTIONS)
+
+
+def check_settings() -> None:
+    """Refuse wrong settings, missing weights and an MLflow server that does not answer."""
+    from components import train
+    from components.io import models, params
+    from components.tracking import server
+
+    check_params()
+    settings = params.load(SETTINGS, train.Params)
+    models.find_initial_weights(settings.model.weights, settings.model.architecture)
+    server.require_reachable(os.environ.get("MLFLOW_TRACKING_URI"))
+
+
+def model_name(option: str | None) -> str:
+    """The registered model: `--model`, or `register.model_name` of params.yaml."""
+    if option:
+        return option
+    from components import register
+    from components.io import params
+
+    return str(params.load(SETTINGS, register.Params).register.model_name)
+
+
+def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print one line of JSON, for programs."""
+    print(json.dumps(content))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    header: bool = True,
+    widths: Sequence[int] | None = None,
+) -> None:
+    """Print rows under aligned columns; long cells wrap on a terminal and nowhere else.
+
+    Without a terminal the text is plain and whole, so that `grep` and `cut` find what they look
+    for. NO_COLOR is respected.
+
+    Args:
+        columns: their titles.
+        rows: cells as text, as many as columns.
+        header: whether to print the titles.
+        widths: at least so many characters for each column; with them each row is printed as soon
+            as it comes.
+    """
+    if sys.stdout.isatty():
+        _print_rich(columns, rows, header)
+        return
+    lines: Iterable[Sequence[str]] = chain([columns] if header else [], rows)
+    if widths is None:
+        lines = [[*line] for line in lines]
+        widths = [max((len(line[k]) for line in lines), default=0) for k in range(len(columns))]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip(), flush=True)
+
+
+def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], header: bool) -> None:
+    from rich.live import Live
+    from rich.table import Table
+
+    table = Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 1))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    with Live(table, console=console(), refresh_per_second=10, vertical_overflow="visible"):
+        for row in rows:
+            table.add_row(*map(_styled, row))
+
+
+def console() -> Console:
+    """The terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _styled(cell: str) -> Text:
+    from rich.text import Text
+
+    return Text(cell, style=_STYLES.get(cell.lower(), ""))

@@ -1,0 +1,200 @@
+"""Commands of the project: check, doctor, demo, step, tune."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from components import STEPS
+from components.core.errors import PipelineError
+from pipeline.cli.common import (
+    IMAGES,
+    SETTINGS,
+    CommandGroup,
+    Json,
+    ProjectCommand,
+    check_params,
+    check_settings,
+    print_json,
+    print_table,
+)
+from pipeline.exit_codes import timed
+
+_PANEL = "project"
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    for name, command in (("check", check), ("doctor", doctor), ("demo", demo), ("tune", tune)):
+        app.command(name, rich_help_panel=_PANEL, epilog=_EXAMPLES[name])(command)
+    steps = typer.Typer(cls=_Steps, rich_markup_mode="rich", no_args_is_help=False)
+    steps.callback()(step)
+    app.add_typer(steps, name="step", rich_help_panel=_PANEL, epilog=_EXAMPLES["step"])
+
+
+_EXAMPLES = {
+    "check": "Example: python -m pipeline check",
+    "doctor": "Example: python -m pipeline doctor --cluster",
+    "demo": "Example: python -m pipeline demo",
+    "step": "Example: python -m pipeline step validate --images data/images",
+    "tune": "Example: python -m pipeline tune --workers 4",
+}
+
+
+def check() -> None:
+    """Check params.yaml, the initial weights and the MLflow server, before any work starts."""
+    check_settings()
+    print(f"{SETTINGS}, the initial weights and MLflow: fine")
+
+
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Check the cluster, too.")] = False,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Of Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Check what the pipeline needs here: machine, packages, settings, data; --cluster: there."""
+    from pipeline.doctor import all_checks, diagnose, exit_code
+
+    results = []
+
+    def rows() -> Iterator[tuple[str, str, str, str]]:
+        for name, result in diagnose(all_checks(check_params, cluster=cluster, endpoint=endpoint)):
+            results.append(result)
+            hint = f"-> {result.hint}" if result.hint else ""
+            yield result.status, name, " ".join(result.found.split()), hint
+
+    if json:
+        names = [row[1] for row in rows()]
+        found = [{"check": n, **r._asdict()} for n, r in zip(names, results, strict=True)]
+        print_json(found)
+    else:
+        columns = ("status", "check", "found", "hint")
+        print_table(columns, rows(), header=False, widths=(7, 11, 0, 0))
+    return exit_code(results)
+
+
+def demo() -> None:
+    """Run the whole pipeline on the sample (or on the images that are there), then show times."""
+    if not IMAGES.exists():
+        from pipeline import sample_data
+
+        sample_data.materialize(IMAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        timings = Path(folder) / "timings"
+        started = time.monotonic()
+        environment = {**os.environ, "PIPELINE_TIMINGS": str(timings)}
+        dvc = [sys.executable, "-m", "dvc", "repro"]
+        # `python` in dvc.yaml must be this environment's
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
+        code = subprocess.run(dvc, env=environment, check=False).returncode  # noqa: S603
+        _print_timings(timings, time.monotonic() - started)
+    if code:
+        raise PipelineError("demo: dvc repro failed; see above.")
+    print("\nNext: make ui (runs and versions), dvc plots show, artifacts/validate/report.html")
+
+
+def _print_timings(path: Path, total: float) -> None:
+    rows = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    print()
+    print_table(("step", "seconds", "peak MiB"), [*rows, ["total", f"{total:.1f}", ""]])
+
+
+def tune(
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="All of them on this machine.")
+    ] = None,
+    worker: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Only number K, from 1; the others, 0 among them, share OPTUNA_STORAGE.",
+        ),
+    ] = None,
+) -> None:
+    """Tune with several workers, each on a GPU or a share of the cores of its own."""
+    from pipeline import tuning
+
+    if (workers is None) == (worker is None):
+        raise typer.BadParameter("say either --workers N or --worker K")
+    if workers is not None:
+        tuning.run_workers(workers)
+    else:
+        assert worker is not None
+        tuning.run_worker(worker)
+
+
+def step() -> None:
+    """Run one step of the pipeline, after a check of all of params.yaml."""
+
+
+def run_step(name: str, paths: Mapping[str, Path]) -> None:
+    """Check everything, then run a step.
+
+    Args:
+        name: of the step.
+        paths: field of its `Paths` -> value.
+    """
+    from components.io import params
+
+    check_settings()
+    module = import_module(f"components.{name}")
+    with timed(name):
+        module.run(module.Paths(**paths), params.load(SETTINGS, module.Params))
+
+
+class _Steps(CommandGroup):
+    """One command a step; a step is imported when its command is asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # noqa: ARG002
+        """The steps in order."""
+        return list(STEPS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002
+        """The command of a step, with an option for each path."""
+        return _step_command(cmd_name) if cmd_name in STEPS else None
+
+
+def _step_command(name: str) -> TyperCommand:
+    module = import_module(f"components.{name}")
+
+    def act(**paths: Path) -> None:
+        run_step(name, paths)
+
+    hints = get_type_hints(module.Paths, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=_option(hints[field.name].__metadata__[0]),
+        )
+        for field in dataclasses.fields(module.Paths)
+    ]
+    act.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    act.__annotations__ = {option.name: option.annotation for option in options}
+    act.__doc__ = (module.__doc__ or "").partition("\n")[0]
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(name, cls=ProjectCommand)(act)
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+def _option(text: str) -> Any:
+    return Annotated[Path, typer.Option(metavar="PATH", help=f"{text[:1].upper()}{text[1:]}.")]

@@ -1,0 +1,143 @@
+"""How the commands of the registry show what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.cli.common import print_table
+
+if TYPE_CHECKING:
+    from components.core.artifacts import Evaluation
+    from components.core.evaluation.changes import Change
+    from components.registry.audit_log import AuditLog, LoggedEvent
+    from components.registry.decisions import StoredDecision
+    from components.tracking.store import Store
+
+ROLES = ("champion", "previous", "candidate")
+
+STATUS = ("alias", "version", "verdict", "how", "since (UTC)", "by")
+HISTORY = ("", "time (UTC)", "event", "version", "verdict", "champion before", "by", "why")
+_CHECKS = ("check", "status", "value", "threshold")
+
+_TRIGGERS = {"gate": "by the gate", "approved": "approved", "rolled_back": "rolled back"}
+
+# Paths of changed predictions that are printed.
+_EXAMPLES = 5
+
+
+def printable(text: str) -> str:
+    """Without what would steer a terminal: people write reasons in the MLflow UI, too."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+def role(store: Store, log: AuditLog, number: str | None) -> dict[str, str]:
+    """What is known of the version that an alias names; nothing if it names none."""
+    from components.registry import champion
+    from components.registry.version_1 import upgrade_headline
+
+    version = champion.find_version(store, log.name, number) if number else None
+    if number is None or version is None:
+        return {}
+    promotions = [event for event in log.promotions if event.version == number]
+    since = promotions[-1] if promotions else log.evaluation_of(number)
+    return {
+        "version": number,
+        "verdict": upgrade_headline(version.description or ""),
+        "model_digest": version.tags.get("model", ""),
+        "since": since.time if since else "",
+        "by": since.actor if since else "",
+        "how": _TRIGGERS[since.trigger] if since and promotions else "evaluated",
+    }
+
+
+def status_row(alias: str, known: Mapping[str, str]) -> list[str]:
+    """A row of `STATUS`."""
+    if not known:
+        return [alias, "none", *[""] * (len(STATUS) - 2)]
+    cells = [known["version"], known["verdict"], known["how"], _minute(known["since"]), known["by"]]
+    return [alias, *map(printable, cells)]
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
+def pending(log: AuditLog) -> str:
+    """A sentence about the promotion that has not ended; empty if there is none."""
+    started = log.pending
+    if started is None:
+        return ""
+    return (
+        f"the promotion of version {started.version} by {started.actor} since "
+        f"{_minute(started.time)} UTC has not ended; the next `dvc repro register` or rollback "
+        "completes it"
+    )
+
+
+def history_row(event: LoggedEvent) -> list[str]:
+    """A row of `HISTORY`."""
+    by_hand = event.action.startswith("promotion_") and event.trigger != "gate"
+    why = f"{_TRIGGERS[event.trigger]}: {event.reason}" if by_hand else event.reason
+    action = event.action.replace("_", " ")
+    place = [str(event.seq), _minute(event.time), action, event.version, event.verdict]
+    return [*place, event.champion or "-", printable(event.actor), " ".join(printable(why).split())]
+
+
+def print_review(
+    name: str,
+    stored: StoredDecision,
+    evaluation: Evaluation,
+    changes: Sequence[Change],
+    log: AuditLog,
+    *,
+    is_champion: bool,
+) -> None:
+    """Verdict, checks, changed predictions, data, and what to do next."""
+    from components.io.reports import version as version_page
+    from components.registry import champion
+
+    outcome = stored.record.outcome
+    print(f"{name} version {stored.version}: {version_page.headline(outcome, evaluation)}")
+    rows = [
+        [check.name, check.status, f"{check.value:.4g}", check.threshold]
+        if check.value is not None
+        else [check.name, check.status, "", check.threshold]
+        for check in outcome.checks
+    ]
+    print_table(_CHECKS, rows)
+    for check in outcome.checks:
+        if check.status not in ("pass", "skipped"):
+            print(printable(f"- {check.name}: {check.message}"))
+    for kind, paths in changed_paths(changes).items():
+        if paths:
+            more = f" and {len(paths) - _EXAMPLES:,} more" if paths[_EXAMPLES:] else ""
+            print(printable(f"{len(paths):,} {kind}: {', '.join(paths[:_EXAMPLES])}{more}"))
+    print(printable(version_page.data_words(stored.record.data_diff)))
+    for event in log.events:
+        if event.version == stored.version and event.action == "rejected":
+            why = " ".join(printable(event.reason).split())
+            print(f"rejected {_minute(event.time)} UTC by {printable(event.actor)}: {why}")
+    print(champion.pruned_reason(log, stored.version) or _what_next(stored, is_champion))
+
+
+def changed_paths(changes: Sequence[Change]) -> dict[str, list[str]]:
+    """Test images that flipped against the champion, by kind; empty without a comparison."""
+    kinds = ("newly wrong", "newly right")
+    return {kind: [change.path for change in changes if change.kind == kind] for kind in kinds}
+
+
+def _what_next(stored: StoredDecision, is_champion: bool) -> str:
+    version, verdict = stored.version, stored.record.outcome.verdict
+    if is_champion:
+        return f"version {version} is champion"
+    if verdict == "blocked":
+        return f'to approve: python -m pipeline approve {version} --reason "..."; or reject'
+    if verdict == "error":
+        return "an error cannot be approved: fix its cause, then run `dvc repro register`"
+    return "it passed; it is not champion (any more): see `python -m pipeline history`"
+
+
+def megabytes(size: int) -> str:
+    """Bytes as MB."""
+    return f"{size / 1e6:,.1f} MB"
