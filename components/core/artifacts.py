@@ -123,13 +123,8 @@ class RuleResult(Part):
 
 
 class ValidationReport(Artifact):
-    """What validate found, and whether later steps may use it.
+    """What validate found, and whether later steps may use it."""
 
-    Version 1 called `severity`, `observed` and `expected` of a rule level, found and wanted; it is
-    refused, because running validate again writes it anew.
-    """
-
-    schema_version: Literal[2] = 2  # type: ignore[assignment]
     success: bool
     data_digest: str
     class_names: list[str] = Field(description="Sorted; the class order of every model.")

@@ -6,6 +6,7 @@ from components.io.reports.validation import Problem
 from components.validate.expectations import RuleOutcome
 from components.validate.messages import passes, refusal, summary, to_results
 from components.validate.rules import Rule, ValidateParams
+from tests import factories
 
 PARAMS = ValidateParams(
     exclude=[],
@@ -51,9 +52,8 @@ def test_only_failed_critical_rules_block() -> None:
 
 
 def report(rules: list[RuleResult], success: bool) -> ValidationReport:
-    return ValidationReport(
+    return factories.validation_report(
         success=success,
-        data_digest="",
         class_names=["cat", "dog"],
         found=1_010,
         used=1_000,
@@ -67,7 +67,6 @@ def report(rules: list[RuleResult], success: bool) -> ValidationReport:
         near_duplicates=7,
         groups=900,
         largest_group=4,
-        pinned=0,
         rules=rules,
     )
 

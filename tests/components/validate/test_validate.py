@@ -21,20 +21,14 @@ from components.core.errors import InvalidData, MissingInput
 from components.io.data import manifest
 from components.validate import Params, Paths, run
 from components.validate.rules import ValidateParams
+from tests import factories
 
 ROOT = Path(__file__).parents[3]
 Folders = Callable[[Path, dict[str, int]], Path]
 ImageBytes = Callable[..., bytes]
 
 PARAMS = Params(
-    data=DataParams(
-        formats=["PNG", "JPEG"],
-        max_pixels=1_000_000,
-        multi_frame="refuse",
-        background=(255, 255, 255),
-        resize_mode="crop",
-        cache_gib=1.0,
-    ),
+    data=DataParams(**factories.image_params().model_dump(), cache_gib=1.0),
     validate=ValidateParams(
         exclude=[],
         group_pattern=None,

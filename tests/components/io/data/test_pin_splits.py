@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.core.artifacts import MANIFEST_COLUMNS, ValidationReport, data_digest
+from components.core.artifacts import MANIFEST_COLUMNS, data_digest
 from components.core.errors import ChangedInput, MissingInput, PipelineError
 from components.io import files
 from components.io.data import manifest
 from components.io.data.split_files import PinnedSplit, pin_splits, read_pinned_splits
+from tests import factories
 
 HEADER = "pixel_sha256,split,path\n"
 
@@ -37,12 +38,8 @@ class Workspace:
         rows.append(dict.fromkeys(MANIFEST_COLUMNS, "") | {"path": "junk", "status": "ignored"})
         table = pd.DataFrame(rows)
         manifest.write(table, self.manifest)
-        counts = dict.fromkeys(("found", "used", "quarantined", "ignored", "duplicates"), 0)
-        counts |= dict.fromkeys(("near_duplicates", "groups", "largest_group", "pinned"), 0)
-        report = ValidationReport.model_validate(
-            {"success": success, "data_digest": data_digest(table), "class_names": ["cat"]}
-            | {"counts": {}, "rules": []}
-            | counts
+        report = factories.validation_report(
+            success=success, data_digest=data_digest(table), class_names=["cat"]
         )
         files.write_artifact(self.report, report)
 

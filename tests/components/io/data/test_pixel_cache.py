@@ -20,15 +20,9 @@ from components.core.errors import ChangedInput, PipelineError
 from components.core.training.inference import ImageArray
 from components.io.data import pixel_cache
 from components.io.data.pixel_cache import open_pixels
+from tests import factories
 
-DATA = DataParams(
-    formats=["PNG", "JPEG"],
-    max_pixels=1_000_000,
-    multi_frame="refuse",
-    background=(0, 0, 0),
-    resize_mode="crop",
-    cache_gib=1.0,
-)
+DATA = DataParams(**factories.image_params(background=(0, 0, 0)).model_dump(), cache_gib=1.0)
 COUNT, SIZE = 10, 16
 BYTES = COUNT * SIZE * SIZE * 3
 
@@ -218,6 +212,7 @@ from pathlib import Path
 import pandas as pd
 from components.core.data.decoding import DataParams
 from components.io.data.pixel_cache import open_pixels
+from tests import factories
 root, data = Path(sys.argv[1]), DataParams.model_validate_json(sys.argv[2])
 rows = pd.read_json(root / "rows.json")
 print("ready", flush=True)

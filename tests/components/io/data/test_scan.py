@@ -17,14 +17,9 @@ from components.core.data.files import ImageFile, Scan
 from components.core.data.fingerprints import FINGERPRINT_SHAPE
 from components.io.data import scan as module
 from components.io.data.scan import list_files, scan
+from tests import factories
 
-PARAMS = ImageParams(
-    formats=["PNG", "JPEG"],
-    max_pixels=1_000_000,
-    multi_frame="refuse",
-    background=(0, 0, 0),
-    resize_mode="crop",
-)
+PARAMS = factories.image_params(background=(0, 0, 0))
 ImageBytes = Callable[..., bytes]
 
 

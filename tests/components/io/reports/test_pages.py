@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.data.decoding import ImageParams
 from components.io.reports.pages import render, thumbnails
+from tests import factories
 
 
 def test_a_missing_value_is_an_error_not_a_blank() -> None:
@@ -17,13 +17,7 @@ def test_a_missing_value_is_an_error_not_a_blank() -> None:
         render("validation.html", rules=[])
 
 
-PARAMS = ImageParams(
-    formats=["PNG"],
-    max_pixels=10_000,
-    multi_frame="refuse",
-    background=(0, 0, 0),
-    resize_mode="crop",
-)
+PARAMS = factories.image_params(formats=["PNG"], max_pixels=10_000, background=(0, 0, 0))
 
 
 def test_thumbnails_show_the_whole_image_bytes(

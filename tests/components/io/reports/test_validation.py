@@ -7,6 +7,7 @@ import pytest
 
 from components.core.artifacts import RuleResult, ValidationReport
 from components.io.reports.validation import Problem, validation_page
+from tests import factories
 
 NASTY = "<script>alert('1')</script> \"&amp;\" \u65e5\u672c\u8a9e"
 
@@ -17,15 +18,11 @@ def rule(name: str, success: bool, severity: str = "critical") -> RuleResult:
 
 
 def report(success: bool) -> ValidationReport:
-    return ValidationReport(
+    return factories.validation_report(
         success=success,
         data_digest="d" * 64,
         class_names=[NASTY, "dog"],
-        found=2_000,
         used=1_990,
-        quarantined=7,
-        ignored=3,
-        duplicates=2,
         counts={
             NASTY: {"train": 1_400, "val": 90, "test": 0},
             "dog": {"train": 300, "val": 100, "test": 100},
@@ -33,7 +30,6 @@ def report(success: bool) -> ValidationReport:
         near_duplicates=7,
         groups=900,
         largest_group=4,
-        pinned=0,
         rules=[
             rule("fine", True),
             rule("aspect", False, "warning"),
