@@ -1,9 +1,10 @@
 """python -m pipeline COMMAND: everything a person types."""
 
 import sys
+from collections.abc import Sequence
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, or say how to get the environment that it needs."""
     try:
         from pipeline import cli
@@ -11,7 +12,7 @@ def main() -> int:
         text = f"error: the package {error.name} is not installed for {sys.executable}."
         print(text, "Run `make install`, then `. .venv/bin/activate`.", sep="\n", file=sys.stderr)
         return 1
-    return cli.main()
+    return cli.main(argv)
 
 
 if __name__ == "__main__":

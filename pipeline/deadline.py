@@ -1,4 +1,4 @@
-"""An end to the wait for calls that have none of their own."""
+"""A timeout for calls that have none of their own."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def within(seconds: float, action: Callable[[], T]) -> T:
+def call_with_timeout(seconds: float, action: Callable[[], T]) -> T:
     """What `action` returns or raises, if it does so in time.
 
-    It runs in a thread of its own. One that is late goes on unseen, and ends with the process.
+    It runs in a thread of its own. A late one goes on in the background, and ends with the process.
 
     Raises:
         TimeoutError: it is not done after `seconds`.
     """
-    answer: Future[T] = Future()
+    result: Future[T] = Future()
 
     def act() -> None:
         try:
-            answer.set_result(action())
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
-            answer.set_exception(error)
+            result.set_result(action())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller
+            result.set_exception(error)
 
     threading.Thread(target=act, daemon=True).start()
-    return answer.result(timeout=seconds)
+    return result.result(timeout=seconds)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import typer
 
-from pipeline.cli.common import ProjectCommand
+from pipeline.cli.common import CommandGroup, ProjectCommand
 from pipeline.exit_codes import EXIT_USAGE, exit_code_of
 
 # In the order of the help.
@@ -29,12 +29,12 @@ _EPILOG = (
 def make_app() -> typer.Typer:
     """The app with all commands."""
     app = typer.Typer(
+        cls=CommandGroup,
         help="Class folders of images in, a reviewed model version out.",
         epilog=_EPILOG,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
     )
     for group in GROUPS:
         if find_spec(f"pipeline.cli.{group}"):
@@ -64,7 +64,7 @@ def _invoke(words: list[str]) -> object:
     command = typer.main.get_command(make_app())
     program = "pipeline" if Path(sys.argv[0]).name == "pipeline" else "python -m pipeline"
     try:
-        with command.make_context(program, words or ["--help"]) as context:
+        with command.make_context(program, [*words] or ["--help"]) as context:
             return command.invoke(context)
     except typer.Exit as end:
         return end.exit_code if words else EXIT_USAGE

@@ -9,11 +9,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from components.core.errors import MissingInput
 from pipeline.exit_codes import EXIT_NEEDS_ACTION as EXIT_NEEDS_ACTION
@@ -44,8 +45,20 @@ _STYLES = {
 }
 
 
+class CommandGroup(TyperGroup):
+    """The program, or a command that has commands."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:
+        """The parameters, as the help shows them."""
+        return _plain(super().get_params(ctx))
+
+
 class ProjectCommand(TyperCommand):
     """A command that runs in the project's folder, wherever below it the user stands."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:
+        """The parameters, as the help shows them."""
+        return _plain(super().get_params(ctx))
 
     def invoke(self, ctx: typer.Context) -> Any:
         """Enter the project; paths that the user typed stay relative to where they were typed."""
@@ -55,6 +68,14 @@ class ProjectCommand(TyperCommand):
             if isinstance(value, Path) and source is not None and source.name == "COMMANDLINE":
                 ctx.params[name] = below / value
         return super().invoke(ctx)
+
+
+def _plain(parameters: list[Any]) -> list[Any]:
+    """Without `<bool>` behind each switch."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
 
 
 def enter_project() -> Path:
@@ -113,7 +134,11 @@ def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    header: bool = True,
+    widths: Sequence[int] | None = None,
 ) -> None:
     """Print rows under aligned columns; long cells wrap on a terminal and nowhere else.
 
@@ -124,27 +149,31 @@ def print_table(
         columns: their titles.
         rows: cells as text, as many as columns.
         header: whether to print the titles.
+        widths: at least so many characters for each column; with them each row is printed as soon
+            as it comes.
     """
-    cells = [[*row] for row in rows]
     if sys.stdout.isatty():
-        _print_rich(columns, cells, header)
+        _print_rich(columns, rows, header)
         return
-    lines = [[*columns], *cells] if header else cells
-    widths = [max((len(line[k]) for line in lines), default=0) for k in range(len(columns))]
+    lines: Iterable[Sequence[str]] = chain([columns] if header else [], rows)
+    if widths is None:
+        lines = [[*line] for line in lines]
+        widths = [max((len(line[k]) for line in lines), default=0) for k in range(len(columns))]
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip(), flush=True)
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> None:
+def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], header: bool) -> None:
+    from rich.live import Live
     from rich.table import Table
 
     table = Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 1))
     for name in columns:
         table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_styled, row))
-    console().print(table)
+    with Live(table, console=console(), refresh_per_second=10, vertical_overflow="visible"):
+        for row in rows:
+            table.add_row(*map(_styled, row))
 
 
 def console() -> Console:

@@ -9,23 +9,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from components import STEPS
 from components.core.errors import PipelineError
 from pipeline.cli.common import (
     IMAGES,
     SETTINGS,
+    CommandGroup,
     Json,
     ProjectCommand,
     check_params,
     check_settings,
+    print_json,
     print_table,
 )
 from pipeline.exit_codes import timed
@@ -66,9 +68,24 @@ def doctor(
     json: Json = False,
 ) -> int:
     """Check what the pipeline needs here: machine, packages, settings, data; --cluster: there."""
-    from pipeline.doctor import diagnose
+    from pipeline.doctor import all_checks, diagnose, exit_code
 
-    return diagnose(check_params, cluster=cluster, endpoint=endpoint, as_json=json)
+    results = []
+
+    def rows() -> Iterator[tuple[str, str, str, str]]:
+        for name, result in diagnose(all_checks(check_params, cluster=cluster, endpoint=endpoint)):
+            results.append(result)
+            hint = f"-> {result.hint}" if result.hint else ""
+            yield result.status, name, " ".join(result.found.split()), hint
+
+    if json:
+        names = [row[1] for row in rows()]
+        found = [{"check": n, **r._asdict()} for n, r in zip(names, results, strict=True)]
+        print_json(found)
+    else:
+        columns = ("status", "check", "found", "hint")
+        print_table(columns, rows(), header=False, widths=(7, 11, 0, 0))
+    return exit_code(results)
 
 
 def demo() -> None:
@@ -141,16 +158,16 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         module.run(module.Paths(**paths), params.load(SETTINGS, module.Params))
 
 
-class _Steps(TyperGroup):
+class _Steps(CommandGroup):
     """One command a step; a step is imported when its command is asked for."""
 
-    def list_commands(self, _context: typer.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # noqa: ARG002
         """The steps in order."""
         return list(STEPS)
 
-    def get_command(self, _context: typer.Context, name: str) -> TyperCommand | None:
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002
         """The command of a step, with an option for each path."""
-        return _step_command(name) if name in STEPS else None
+        return _step_command(cmd_name) if cmd_name in STEPS else None
 
 
 def _step_command(name: str) -> TyperCommand:

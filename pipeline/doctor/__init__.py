@@ -1,55 +1,39 @@
-"""`doctor`: one line for each thing that the pipeline needs, and what to do about it."""
+"""`doctor`: one row for each thing that the pipeline needs, and what to do about it."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from components.core.errors import PipelineError, ServiceUnavailable
-from pipeline.doctor import cluster, local
-from pipeline.doctor.finding import Check, CheckResult, line, run_check
+from pipeline.doctor import cluster as cluster_checks
+from pipeline.doctor import local
+from pipeline.doctor.check import Check, CheckResult, run_check
 
 
-def add_parser(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], check_params: Callable[[], None]
-) -> None:
-    """Add the verb.
+def all_checks(
+    check_params: Callable[[], None], *, cluster: bool, endpoint: str | None
+) -> dict[str, Check]:
+    """Name -> check, in the order of the table.
 
     Args:
-        verbs: of the program.
         check_params: raises what is wrong with params.yaml.
+        cluster: check the cluster, too.
+        endpoint: of Kubeflow Pipelines; None = as the environment says.
     """
-    text = (diagnose.__doc__ or "").splitlines()[0]
-    parser = verbs.add_parser("doctor", help=text, description=text)
-    parser.add_argument("--cluster", action="store_true", help="ask the cluster, too")
-    parser.add_argument("--endpoint", metavar="URL", help="default: KF_PIPELINES_ENDPOINT")
-
-    def act(given: argparse.Namespace) -> int:
-        checks = local.checks(check_params)
-        if given.cluster:
-            checks |= cluster.checks(given.endpoint)
-        return diagnose(checks)
-
-    parser.set_defaults(act=act)
+    checks = local.checks(check_params)
+    return checks | cluster_checks.checks(endpoint) if cluster else checks
 
 
-def diagnose(checks: Mapping[str, Check]) -> int:
-    """Say what the pipeline finds here: machine, packages, settings, data; --cluster asks there.
-
-    Returns:
-        0 when nothing failed, 1 when somebody here can mend something, 5 when only services were
-        silent.
-    """
-    findings = []
+def diagnose(checks: Mapping[str, Check]) -> Iterator[tuple[str, CheckResult]]:
+    """Run the checks; yields each name and result as soon as it is known."""
     for name, check in checks.items():
-        findings.append(run_check(check))
-        print(line(name, findings[-1]), flush=True)
-    return _exit_code(findings)
+        yield name, run_check(check)
 
 
-def _exit_code(findings: list[CheckResult]) -> int:
-    failed = [finding for finding in findings if finding.status == "fail"]
+def exit_code(results: list[CheckResult]) -> int:
+    """0 when nothing failed, 1 when the user can fix something, 5 when only services failed."""
+    failed = [result for result in results if result.status == "fail"]
     if not failed:
         return 0
-    only_services = all(finding.service for finding in failed)
+    only_services = all(result.service for result in failed)
     return ServiceUnavailable.exit_code if only_services else PipelineError.exit_code

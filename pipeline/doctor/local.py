@@ -19,14 +19,14 @@ from components.core.errors import InvalidParams, PipelineError, ServiceUnavaila
 from components.io import params
 from components.tracking import server
 from pipeline.doctor import tracking
-from pipeline.doctor.finding import Check, CheckResult
-from pipeline.kubeflow import git_state as source
+from pipeline.doctor.check import Check, CheckResult
+from pipeline.kubeflow import git_state
 
 SETTINGS = Path("params.yaml")
 LOCK = Path("requirements.lock")
 IMAGES = Path("data/images")
 
-_PYTHON = (3, 11)
+_MIN_PYTHON = (3, 11)
 _GIB = 1 << 30
 _FOLDERS = ("artifacts", "data", ".dvc")
 _SHOWN = 3
@@ -48,7 +48,7 @@ def checks(check_params: Callable[[], None]) -> dict[str, Check]:
         "disk": disk,
         "folders": folders,
         "device": device,
-        "threads": threads,
+        "threads": num_threads,
         "mlflow": mlflow,
     }
 
@@ -56,30 +56,30 @@ def checks(check_params: Callable[[], None]) -> dict[str, Check]:
 def python() -> CheckResult:
     """Whether the interpreter is new enough."""
     found = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info[:2] < _PYTHON:
-        wanted = ".".join(map(str, _PYTHON))
+    if sys.version_info[:2] < _MIN_PYTHON:
+        required = ".".join(map(str, _MIN_PYTHON))
         return CheckResult(
-            "fail", f"{found}; {wanted} is needed", f"make PYTHON=python{wanted} install"
+            "fail", f"{found}; {required} is needed", f"make PYTHON=python{required} install"
         )
-    return CheckResult("ok", found)
+    return CheckResult("pass", found)
 
 
 def packages() -> CheckResult:
     """Whether the installed packages are those of the lock."""
     if not LOCK.is_file():
-        return CheckResult("skip", f"{LOCK}: does not exist", "run in the project's root folder")
-    wanted = _locked(LOCK.read_text())
-    found = {name: _installed(name) for name in wanted}
-    other = [
-        f"{name} {version} (locked: {' or '.join(wanted[name])})"
+        return CheckResult("skipped", f"{LOCK}: does not exist", "restore it from git")
+    locked = _locked(LOCK.read_text())
+    found = {name: _installed(name) for name in locked}
+    different = [
+        f"{name} {version} (locked: {' or '.join(locked[name])})"
         for name, version in found.items()
-        if version and version not in wanted[name]
+        if version and version not in locked[name]
     ]
-    if other:
-        return CheckResult("fail", _some(other), "make install")
+    if different:
+        return CheckResult("fail", _some(different), "make install")
     absent = [name for name, version in found.items() if not version]
     present = len(found) - len(absent)
-    return CheckResult("ok", f"{present} as in {LOCK}, {len(absent)} of it not installed (extras)")
+    return CheckResult("pass", f"{present} as in {LOCK}, {len(absent)} not installed (extras)")
 
 
 def _locked(text: str) -> dict[str, list[str]]:
@@ -106,53 +106,55 @@ def _some(names: list[str]) -> str:
 def git() -> CheckResult:
     """Which commit this is, and whether files differ from it."""
     try:
-        return CheckResult("ok", f"{source.require_committed()[:12]}, no changes")
+        return CheckResult("pass", f"{git_state.require_committed()[:12]}, no changes")
     except PipelineError as error:
         return CheckResult("warn", str(error))
 
 
 def settings(check_params: Callable[[], None]) -> CheckResult:
-    """Whether params.yaml is right."""
+    """Whether params.yaml is valid."""
     try:
         check_params()
     except PipelineError as error:
         return CheckResult("fail", str(error))
-    return CheckResult("ok", f"{SETTINGS} is valid")
+    return CheckResult("pass", f"{SETTINGS} is valid")
 
 
 def data() -> CheckResult:
     """Whether the images are there, as many and as large as DVC recorded them."""
     if not IMAGES.is_dir():
-        then = "dvc pull, or `python -m pipeline sample-data`"
-        return CheckResult("fail", f"{IMAGES}: does not exist", then)
+        hint = "dvc pull, or `python -m pipeline sample-data`"
+        return CheckResult("fail", f"{IMAGES}: does not exist", hint)
     files = [path for path in IMAGES.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     found = f"{len(files):,} files, {size:,} bytes"
     try:
-        recorded = params.read_yaml(source.POINTER)["outs"][0]
-        data_hash = source.require_data()
+        recorded = params.read_yaml(git_state.POINTER)["outs"][0]
+        data_hash = git_state.require_data()
     except (PipelineError, LookupError, TypeError) as error:
         return CheckResult("warn", f"{found}; {error}")
     if (recorded.get("nfiles"), recorded.get("size")) != (len(files), size):
-        wanted = f"{recorded.get('nfiles', 0):,} files, {recorded.get('size', 0):,} bytes"
-        return CheckResult("warn", f"{found}; {source.POINTER} has {wanted}", "dvc add data/images")
-    return CheckResult("ok", f"{found}, as {data_hash[:12]} in {source.POINTER}")
+        expected = f"{recorded.get('nfiles', 0):,} files, {recorded.get('size', 0):,} bytes"
+        return CheckResult(
+            "warn", f"{found}; {git_state.POINTER} has {expected}", "dvc add data/images"
+        )
+    return CheckResult("pass", f"{found}, as {data_hash[:12]} in {git_state.POINTER}")
 
 
 def disk() -> CheckResult:
-    """Whether the decoded pixels find room."""
-    wanted = params.load(SETTINGS, _Data).data.cache_gib
+    """Whether there is room for the decoded pixels."""
+    limit = params.load(SETTINGS, _Data).data.cache_gib
     free = shutil.disk_usage(Path.cwd()).free / _GIB
-    found = f"{free:.1f} GiB free; data.cache_gib is {wanted:g}"
+    found = f"{free:.1f} GiB free; data.cache_gib is {limit:g}"
     if free < 1:
-        return CheckResult("fail", found, "make room for at least 1 GiB")
-    if free < wanted:
-        return CheckResult("warn", found, "make room, or pixels are decoded again for each epoch")
-    return CheckResult("ok", found)
+        return CheckResult("fail", found, "free at least 1 GiB")
+    if free < limit:
+        return CheckResult("warn", found, "free some, or pixels are decoded again for each epoch")
+    return CheckResult("pass", found)
 
 
 def folders() -> CheckResult:
-    """Whether the folders that are written to let us: by writing."""
+    """Whether the folders that are written to are writable: by writing."""
     for name in _FOLDERS:
         folder = Path(name)
         place = folder if folder.exists() else folder.parent
@@ -160,34 +162,34 @@ def folders() -> CheckResult:
             with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
-            return CheckResult("fail", f"{place}: {error.strerror}", "make it a folder of yours")
-    return CheckResult("ok", f"{', '.join(_FOLDERS)}: may be written")
+            return CheckResult("fail", f"{place}: {error.strerror}", "make it writable")
+    return CheckResult("pass", f"{', '.join(_FOLDERS)}: writable")
 
 
 def device() -> CheckResult:
-    """What trains, and in which number format."""
+    """Which device trains, and in which precision."""
     from components.core.training import inference
-    from components.io import process as machine
+    from components.io import process
 
-    wanted = params.load(SETTINGS, train.Params)
+    loaded = params.load(SETTINGS, train.Params)
     try:
-        name = inference.resolve_device(wanted.training.device)
+        name = inference.resolve_device(loaded.training.device)
     except InvalidParams as error:
         return CheckResult("fail", str(error))
-    architecture = wanted.model.architecture
-    precision = inference.resolve_precision(wanted.training.precision, name, architecture)
-    facts = machine.facts(name)
-    return CheckResult("ok", f"{facts['device']}, {precision}, torch {facts['torch']}")
+    architecture = loaded.model.architecture
+    precision = inference.resolve_precision(loaded.training.precision, name, architecture)
+    facts = process.facts(name)
+    return CheckResult("pass", f"{facts['device']}, {precision}, torch {facts['torch']}")
 
 
-def threads() -> CheckResult:
+def num_threads() -> CheckResult:
     """Whether torch would start more threads than there are CPUs for this process."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and cpus and int(wanted) > cpus:
-        found = f"OMP_NUM_THREADS is {wanted}, on {cpus} CPUs"
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and cpus and int(threads) > cpus:
+        found = f"OMP_NUM_THREADS is {threads}, on {cpus} CPUs"
         return CheckResult("warn", found, f"unset it, or set it to {cpus} or less")
-    return CheckResult("ok", f"{wanted or cpus} on {cpus} CPUs")
+    return CheckResult("pass", f"{threads or cpus} on {cpus} CPUs")
 
 
 def mlflow() -> CheckResult:
@@ -197,10 +199,10 @@ def mlflow() -> CheckResult:
     except InvalidParams as error:
         return CheckResult("fail", str(error))
     if server.is_server(uri):
-        return tracking.judge(uri)
+        return tracking.check_version(uri)
     file = server.sqlite_file(uri)
     if file and not file.exists():
-        return CheckResult("ok", f"{file}: made by the first run")
+        return CheckResult("pass", f"{file}: the first run makes it")
     try:
         server.require_reachable(uri)
     except ServiceUnavailable:
@@ -208,4 +210,4 @@ def mlflow() -> CheckResult:
     except PipelineError as error:
         return CheckResult("fail", str(error))
     found = f"{server.without_credentials(uri)}, by mlflow {metadata.version('mlflow')}"
-    return tracking.compare(found, metadata.version("mlflow"), "make install")
+    return tracking.compare_versions(found, metadata.version("mlflow"), "make install")

@@ -1,4 +1,4 @@
-"""A Kubeflow Pipelines server: start a run, look at a run. Every call ends in time.
+"""A Kubeflow Pipelines server: start a run, get a run. Every call has a timeout.
 
 The SDK's own settings hold: KF_PIPELINES_ENDPOINT, KF_PIPELINES_UI_ENDPOINT,
 KF_PIPELINES_SA_TOKEN_PATH (a file with a bearer token), ~/.config/kfp/context.json (a cookie).
@@ -29,10 +29,10 @@ from components.core.errors import (
     ServiceUnavailable,
 )
 from components.tracking import server
-from pipeline.deadline import within
+from pipeline.deadline import call_with_timeout
 from pipeline.kubeflow import graph, kubectl
 from pipeline.kubeflow.git_state import Source
-from pipeline.kubeflow.monitor import Run, Task
+from pipeline.kubeflow.monitor import PipelineRun, TaskStatus
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _START_SECONDS = 60.0
 
 
 class Server:
-    """One that has answered.
+    """A server that has answered.
 
     Attributes:
         endpoint: its address.
@@ -55,7 +55,7 @@ class Server:
     """
 
     def __init__(self, endpoint: str | None) -> None:
-        """Ask the server who it is.
+        """Connect, and ask the server for its version.
 
         Args:
             endpoint: http(s)://host:port; None = KF_PIPELINES_ENDPOINT.
@@ -67,11 +67,11 @@ class Server:
         self.endpoint = _address(endpoint)
         # With any namespace but its default the constructor asks the server nothing.
         self._client = self._connect(namespace=kubectl.NAMESPACE)
-        health = self._ask(self._health)
-        # The server's own word, or that of its pages, which pass the rest on.
+        health = self._call(self._health)
+        # From the server itself, or from its UI, which proxies the rest.
         self.version = str(health.get("tag_name") or health.get("apiServerTagName") or "")
         several = bool(health["multi_user"])
-        # A server of a single user keeps its runs beside itself, and refuses to hear of others.
+        # A server of a single user keeps its runs beside itself, and refuses any other namespace.
         self.namespace = kubectl.NAMESPACE if several else "kubeflow"
         if not several:
             self._client = self._connect()
@@ -96,25 +96,25 @@ class Server:
             )
 
         try:
-            run_id = self._ask(start, _START_SECONDS).run_id
+            run_id = self._call(start, _START_SECONDS).run_id
         except ServiceUnavailable as error:
             raise ServiceUnavailable(f"{error} {doubt}") from error
         except KeyboardInterrupt as error:
             raise Interrupted(f"submit: interrupted. {doubt}", signal.SIGINT) from error
         if not run_id:
-            raise _stranger(self._where)
+            raise _not_kubeflow(self._where)
         return str(run_id)
 
-    def look(self, run_id: str) -> Run:
-        """The run as it is now.
+    def get_run(self, run_id: str) -> PipelineRun:
+        """A snapshot of the run.
 
         Raises:
             PipelineError: the server refuses, or does not know the run.
             ServiceUnavailable: it does not answer.
         """
-        found = self._ask(lambda: self._client.get_run(run_id))
+        found = self._call(lambda: self._client.get_run(run_id))
         if not found.run_id:
-            raise _stranger(self._where)
+            raise _not_kubeflow(self._where)
         return _read(found)
 
     def page(self, run_id: str) -> str:
@@ -134,7 +134,7 @@ class Server:
             if not Path(token).is_file():
                 raise MissingInput(f"{_TOKEN}: there is no file {token}; write the token there.")
             credentials = sdk.ServiceAccountTokenVolumeCredentials(token)
-        return self._ask(lambda: sdk.Client(self.endpoint, credentials=credentials, **more))
+        return self._call(lambda: sdk.Client(self.endpoint, credentials=credentials, **more))
 
     def _health(self) -> Mapping[str, Any]:
         # Not through the SDK's model, which leaves the version out.
@@ -151,14 +151,14 @@ class Server:
             raise ValueError("no `multi_user` in /apis/v2beta1/healthz")
         return found
 
-    def _ask(self, call: Callable[[], T], seconds: float | None = None) -> T:
-        """Let the SDK do it, with an end and in our words."""
+    def _call(self, call: Callable[[], T], seconds: float | None = None) -> T:
+        """Call the SDK with a timeout; its errors become ours."""
         seconds, where = seconds or _SECONDS, self._where
         try:
             with _quiet():
-                return within(seconds, call)
+                return call_with_timeout(seconds, call)
         except kfp_server_api.ApiException as error:
-            raise _refusal(where, error) from error
+            raise _refused(where, error) from error
         except (OSError, urllib3.exceptions.HTTPError) as error:
             late = f"no answer in {seconds:g} s"
             found = late if isinstance(error, TimeoutError) else _reason(error)
@@ -167,7 +167,7 @@ class Server:
                 "and the port-forward."
             ) from error
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise _stranger(where, f" ({type(error).__name__}: {error})") from error
+            raise _not_kubeflow(where, f" ({type(error).__name__}: {error})") from error
 
 
 @contextlib.contextmanager
@@ -199,14 +199,14 @@ def _address(endpoint: str | None) -> str:
     return found.rstrip("/")
 
 
-def _stranger(where: str, detail: str = "") -> PipelineError:
+def _not_kubeflow(where: str, detail: str = "") -> PipelineError:
     return PipelineError(
         f"{where} answers, but not as Kubeflow Pipelines{detail}: it may be a login page. Check "
         f"the address; a token goes into a file that {_TOKEN} names."
     )
 
 
-def _refusal(where: str, error: Any) -> PipelineError:
+def _refused(where: str, error: Any) -> PipelineError:
     status = int(error.status or 0)
     if status in (401, 403):
         return PipelineError(
@@ -234,9 +234,9 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", error)).rpartition(": ")[2]
 
 
-def _read(found: Any) -> Run:
+def _read(found: Any) -> PipelineRun:
     details = found.run_details.task_details if found.run_details else None
-    return Run(
+    return PipelineRun(
         run_id=found.run_id,
         state=found.state or "",
         created=found.created_at,
@@ -246,8 +246,8 @@ def _read(found: Any) -> Run:
     )
 
 
-def _task(found: Any) -> Task:
-    return Task(
+def _task(found: Any) -> TaskStatus:
+    return TaskStatus(
         key=found.task_id or "",
         name=found.display_name or "",
         state=found.state or "",

@@ -1,7 +1,4 @@
-"""Kubeflow Pipelines: compile the pipeline, or run its real graph on this machine.
-
-The only package that imports kfp.
-"""
+"""Kubeflow Pipelines: compile the pipeline, or run its real graph on this machine."""
 
 import re
 import shutil
@@ -29,7 +26,7 @@ def compile_to(output: Path, root: Path, image: str, cluster: ClusterParams) -> 
     Args:
         output: file to write.
         root: folder of params.yaml.
-        image: what every task runs in, pinned by its digest.
+        image: of every task, pinned by its digest.
         cluster: what each task asks for.
 
     Raises:
@@ -59,13 +56,13 @@ def compile_to(output: Path, root: Path, image: str, cluster: ClusterParams) -> 
 def run_local(root: Path) -> DecisionRecord:
     """Run the graph on the data below `root`, each task in a process of its own; no fetch.
 
-    Writes to artifacts/run-local, whose old content goes, and to the MLflow store that is set.
+    Writes to artifacts/run-local, after emptying it, and to the MLflow store that is set.
 
     Args:
         root: the project, which is the current folder: tasks import it from there.
 
     Returns:
-        What was decided.
+        The decision.
 
     Raises:
         PipelineError: a task failed, or none did and yet there is no decision about these data.
@@ -87,26 +84,26 @@ def run_local(root: Path) -> DecisionRecord:
         run = pipeline(repository="", revision="", data_hash="")
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise PipelineError(f"run-local: {reason} The task's own words stand above.") from error
+        raise PipelineError(f"run-local: {reason} See the task's output above.") from error
     return require_outcome(outputs, str(run.output))
 
 
 def require_outcome(outputs: Path, verdict: str) -> DecisionRecord:
-    """The decision that a run left behind: kfp calls some runs successful that did nothing.
+    """The decision that a run wrote: kfp calls some runs successful that did nothing.
 
     Args:
-        outputs: what stands for `artifacts`; it was empty when the run began.
+        outputs: folder that stands for `artifacts`; it was empty when the run started.
         verdict: what the last task returned.
 
     Raises:
         PipelineError: the files of the run do not agree with each other.
     """
     report = files.read_artifact(outputs / "validate/report.json", ValidationReport)
-    receipt = files.read_artifact(outputs / "register/decision.json", DecisionRecord)
-    found = (receipt.evidence.data_digest, receipt.decision.verdict)
+    record = files.read_artifact(outputs / "register/decision.json", DecisionRecord)
+    found = (record.evidence.data_digest, record.outcome.verdict)
     if found != (report.data_digest, verdict):
         raise PipelineError(
             f"{outputs}: the decision is {found[1]} on the data {found[0][:12]}, but the run "
             f"ended with {verdict} on {report.data_digest[:12]}; run it again."
         )
-    return receipt
+    return record

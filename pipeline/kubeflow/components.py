@@ -1,10 +1,10 @@
-"""The steps as components: each is its source text, sent along inside the compiled pipeline.
+"""The steps as kfp components: each is its source text, sent along inside the compiled pipeline.
 
 So a component imports what it calls, and annotations here must not be postponed. All have:
 
     workspace      folder of the run's volume
     layout         checkout and outputs: where things are, see `task.Layout`
-    data_digest    what validate found; the digest travels between steps, the data does not
+    data_digest    from validate; the digest travels between steps, the data does not
     <sections>     of params.yaml, as JSON
 """
 
@@ -14,11 +14,13 @@ from kfp import dsl
 def fetch(
     workspace: str, layout: dict[str, str], repository: str, revision: str, data_hash: str
 ) -> None:
-    """Check out the pinned revision, pull its images, prove both."""
+    """Check out the pinned revision, pull its images, verify both."""
     from pipeline.kubeflow import fetch, task
 
-    place = task.read_layout(workspace, layout)
-    task.finish("fetch", place, lambda: fetch.fetch(place.project, repository, revision, data_hash))
+    where = task.read_layout(workspace, layout)
+    task.run_once(
+        "fetch", where, lambda: fetch.fetch(where.project, repository, revision, data_hash)
+    )
 
 
 def validate(
@@ -31,14 +33,13 @@ def validate(
     page: dsl.Output[dsl.HTML],
 ) -> str:
     """Check every image, split the data set; returns the data digest."""
-    from pipeline.kubeflow import run_pages as displays
-    from pipeline.kubeflow import task
+    from pipeline.kubeflow import run_pages, task
 
-    place = task.read_layout(workspace, layout)
+    where = task.read_layout(workspace, layout)
     sections = {"data": data, "validate": validate}
-    done = task.run_step("validate", place, sections)
-    displays.show("validate", done, metrics, summary.path, page.path)
-    return task.data_digest(done)
+    folder = task.run_step("validate", where, sections)
+    run_pages.write_page("validate", folder, metrics, summary.path, page.path)
+    return task.data_digest(folder)
 
 
 def tune(
@@ -54,13 +55,12 @@ def tune(
     page: dsl.Output[dsl.HTML],
 ) -> None:
     """Search learning rate and epochs on train and val."""
-    from pipeline.kubeflow import run_pages as displays
-    from pipeline.kubeflow import task
+    from pipeline.kubeflow import run_pages, task
 
-    place = task.read_layout(workspace, layout)
+    where = task.read_layout(workspace, layout)
     sections = {"data": data, "model": model, "training": training, "tune": tune}
-    done = task.run_step("tune", place, sections, data_digest)
-    displays.show("tune", done, metrics, summary.path, page.path)
+    folder = task.run_step("tune", where, sections, data_digest)
+    run_pages.write_page("tune", folder, metrics, summary.path, page.path)
 
 
 def tune_worker(
@@ -72,12 +72,12 @@ def tune_worker(
     tune: str,
     worker: int,
 ) -> None:
-    """Help tune with its trials, on a GPU of its own."""
+    """Run trials for tune, on a GPU of its own."""
     from pipeline.kubeflow import task
 
-    place = task.read_layout(workspace, layout)
+    where = task.read_layout(workspace, layout)
     sections = {"data": data, "model": model, "training": training, "tune": tune}
-    task.run_worker(place, sections, int(worker))
+    task.run_worker(where, sections, int(worker))
 
 
 def train(
@@ -93,13 +93,12 @@ def train(
     page: dsl.Output[dsl.HTML],
 ) -> None:
     """Train the final model, keep its best epoch, calibrate it."""
-    from pipeline.kubeflow import run_pages as displays
-    from pipeline.kubeflow import task
+    from pipeline.kubeflow import run_pages, task
 
-    place = task.read_layout(workspace, layout)
+    where = task.read_layout(workspace, layout)
     sections = {"data": data, "model": model, "training": training, "train": train}
-    done = task.run_step("train", place, sections, data_digest)
-    displays.show("train", done, metrics, summary.path, page.path)
+    folder = task.run_step("train", where, sections, data_digest)
+    run_pages.write_page("train", folder, metrics, summary.path, page.path)
 
 
 def evaluate(
@@ -115,14 +114,13 @@ def evaluate(
     page: dsl.Output[dsl.HTML],
 ) -> None:
     """Measure the model on the untouched test split."""
-    from pipeline.kubeflow import run_pages as displays
-    from pipeline.kubeflow import task
+    from pipeline.kubeflow import run_pages, task
 
-    place = task.read_layout(workspace, layout)
+    where = task.read_layout(workspace, layout)
     sections = {"data": data, "training": training, "evaluate": evaluate}
-    done = task.run_step("evaluate", place, sections, data_digest)
-    displays.show("evaluate", done, metrics, summary.path, page.path)
-    displays.draw(done, curves)
+    folder = task.run_step("evaluate", where, sections, data_digest)
+    run_pages.write_page("evaluate", folder, metrics, summary.path, page.path)
+    run_pages.log_curves(folder, curves)
 
 
 def register(
@@ -137,14 +135,13 @@ def register(
     page: dsl.Output[dsl.HTML],
 ) -> str:
     """Decide, and register the version; returns the verdict."""
-    from pipeline.kubeflow import run_pages as displays
-    from pipeline.kubeflow import task
+    from pipeline.kubeflow import run_pages, task
 
-    place = task.read_layout(workspace, layout)
+    where = task.read_layout(workspace, layout)
     sections = {"data": data, "training": training, "register": register}
-    done = task.run_step("register", place, sections, data_digest)
-    displays.show("register", done, metrics, summary.path, page.path)
-    return task.verdict(done)
+    folder = task.run_step("register", where, sections, data_digest)
+    run_pages.write_page("register", folder, metrics, summary.path, page.path)
+    return task.verdict(folder)
 
 
 STEPS = (validate, tune, train, evaluate, register)

@@ -86,7 +86,7 @@ def data_remote() -> str:
         config.read(DVC_CONFIG)
     except configparser.Error as error:
         text = " ".join(str(error).split())
-        raise PipelineError(f"{DVC_CONFIG}: cannot be read ({text}); mend it.") from error
+        raise PipelineError(f"{DVC_CONFIG}: cannot be read ({text}); fix it.") from error
     name = config.get("core", "remote", fallback="")
     url = config.get(f"'remote \"{name}\"'", "url", fallback="")
     if not url:
@@ -103,24 +103,24 @@ def origin() -> str:
         return _git("remote", "get-url", "origin").strip()
     except PipelineError as error:
         raise PipelineError(
-            "git: there is no remote `origin`; `git remote add origin URL` and push, or say "
+            "git: there is no remote `origin`; `git remote add origin URL` and push, or pass "
             "--repository URL."
         ) from error
 
 
 def require_pushed(repository: str, revision: str) -> None:
-    """Refuse a revision that the repository does not hold, and an address that holds a secret."""
+    """Refuse a revision that the repository does not have, and a URL that holds a secret."""
     shown = server.without_credentials(repository)
     if re.match(r"https?://[^/\s]*@", repository):
         raise PipelineError(
-            f"{shown}: its address holds a name or a password, which everybody could read in the "
-            "run's parameters; say --repository URL without them."
+            f"{shown}: its URL holds a name or a password, which everybody could read in the "
+            "run's parameters; pass --repository URL without them."
         )
     try:
         listed = _git("ls-remote", "--quiet", "--", repository)
     except PipelineError as error:
         raise ServiceUnavailable(
-            f"{error} Check the address and your rights, or say --repository URL."
+            f"{error} Check the address and your rights, or pass --repository URL."
         ) from error
     tips = {line.split()[0] for line in listed.splitlines()}
     if revision not in tips and _unknown_to(tips, revision):
@@ -132,18 +132,18 @@ def require_pushed(repository: str, revision: str) -> None:
 def _unknown_to(tips: set[str], revision: str) -> bool:
     """Whether the revision is behind none of the tips, as far as this checkout knows them."""
     revisions = "\n".join([revision, *(f"^{tip}" for tip in tips)])
-    words = ("rev-list", "--ignore-missing", "--max-count=1", "--stdin")
-    return bool(_git(*words, stdin=f"{revisions}\n").strip())
+    arguments = ("rev-list", "--ignore-missing", "--max-count=1", "--stdin")
+    return bool(_git(*arguments, stdin=f"{revisions}\n").strip())
 
 
 def _git(*words: str, stdin: str = "") -> str:
-    """What git prints; it asks nobody for a password."""
-    asks_nobody = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+    """What git prints; it never prompts for a password."""
+    no_prompts = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
     try:
         done = subprocess.run(  # noqa: S603
             ["git", *words],  # noqa: S607
             input=stdin,
-            env={**asks_nobody, **os.environ},
+            env={**no_prompts, **os.environ},
             capture_output=True,
             text=True,
             timeout=_SECONDS,
@@ -154,6 +154,6 @@ def _git(*words: str, stdin: str = "") -> str:
     except subprocess.TimeoutExpired as error:
         raise ServiceUnavailable(f"git {words[0]}: no answer in {_SECONDS} s.") from error
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[0]
-        raise PipelineError(f"git {words[0]}: {server.without_credentials(said)}.")
+        message = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise PipelineError(f"git {words[0]}: {server.without_credentials(message)}.")
     return done.stdout

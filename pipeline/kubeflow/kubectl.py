@@ -1,4 +1,4 @@
-"""What a cluster says, by way of the user's own kubectl and its current context."""
+"""Reads from a cluster through the user's own kubectl and its current context."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ ACCOUNT = "pipeline-run"
 
 _SECONDS = 8
 
-# What kubectl says when nobody is there, against what it says when somebody refuses.
-_SILENCE = ("refused", "timeout", "timed out", "no such host", "Unable to connect", "deadline")
+# What kubectl prints when nothing answers, as opposed to a refusal.
+_NO_ANSWER = ("refused", "timeout", "timed out", "no such host", "Unable to connect", "deadline")
 
 
 def context() -> str:
     """The name of the current context.
 
     Raises:
-        MissingInput: there is none, or no kubectl: then nothing can be asked.
+        MissingInput: there is none, or no kubectl.
     """
     try:
-        return ask("config", "current-context").strip()
+        return run("config", "current-context").strip()
     except MissingInput:
         raise
     except PipelineError as error:
-        # Without one kubectl asks a port of this machine, and blames that.
+        # Without one kubectl tries a port of this machine, and reports that.
         raise MissingInput("kubectl: has no context; `kubectl config use-context NAME`.") from error
 
 
-def ask(*words: str) -> str:
+def run(*words: str) -> str:
     """What `kubectl <words>` prints.
 
     Raises:
@@ -41,7 +41,7 @@ def ask(*words: str) -> str:
         PipelineError: it refuses.
     """
     if not shutil.which("kubectl"):
-        raise MissingInput("kubectl: is not on PATH; install it to ask the cluster.")
+        raise MissingInput("kubectl: is not on PATH; install it to reach the cluster.")
     what = f"kubectl {' '.join(words)}"
     try:
         done = subprocess.run(  # noqa: S603
@@ -53,20 +53,20 @@ def ask(*words: str) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise ServiceUnavailable(
-            f"{what}: no answer in {_SECONDS} s; `kubectl cluster-info` says whom it asks."
+            f"{what}: no answer in {_SECONDS} s; `kubectl cluster-info` shows the server."
         ) from error
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        silent = any(word in said for word in _SILENCE)
-        kind = ServiceUnavailable if silent else PipelineError
-        raise kind(f"{what}: {said}; `kubectl config current-context` says whom it asks.")
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        no_answer = any(word in message for word in _NO_ANSWER)
+        kind = ServiceUnavailable if no_answer else PipelineError
+        raise kind(f"{what}: {message}; `kubectl config current-context` shows the cluster.")
     return done.stdout
 
 
-def log_words(namespace: str, run_id: str, step: str, lines: int) -> list[str]:
-    """The words that show the last lines of a step's log.
+def log_arguments(namespace: str, run_id: str, step: str, lines: int) -> list[str]:
+    """Arguments of kubectl that print the last lines of a step's log.
 
-    By labels, because KFP's API does not tell the pods of a step: `pipeline/runid` is KFP's,
+    By labels, because KFP's API does not name the pods of a step: `pipeline/runid` is KFP's,
     `pipeline-step` is ours.
     """
     labels = f"pipeline/runid={run_id},pipeline-step={step}"

@@ -1,4 +1,4 @@
-"""A run on the cluster as values: its tasks, what is new about them, which of them failed."""
+"""A run on the cluster as values: its tasks, what changed, what failed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from datetime import datetime
 SUCCEEDED = "SUCCEEDED"
 FAILED = "FAILED"
 
-# After these nothing changes any more.
-ENDS = {SUCCEEDED, FAILED, "SKIPPED", "CANCELED"}
+# Final states.
+FINAL_STATES = {SUCCEEDED, FAILED, "SKIPPED", "CANCELED"}
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskStatus:
     """One task as the server lists it: a step, a worker of a step, or the server's own.
 
     Attributes:
         key: the server's name for it.
-        name: of the task in the graph; the workers of a loop share theirs.
+        name: of the task in the graph; the workers of a loop share one.
         state: RUNNING, SUCCEEDED, ... as KFP writes it.
         started: when; None = not yet.
         ended: when; None = not yet.
-        message: the server's words about an error.
+        message: the server's error message.
     """
 
     key: str
@@ -36,14 +36,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One look at a run.
+class PipelineRun:
+    """A snapshot of a run.
 
     Attributes:
         run_id: the server's name for it.
         state: as that of a task.
         created: when it was submitted.
-        message: the server's words about an error.
+        message: the server's error message.
         steps: names of the tasks that run our containers, and the label `pipeline-step` of their
             pods; the other tasks hold the graph together.
         tasks: all tasks, loops unrolled, in no order.
@@ -54,40 +54,40 @@ class Run:
     created: datetime | None
     message: str
     steps: Mapping[str, str]
-    tasks: tuple[Task, ...]
+    tasks: tuple[TaskStatus, ...]
 
-    def failed(self) -> list[Task]:
+    def failed(self) -> list[TaskStatus]:
         """Failed steps, and failed drivers: those prepare a step's pod."""
-        return [task for task in self.tasks if task.state == FAILED and self._matters(task)]
+        return [task for task in self.tasks if task.state == FAILED and self._is_relevant(task)]
 
-    def matters(self) -> list[Task]:
-        """What a person follows: steps from their start, drivers only when they fail."""
-        started = [task for task in self.tasks if task.started or task.state in ENDS]
-        return [task for task in started if self._matters(task)]
+    def relevant(self) -> list[TaskStatus]:
+        """What a person follows: steps once they have started, drivers only when they fail."""
+        started = [task for task in self.tasks if task.started or task.state in FINAL_STATES]
+        return [task for task in started if self._is_relevant(task)]
 
-    def _matters(self, task: Task) -> bool:
+    def _is_relevant(self, task: TaskStatus) -> bool:
         if task.name.endswith("-driver"):
             return task.state == FAILED and task.name.removesuffix("-driver") in self.steps
         return task.name in self.steps or not self.steps
 
 
 @dataclass
-class Watch:
-    """What has been said about a run, so that only news is said."""
+class RunMonitor:
+    """Remembers what was printed about a run, so that only changes are printed."""
 
     _states: dict[str, str] = field(default_factory=dict)
     _labels: dict[str, str] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
 
-    def news(self, run: Run) -> Iterator[str]:
-        """A line for each task whose state is another than before: time in the run, step, state."""
-        for task in sorted(run.matters(), key=_when):
+    def changes(self, run: PipelineRun) -> Iterator[str]:
+        """A line for each task whose state has changed: time since the start, step, state."""
+        for task in sorted(run.relevant(), key=_time_of):
             if self._states.get(task.key) != task.state:
                 self._states[task.key] = task.state
-                yield f"{_clock(run, task):>8}  {self._label(task):<15}{_words(task)}"
+                yield f"{_elapsed(run, task):>8}  {self._label(task):<15}{_describe(task)}"
 
-    def _label(self, task: Task) -> str:
-        """The step's name; workers of one step are numbered in the order in which they began."""
+    def _label(self, task: TaskStatus) -> str:
+        """The step's name; workers of one step are numbered in the order in which they started."""
         if task.key not in self._labels:
             self._counts[task.name] += 1
             number = self._counts[task.name]
@@ -95,22 +95,22 @@ class Watch:
         return self._labels[task.key]
 
 
-def _when(task: Task) -> tuple[float, str]:
-    moment = task.ended if task.state in ENDS and task.ended else task.started
+def _time_of(task: TaskStatus) -> tuple[float, str]:
+    moment = task.ended if task.state in FINAL_STATES and task.ended else task.started
     return (moment.timestamp() if moment else 0.0, task.key)
 
 
-def _clock(run: Run, task: Task) -> str:
-    """Hours, minutes and seconds between the start of the run and the event, by its clock."""
-    moment = _when(task)[0]
+def _elapsed(run: PipelineRun, task: TaskStatus) -> str:
+    """Time between the start of the run and the event, by the server's clock."""
+    moment = _time_of(task)[0]
     return duration(moment - run.created.timestamp()) if run.created and moment else "-"
 
 
-def _words(task: Task) -> str:
-    words = task.state.lower()
-    if task.state in ENDS and task.started and task.ended:
-        words += f" after {duration((task.ended - task.started).total_seconds())}"
-    return f"{words}: {' '.join(task.message.split())}" if task.message else words
+def _describe(task: TaskStatus) -> str:
+    text = task.state.lower()
+    if task.state in FINAL_STATES and task.started and task.ended:
+        text += f" after {duration((task.ended - task.started).total_seconds())}"
+    return f"{text}: {' '.join(task.message.split())}" if task.message else text
 
 
 def duration(seconds: float) -> str:

@@ -82,7 +82,7 @@ class ClusterParams(_Section):
     def _workers_can_meet(self) -> ClusterParams:
         if self.workers > 1 and (self.access_mode == "ReadWriteOnce" or not self.optuna_secret):
             raise ValueError(
-                "workers on several nodes need access_mode ReadWriteMany and a optuna_secret; "
+                "workers on several nodes need access_mode ReadWriteMany and an optuna_secret; "
                 "or set workers to 1"
             )
         return self

@@ -1,4 +1,4 @@
-"""What the pages of a cluster's run show of a step: numbers, curves, a text and a page.
+"""What Kubeflow's run pages show of a step: numbers, curves, a summary and a page.
 
 Reads the files that the step wrote. Imports no kfp: its artifacts are known by their methods.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -17,11 +16,12 @@ from typing import Protocol
 from components.core.artifacts import Evaluation, Hyperparameters, ModelCard, ValidationReport
 from components.core.gate.record import DecisionRecord
 from components.io.files import read_artifact, write_text
+from components.io.reports.pages import render
 
 MAX_CLASSES = 25
 MAX_POINTS = 100
 
-Facts = Mapping[str, float | int | str | None]
+Summary = Mapping[str, float | int | str | None]
 
 
 class MetricsLike(Protocol):
@@ -35,43 +35,43 @@ class ClassificationMetricsLike(Protocol):
     """A KFP `ClassificationMetrics` artifact."""
 
     def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
-        """Keep counts, row = true class."""
+        """Keep counts; row = true class."""
 
     def log_roc_curve(self, fpr: list[float], tpr: list[float], threshold: list[float]) -> None:
         """Keep the points of a curve."""
 
 
-def show(step: str, folder: Path, metrics: MetricsLike, summary: str, page: str) -> None:
-    """Log the step's numbers, and write its text (Markdown) and its page (HTML).
+def write_page(step: str, folder: Path, metrics: MetricsLike, summary: str, page: str) -> None:
+    """Log the step's numbers; write its summary (Markdown) and its page (HTML).
 
     Args:
         step: name of the step.
         folder: what it wrote.
         metrics: takes every finite number.
         summary: file to write, Markdown.
-        page: file to write, HTML: the step's own page, else its facts and pictures.
+        page: file to write, HTML: the step's own page, else its summary and figures.
     """
-    facts = _FACTS[step](folder)
-    for name, value in facts.items():
+    values = _SUMMARIES[step](folder)
+    for name, value in values.items():
         if isinstance(value, int | float) and math.isfinite(value):
             metrics.log_metric(name, float(value))
-    rows = {name: _digits(value) for name, value in facts.items()}
-    lines = [f"| {name} | {_one_cell(text)} |" for name, text in rows.items()]
+    rows = {name: _format(value) for name, value in values.items()}
+    lines = [f"| {name} | {_escape_cell(text)} |" for name, text in rows.items()]
     _write(summary, "\n".join([f"# {step}", "", "| | |", "|---|---|", *lines, ""]))
     own = folder / _PAGES.get(step, "none")
     _write(page, own.read_text(encoding="utf-8") if own.is_file() else _page(step, folder, rows))
 
 
-def draw(folder: Path, curves: ClassificationMetricsLike) -> None:
+def log_curves(folder: Path, curves: ClassificationMetricsLike) -> None:
     """Log the confusion matrix of up to 25 classes, and the ROC curve where there is one.
 
     Args:
         folder: what evaluate wrote.
         curves: takes them.
     """
-    found = read_artifact(folder / "evaluation.json", Evaluation)
-    if len(found.per_class) <= MAX_CLASSES:
-        curves.log_confusion_matrix([c.name for c in found.per_class], found.confusion)
+    evaluation = read_artifact(folder / "evaluation.json", Evaluation)
+    if len(evaluation.per_class) <= MAX_CLASSES:
+        curves.log_confusion_matrix([c.name for c in evaluation.per_class], evaluation.confusion)
     table = folder / "plots/roc.csv"
     if table.is_file():
         points = thin_curve(table)
@@ -92,25 +92,25 @@ def thin_curve(table: Path) -> list[tuple[float, float, float]]:
     return [points[round(k * last / (MAX_POINTS - 1))] for k in range(MAX_POINTS)]
 
 
-def _validated(folder: Path) -> Facts:
-    found = read_artifact(folder / "report.json", ValidationReport)
+def _validated(folder: Path) -> Summary:
+    report = read_artifact(folder / "report.json", ValidationReport)
     return {
-        "images_found": found.found,
-        "images_used": found.used,
-        "quarantined": found.quarantined,
-        "duplicates": found.duplicates,
-        "classes": len(found.class_names),
-        "failed_rules": sum(not rule.success for rule in found.rules),
-        "data_digest": found.data_digest,
+        "images_found": report.found,
+        "images_used": report.used,
+        "quarantined": report.quarantined,
+        "duplicates": report.duplicates,
+        "classes": len(report.class_names),
+        "failed_rules": sum(not rule.success for rule in report.rules),
+        "data_digest": report.data_digest,
     }
 
 
-def _tuned(folder: Path) -> Facts:
-    found = read_artifact(folder / "hyperparameters.json", Hyperparameters)
-    return found.model_dump(exclude={"schema_version", "data_digest"})
+def _tuned(folder: Path) -> Summary:
+    winner = read_artifact(folder / "hyperparameters.json", Hyperparameters)
+    return winner.model_dump(exclude={"schema_version", "data_digest"})
 
 
-def _trained(folder: Path) -> Facts:
+def _trained(folder: Path) -> Summary:
     card = read_artifact(folder / "model/card.json", ModelCard)
     return {
         "best_epoch": card.best_epoch,
@@ -122,24 +122,24 @@ def _trained(folder: Path) -> Facts:
     }
 
 
-def _evaluated(folder: Path) -> Facts:
-    facts: Facts = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return facts
+def _evaluated(folder: Path) -> Summary:
+    summary: Summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return summary
 
 
-def _registered(folder: Path) -> Facts:
-    receipt = read_artifact(folder / "decision.json", DecisionRecord)
-    checks = receipt.decision.checks
-    reasons = {f"check {check.name}": f"{check.verdict}: {check.reason}" for check in checks}
+def _registered(folder: Path) -> Summary:
+    record = read_artifact(folder / "decision.json", DecisionRecord)
+    checks = record.outcome.checks
+    messages = {f"check {check.name}": f"{check.status}: {check.message}" for check in checks}
     return {
-        "verdict": receipt.decision.verdict,
-        "version": receipt.version and f"{receipt.model_name} {receipt.version}",
-        "checks_not_passed": sum(check.verdict in ("hold", "error") for check in checks),
-        **reasons,
+        "verdict": record.outcome.verdict,
+        "version": record.version and f"{record.model_name} {record.version}",
+        "checks_not_passed": sum(check.status in ("fail", "error") for check in checks),
+        **messages,
     }
 
 
-_FACTS: dict[str, Callable[[Path], Facts]] = {
+_SUMMARIES: dict[str, Callable[[Path], Summary]] = {
     "validate": _validated,
     "tune": _tuned,
     "train": _trained,
@@ -150,33 +150,25 @@ _FACTS: dict[str, Callable[[Path], Facts]] = {
 _PAGES = {"validate": "report.html", "register": "comparison/report.html"}
 
 
-def _digits(value: float | str | None) -> str:
+def _format(value: float | str | None) -> str:
     if value is None:
         return "-"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _one_cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
 def _page(step: str, folder: Path, rows: Mapping[str, str]) -> str:
-    table = "".join(
-        f"<tr><th align=left>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>\n"
-        for name, text in rows.items()
-    )
-    pictures = "".join(
-        f'<p><img alt="{html.escape(path.stem)}" style="max-width:100%" '
-        f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"></p>\n'
+    figures = {
+        path.stem: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
         for path in sorted(folder.rglob("*.png"))
-    )
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{step}</title>\n'
-        f"<h1>{step}</h1>\n<table>\n{table}</table>\n{pictures}</html>\n"
-    )
+    }
+    return render("step.html", title=step, rows=rows, figures=figures)
 
 
-def _write(place: str, text: str) -> None:
-    path = Path(place)
+def _write(target: str, text: str) -> None:
+    path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

@@ -1,4 +1,4 @@
-"""What a task of the cluster does: one step, in the workspace of its run. Imports no kfp."""
+"""What a task on the cluster does: one step, in the workspace of its run. Imports no kfp."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from components import tune
 from components.core.artifacts import ValidationReport
 from components.core.errors import ChangedInput, PipelineError
 from components.core.gate.record import DecisionRecord
-from components.io import command, files, params
+from components.io import files, params
 from components.io.data.dataset import DataPaths
 from components.tracking import server
+from pipeline.exit_codes import exit_code_of
 
 P = TypeVar("P")
 
@@ -67,7 +68,7 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
         step: name of its module below `components`.
         layout: where it reads and writes.
         sections: those of params.yaml that it reads, each as JSON.
-        data_digest: what validate found; empty for validate itself.
+        data_digest: from validate; empty for validate itself.
 
     Returns:
         The folder of what the step wrote.
@@ -75,26 +76,26 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
     module = importlib.import_module(f"components.{step}")
 
     def act() -> None:
-        _enter(layout, data_digest)
+        _setup(layout, data_digest)
         module.run(layout.place(module.Paths), read_sections(sections, module.Params))
 
-    finish(step, layout, act)
+    run_once(step, layout, act)
     return layout.outputs / step
 
 
 def run_worker(layout: Layout, sections: Mapping[str, str], worker: int) -> None:
-    """Run trials for tune as its worker `worker`; a failure ends the process like a step's."""
+    """Run trials for tune as worker `worker`; a failure ends the process like a step's."""
 
     def act() -> None:
-        _enter(layout)
+        _setup(layout)
         settings = read_sections(sections, tune.Params)
         tune.run_worker(layout.place(tune.Paths), worker, settings)
 
-    finish(f"tune-{worker}", layout, act)
+    run_once(f"tune-{worker}", layout, act)
 
 
-def _enter(layout: Layout, data_digest: str = "") -> None:
-    """What every step is sure of: its folder, its server, and the data of this run."""
+def _setup(layout: Layout, data_digest: str = "") -> None:
+    """What every step can rely on: its folder, its server, and the data of this run."""
     os.chdir(layout.project)
     server.require_reachable()
     if data_digest:
@@ -118,11 +119,11 @@ def read_sections(sections: Mapping[str, str], kind: type[params.P]) -> params.P
         return params.load(file, kind)
 
 
-def finish(step: str, layout: Layout, act: Callable[[], object]) -> None:
-    """Do it, or end the process with the exit code; what was refused once stays refused.
+def run_once(step: str, layout: Layout, act: Callable[[], object]) -> None:
+    """Run `act`, or end the process with the exit code; what was refused once stays refused.
 
-    A cluster repeats whatever failed, and cannot be told by which exit code. So a refusal, which
-    no repetition changes, is noted and answers the next attempt at once.
+    A cluster retries whatever failed, whatever the exit code. So a refusal, which no retry changes,
+    is written down and ends the next attempt at once.
 
     Raises:
         SystemExit: it failed; the code is that of the error family.
@@ -140,7 +141,7 @@ def finish(step: str, layout: Layout, act: Callable[[], object]) -> None:
                 files.write_text(note, str(error))
             raise
 
-    if code := command.exit_code_of(once, step):
+    if code := exit_code_of(once, step):
         raise SystemExit(code)
 
 
@@ -151,13 +152,13 @@ def data_digest(folder: Path) -> str:
 
 def verdict(folder: Path) -> str:
     """The verdict that register wrote into its folder."""
-    return files.read_artifact(folder / "decision.json", DecisionRecord).decision.verdict
+    return files.read_artifact(folder / "decision.json", DecisionRecord).outcome.verdict
 
 
-def _require_digest(report: Path, wanted: str) -> None:
+def _require_digest(report: Path, expected: str) -> None:
     found = data_digest(report.parent)
-    if found != wanted:
+    if found != expected:
         raise ChangedInput(
-            f"{report}: is about the data {found[:12]}, not {wanted[:12]} of this run; "
+            f"{report}: is about the data {found[:12]}, not {expected[:12]} of this run; "
             "start a new run."
         )

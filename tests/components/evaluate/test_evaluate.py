@@ -56,7 +56,7 @@ def write_model(folder: Path, report: ValidationReport) -> None:
     params = load(write_params(folder.parent / "params.yaml", {}), evaluate.Params)
     card = factories.model_card(
         class_names=report.class_names,
-        images=params.data.reader,
+        images=params.data.decode_params,
         weights_sha256=models.save_weights(folder, network.state_dict()),
         data_digest=report.data_digest,
         training_key=str(folder),

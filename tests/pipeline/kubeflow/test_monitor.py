@@ -2,21 +2,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.kubeflow.monitor import Run, Task, Watch, duration
+from pipeline.kubeflow.monitor import PipelineRun, TaskStatus, RunMonitor, duration
 
-BEGAN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+STARTED = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
-def task(name: str, state: str, start: int | None = None, end: int | None = None) -> Task:
-    return Task(f"{name}-{start}", name, state, moment(start), moment(end))
+def task(name: str, state: str, start: int | None = None, end: int | None = None) -> TaskStatus:
+    return TaskStatus(f"{name}-{start}", name, state, moment(start), moment(end))
 
 
 def moment(second: int | None) -> datetime | None:
-    return None if second is None else BEGAN + timedelta(seconds=second)
+    return None if second is None else STARTED + timedelta(seconds=second)
 
 
-def run(*tasks: Task, steps: tuple[str, ...] = ("fetch", "train")) -> Run:
-    return Run("r", "RUNNING", BEGAN, "", {name: name for name in steps}, tasks)
+def run(*tasks: TaskStatus, steps: tuple[str, ...] = ("fetch", "train")) -> PipelineRun:
+    return PipelineRun("r", "RUNNING", STARTED, "", {name: name for name in steps}, tasks)
 
 
 @pytest.mark.parametrize(
@@ -27,20 +27,22 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_news_are_told_once_and_in_the_order_in_which_they_happened() -> None:
-    watch = Watch()
+def test_changes_are_told_once_and_in_the_order_in_which_they_happened() -> None:
+    monitor = RunMonitor()
     first = run(task("train", "RUNNING", 80), task("fetch", "SUCCEEDED", 5, 65))
-    assert list(watch.news(first)) == [
+    assert list(monitor.changes(first)) == [
         "    1:05  fetch          succeeded after 1:00",
         "    1:20  train          running",
     ]
-    assert list(watch.news(first)) == []
+    assert list(monitor.changes(first)) == []
 
 
-def test_a_step_that_waits_is_told_when_it_begins() -> None:
-    watch = Watch()
-    assert list(watch.news(run(task("fetch", "PENDING")))) == []
-    assert list(watch.news(run(task("fetch", "SKIPPED")))) == ["       -  fetch          skipped"]
+def test_a_step_that_waits_is_told_when_it_starts() -> None:
+    monitor = RunMonitor()
+    assert list(monitor.changes(run(task("fetch", "PENDING")))) == []
+    assert list(monitor.changes(run(task("fetch", "SKIPPED")))) == [
+        "       -  fetch          skipped"
+    ]
 
 
 def test_drivers_matter_only_when_they_fail_and_only_those_of_steps() -> None:
@@ -49,10 +51,10 @@ def test_drivers_matter_only_when_they_fail_and_only_those_of_steps() -> None:
         task("train-driver", "FAILED", 1, 2),
         task("root-driver", "FAILED", 1, 2),
     )
-    assert [found.name for found in seen.matters()] == ["train-driver"]
+    assert [found.name for found in seen.relevant()] == ["train-driver"]
     assert [found.name for found in seen.failed()] == ["train-driver"]
 
 
 def test_without_a_known_graph_every_task_is_told() -> None:
     seen = run(task("anything", "RUNNING", 1), steps=())
-    assert [found.name for found in seen.matters()] == ["anything"]
+    assert [found.name for found in seen.relevant()] == ["anything"]

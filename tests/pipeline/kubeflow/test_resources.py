@@ -4,13 +4,13 @@ import pytest
 
 from components.core.errors import InvalidParams
 from components.io import params
-from pipeline.kubeflow import resources as cluster
+from pipeline.kubeflow import resources
 from tests.components.conftest import write_params
 
 
-def load(folder: Path, changes: dict[str, object]) -> cluster.ClusterParams:
+def load(folder: Path, changes: dict[str, object]) -> resources.ClusterParams:
     file = write_params(folder / "params.yaml", changes)
-    return params.load(file, cluster.Params).cluster
+    return params.load(file, resources.Params).cluster
 
 
 def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
@@ -34,14 +34,14 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
         ({"cluster.storage_endpoint": "seaweedfs:8333"}, "cluster.storage_endpoint is"),
         ({"cluster.user": 0}, "cluster.user is 0"),
         ({"cluster.gpu.resource": "gpu"}, "cluster.gpu.resource is"),
-        ({"cluster.workers": 2}, "need access_mode ReadWriteMany and a optuna_secret"),
+        ({"cluster.workers": 2}, "need access_mode ReadWriteMany and an optuna_secret"),
         (
             {
                 "cluster.workers": 2,
                 "cluster.access_mode": "ReadWriteMany",
                 "cluster.optuna_secret": None,
             },
-            "a optuna_secret; or set workers to 1",
+            "an optuna_secret; or set workers to 1",
         ),
         ({"cluster.access_mode": "ReadOnlyMany"}, "'ReadWriteOnce' or 'ReadWriteMany'"),
     ],
@@ -60,4 +60,4 @@ def test_a_step_that_does_not_train_cannot_ask_for_a_gpu(step: str, tmp_path: Pa
     start = text.index(f"  {step}:", text.index("\ncluster:") if "\ncluster:" in text else 0)
     file.write_text(f"{text[:start]}  {step}:\n    gpus: 1{text[start + len(step) + 3 :]}")
     with pytest.raises(InvalidParams, match=rf"cluster\.{step}\.gpus is not a setting"):
-        params.load(file, cluster.Params)
+        params.load(file, resources.Params)

@@ -6,7 +6,7 @@ import pytest
 
 from components.core.artifacts import ClassMetrics, Evaluation, Metrics
 from components.io import files
-from pipeline.kubeflow import run_pages as displays
+from pipeline.kubeflow import run_pages
 
 
 class Sink:
@@ -72,7 +72,7 @@ def write_curve(folder: Path, thresholds: list[str]) -> Path:
 def test_up_to_25_classes_have_a_confusion_matrix(classes: int, shown: int, tmp_path: Path) -> None:
     write_evaluation(tmp_path, classes)
     sink = Sink()
-    displays.draw(tmp_path, sink)
+    run_pages.log_curves(tmp_path, sink)
     assert len(sink.categories) == len(sink.matrix) == shown
     assert sink.curve == []
 
@@ -81,7 +81,7 @@ def test_the_curve_is_finite_and_thin_and_keeps_its_ends(tmp_path: Path) -> None
     write_evaluation(tmp_path, 2)
     write_curve(tmp_path, ["inf", *(str(1 - k / 999) for k in range(1000))])
     sink = Sink()
-    displays.draw(tmp_path, sink)
+    run_pages.log_curves(tmp_path, sink)
     fpr, tpr, threshold = sink.curve
     assert len(fpr) == len(tpr) == len(threshold) == 100
     assert (threshold[0], threshold[-1]) == (1.0, 0.0)
@@ -91,7 +91,7 @@ def test_the_curve_is_finite_and_thin_and_keeps_its_ends(tmp_path: Path) -> None
 
 def test_a_short_curve_stays_whole(tmp_path: Path) -> None:
     table = write_curve(tmp_path, ["0.9", "0.5", "0.1"])
-    assert displays.thin_curve(table) == [(0.0, 0.0, 0.9), (0.5, 0.5**0.5, 0.5), (1.0, 1.0, 0.1)]
+    assert run_pages.thin_curve(table) == [(0.0, 0.0, 0.9), (0.5, 0.5**0.5, 0.5), (1.0, 1.0, 0.1)]
 
 
 def test_numbers_that_are_none_or_infinite_stay_out_of_the_metrics(tmp_path: Path) -> None:
@@ -99,17 +99,18 @@ def test_numbers_that_are_none_or_infinite_stay_out_of_the_metrics(tmp_path: Pat
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     sink = Sink()
     summary, page = tmp_path / "out/summary", tmp_path / "out/page"
-    displays.show("evaluate", tmp_path, sink, str(summary), str(page))
+    run_pages.write_page("evaluate", tmp_path, sink, str(summary), str(page))
     assert sink.numbers == {"accuracy": 0.75, "num_images": 4.0}
     assert "| roc_auc | - |" in summary.read_text()
 
 
-def test_the_page_carries_the_pictures_and_is_no_place_for_markup(tmp_path: Path) -> None:
+def test_the_page_carries_the_figures_and_escapes_markup(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps({"<script>": "a|b\nc"}))
     (tmp_path / "plots").mkdir()
-    (tmp_path / "plots/confusion.png").write_bytes(b"picture")
+    (tmp_path / "plots/confusion.png").write_bytes(b"figure")
     summary, page = tmp_path / "summary.md", tmp_path / "page.html"
-    displays.show("evaluate", tmp_path, Sink(), str(summary), str(page))
+    run_pages.write_page("evaluate", tmp_path, Sink(), str(summary), str(page))
     assert "<script>" not in page.read_text()
-    assert 'src="data:image/png;base64,cGljdHVyZQ=="' in page.read_text()
+    assert "&lt;script&gt;" in page.read_text()
+    assert 'src="data:image/png;base64,ZmlndXJl"' in page.read_text()
     assert "| <script> | a\\|b c |" in summary.read_text()

@@ -5,62 +5,58 @@ from pathlib import Path
 
 import pytest
 
+from components import train
 from components.core.errors import InvalidData, PipelineError, ServiceUnavailable
 from pipeline.kubeflow import task
 from tests.components.conftest import ROOT
 
 
 def layout(folder: Path) -> task.Layout:
-    return task.Layout(folder, folder / "artifacts", {})
+    return task.Layout(folder, folder / "artifacts")
 
 
 def refuse(error: PipelineError) -> None:
     raise error
 
 
-def test_paths_of_dvc_move_with_the_outputs_and_data_stay() -> None:
-    raw = {
-        "checkout": "checkout",
-        "outputs": "artifacts/mine",
-        "paths": {"images": "data/images", "model": "artifacts/train/model"},
-    }
-    found = task.read_layout("/volume", raw)
+def test_paths_below_artifacts_move_with_the_outputs_and_data_stay() -> None:
+    found = task.read_layout("/volume", {"checkout": "checkout", "outputs": "artifacts/mine"})
     assert found.project == Path("/volume/checkout")
-    assert found.paths == {
-        "images": Path("data/images"),
-        "model": Path("/volume/checkout/artifacts/mine/train/model"),
-    }
+    paths = found.place(train.Paths)
+    assert paths.images == Path("data/images")
+    assert paths.cache == Path("cache")
+    assert paths.model == Path("/volume/checkout/artifacts/mine/train/model")
 
 
 def test_a_refusal_answers_the_next_attempt_without_new_work(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    place = layout(tmp_path)
+    where = layout(tmp_path)
     with pytest.raises(SystemExit) as first:
-        task.finish("train", place, lambda: refuse(InvalidData("the images break a rule")))
+        task.run_once("train", where, lambda: refuse(InvalidData("the images break a rule")))
     worked: list[int] = []
     with pytest.raises(SystemExit) as second:
-        task.finish("train", place, lambda: worked.append(1))
+        task.run_once("train", where, lambda: worked.append(1))
     assert (first.value.code, second.value.code) == (1, 1)
     assert worked == []
     assert capfd.readouterr().err == "error: the images break a rule\n" * 2
-    task.finish("evaluate", place, lambda: worked.append(1))
+    task.run_once("evaluate", where, lambda: worked.append(1))
     assert worked == [1]
 
 
-def test_what_a_later_attempt_may_mend_is_tried_again(tmp_path: Path) -> None:
-    place = layout(tmp_path)
+def test_what_a_later_attempt_may_fix_is_tried_again(tmp_path: Path) -> None:
+    where = layout(tmp_path)
     with pytest.raises(SystemExit) as raised:
-        task.finish("train", place, lambda: refuse(ServiceUnavailable("MLflow is silent")))
+        task.run_once("train", where, lambda: refuse(ServiceUnavailable("MLflow does not answer")))
     assert raised.value.code == 5
     worked: list[int] = []
-    task.finish("train", place, lambda: worked.append(1))
+    task.run_once("train", where, lambda: worked.append(1))
     assert worked == [1]
 
 
-def test_a_bug_ends_with_its_own_code(tmp_path: Path) -> None:
+def test_an_internal_error_ends_with_its_own_code(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as raised:
-        task.finish("train", layout(tmp_path), lambda: int("none"))
+        task.run_once("train", layout(tmp_path), lambda: int("none"))
     assert raised.value.code == 70
 
 
@@ -68,9 +64,9 @@ def test_a_step_reads_the_settings_it_was_given_and_refuses_wrong_ones(tmp_path:
     """In a process of its own: a step changes the current folder."""
     code = (
         "from pathlib import Path; from pipeline.kubeflow import task; "
-        f"place = task.read_layout({str(tmp_path)!r}, "
-        "{'checkout': '.', 'outputs': 'mine', 'paths': {}}); "
-        "task.run_step('evaluate', place, {'evaluate': '{\"top_losses\": \"many\"}'})"
+        f"where = task.read_layout({str(tmp_path)!r}, "
+        "{'checkout': '.', 'outputs': 'mine'}); "
+        "task.run_step('evaluate', where, {'evaluate': '{\"top_losses\": \"many\"}'})"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     done = subprocess.run(

@@ -7,26 +7,26 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from components.core.errors import InvalidParams, MissingInput, PipelineError, ServiceUnavailable
-from pipeline.deadline import within
+from pipeline.deadline import call_with_timeout
 
-Status = Literal["ok", "warn", "fail", "skip"]
+Status = Literal["pass", "warn", "fail", "skipped"]
 
-SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 class CheckResult(NamedTuple):
     """The outcome of one check.
 
     Attributes:
-        status: skip = it could not be asked, which is not ok.
+        status: skipped = it could not be checked, which is not passed.
         found: what is there.
-        then: what to do next; empty when there is nothing to do.
-        service: a failure that only says that somebody did not answer.
+        hint: what to do next; empty when there is nothing to do.
+        service: a failure that only says that a service did not answer.
     """
 
     status: Status
     found: str
-    then: str = ""
+    hint: str = ""
     service: bool = False
 
 
@@ -34,15 +34,17 @@ Check = Callable[[], CheckResult]
 
 
 def run_check(check: Check) -> CheckResult:
-    """Run a check; whatever it raises becomes a finding."""
+    """Run a check; whatever it raises becomes a result."""
     try:
-        return within(SECONDS, check)
+        return call_with_timeout(TIMEOUT_SECONDS, check)
     except TimeoutError:
         return CheckResult(
-            "skip", f"not known after {SECONDS:.0f} s", "run it again on a calm machine"
+            "skipped",
+            f"not known after {TIMEOUT_SECONDS:.0f} s",
+            "run it again when the machine is idle",
         )
     except (InvalidParams, MissingInput) as error:
-        return CheckResult("skip", str(error))
+        return CheckResult("skipped", str(error))
     except ServiceUnavailable as error:
         return CheckResult("fail", str(error), service=True)
     except PipelineError as error:
@@ -52,16 +54,10 @@ def run_check(check: Check) -> CheckResult:
         return CheckResult("fail", f"the check itself failed ({what})", "please report it")
 
 
-def line(name: str, finding: CheckResult) -> str:
-    """The finding as a row of the table."""
-    then = f" -> {finding.then}" if finding.then else ""
-    return f"{finding.status:<6}{name:<13}{' '.join(finding.found.split())}{then}"
-
-
-def at_least(found: str, floor: str) -> bool:
-    """Whether the release `found` is `floor` or later; False for what names no release."""
+def at_least(found: str, minimum: str) -> bool:
+    """Whether the release `found` is `minimum` or later; False for what names no release."""
     numbers = _numbers(found)
-    return bool(numbers) and numbers >= _numbers(floor)
+    return bool(numbers) and numbers >= _numbers(minimum)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
