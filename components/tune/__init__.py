@@ -214,7 +214,7 @@ def _study_name(dataset: Dataset, plan: TrainingConfig, space: SearchSpace, para
     """
     settings = [
         params.model.model_dump(),
-        params.data.reader.model_dump(),
+        params.data.decode_params.model_dump(),
         params.tune.train_fraction,
     ]
     asked = {"device": params.training.device, "precision": params.training.precision}

@@ -30,7 +30,7 @@ def model(tmp_path: Path) -> Path:
             max_pixels=1000,
             multi_frame="refuse",
             background=(0, 0, 0),
-            fit="crop",
+            resize_mode="crop",
         ),
         temperature=1.7,
         weights_sha256=models.save_weights(folder, network.state_dict()),

@@ -31,7 +31,7 @@ def card(weights_sha256: str) -> ModelCard:
             max_pixels=1000,
             multi_frame="refuse",
             background=(1, 2, 3),
-            fit="crop",
+            resize_mode="crop",
         ),
         temperature=1.25,
         weights_sha256=weights_sha256,
