@@ -41,7 +41,7 @@ ui: install ## runs and model versions at http://127.0.0.1:5000
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
 	  --default-artifact-root ./mlartifacts --host 127.0.0.1 --port $${PORT:-5000}
 
-bench: install ## every figure of docs/decisions.md that can be measured again
+bench: install ## every figure of docs/decisions that can be measured again
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.near_duplicates

@@ -1,4 +1,4 @@
-"""How long one picture takes, alone, as a service would ask for it."""
+"""How long one image takes, alone, as a service would ask for it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from components.core.training import inference
 if TYPE_CHECKING:
     from components.io.models import LoadedModel
 
-# Pictures that are timed, after those that warm up.
+# Images that are timed, after those that warm up.
 _TIMED, _WARM_UP = 50, 5
 
 
-def time_pictures(
-    loaded: LoadedModel, pictures: Sequence[Path], *, device: str, machine: str
+def time_images(
+    loaded: LoadedModel, images: Sequence[Path], *, device: str, machine: str
 ) -> Latency:
-    """Time single pictures from file bytes to probabilities.
+    """Time single images from file bytes to probabilities.
 
     Args:
         loaded: on `device` already.
-        pictures: at least one file; 50 of them are used, evenly chosen.
-        device: where the network lives.
+        images: at least one file; 50 of them are used, evenly chosen.
+        device: where the network is.
         machine: what the numbers depend on, for people.
     """
-    chosen = pictures[:: max(1, len(pictures) // _TIMED)][:_TIMED]
+    chosen = images[:: max(1, len(images) // _TIMED)][:_TIMED]
     contents = [path.read_bytes() for path in chosen]
     for content in (contents * _WARM_UP)[:_WARM_UP]:
         _milliseconds(loaded, content, device)
     times = [_milliseconds(loaded, content, device) for content in contents]
     p50, p95 = np.percentile(times, [50, 95]).tolist()
-    return Latency(p50_ms=p50, p95_ms=p95, pictures=len(times), machine=machine)
+    return Latency(p50_ms=p50, p95_ms=p95, images=len(times), machine=machine)
 
 
 def _milliseconds(loaded: LoadedModel, content: bytes, device: str) -> float:

@@ -18,7 +18,7 @@ from components.core.errors import ChangedInput, InvalidData
 from components.core.evaluation.predictions import Predictions
 from components.io import files, models
 from components.io.data import manifest as manifest_file
-from components.io.data import predictions as answers
+from components.io.data import predictions as prediction_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArtifactPaths:
-    """Where the evidence lies."""
+    """Where the files of earlier steps are."""
 
     manifest: Path
     report: Path
@@ -36,7 +36,7 @@ class ArtifactPaths:
     latency: Path
 
     @property
-    def evidence(self) -> list[Path]:
+    def evaluated(self) -> list[Path]:
         """What evaluate left for the decision."""
         return [self.evaluation, self.predictions, self.latency]
 
@@ -53,7 +53,7 @@ class Candidate:
         rows: those of used images, by path.
     """
 
-    places: ArtifactPaths
+    paths: ArtifactPaths
     folder: Path
     digest: str
     size: int
@@ -63,80 +63,83 @@ class Candidate:
     rows: pd.DataFrame
     evaluation: Evaluation
     evaluation_sha256: str
-    answers: Predictions
+    predictions: Predictions
     latency: Latency
 
     @property
-    def shared(self) -> int:
+    def leaked_test_images(self) -> int:
         """Test images whose pixels or group are also in train or val."""
         test = self.rows["split"] == "test"
         rest = self.rows[~test]
-        leaks = self.rows["pixel_sha256"].isin(rest["pixel_sha256"])
-        leaks |= self.rows["group"].isin(rest["group"])
-        return int((leaks & test).sum())
+        leaked = self.rows["pixel_sha256"].isin(rest["pixel_sha256"])
+        leaked |= self.rows["group"].isin(rest["group"])
+        return int((leaked & test).sum())
 
 
-def read(places: ArtifactPaths) -> Candidate:
-    """Read everything; a digest that does not fit is refused.
+def read_candidate(paths: ArtifactPaths) -> Candidate:
+    """Read everything; a digest that does not match is refused.
 
     Raises:
         MissingInput: a file is absent.
         ChangedInput: the files are not of one execution.
-        InvalidData: the images did not pass.
+        InvalidData: the images failed validation.
     """
-    report = files.read_artifact(places.report, ValidationReport)
+    report = files.read_artifact(paths.report, ValidationReport)
     if not report.success:
         raise InvalidData(
-            f"{places.report}: the images break a rule; mend them, then run `dvc repro`."
+            f"{paths.report}: the images break a rule; fix them, then run `dvc repro`."
         )
-    whole = manifest_file.load(places.manifest, places.report)
-    evaluation = files.read_artifact(places.evaluation, Evaluation)
-    bundle = Candidate(
-        places=places,
-        folder=places.model,
-        digest=files.digest_folder(places.model),
-        size=sum(path.stat().st_size for path in places.model.rglob("*") if path.is_file()),
-        card=models.load_card(places.model),
+    whole = manifest_file.load(paths.manifest, paths.report)
+    evaluation = files.read_artifact(paths.evaluation, Evaluation)
+    candidate = Candidate(
+        paths=paths,
+        folder=paths.model,
+        digest=files.digest_folder(paths.model),
+        size=sum(path.stat().st_size for path in paths.model.rglob("*") if path.is_file()),
+        card=models.load_card(paths.model),
         report=report,
         manifest=whole,
         rows=manifest_file.rows_of(whole, SPLITS),
         evaluation=evaluation,
-        evaluation_sha256=files.digest_file(places.evaluation),
-        answers=answers.read(places.predictions, evaluation.predictions_sha256),
-        latency=files.read_artifact(places.latency, Latency),
+        evaluation_sha256=files.digest_file(paths.evaluation),
+        predictions=prediction_table.read(paths.predictions, evaluation.predictions_sha256),
+        latency=files.read_artifact(paths.latency, Latency),
     )
-    _require_one_execution(bundle, places)
-    return bundle
+    _require_one_execution(candidate)
+    return candidate
 
 
-def _require_one_execution(bundle: Candidate, places: ArtifactPaths) -> None:
-    card, evidence = bundle.card, bundle.evaluation
-    test = bundle.rows[bundle.rows["split"] == "test"]
-    trained_on = places.model / models.CARD
-    _require_same(places.model, bundle.digest, places.evaluation, evidence.model_digest)
-    digest = bundle.report.data_digest
-    _require_same(trained_on, card.data_digest, places.report, digest, "data digest")
-    _require_same(places.evaluation, evidence.data_digest, places.report, digest, "data digest")
-    asked = split_digest(test)
-    _require_same(places.evaluation, evidence.test_digest, places.manifest, asked, "test digest")
-    names = [c.name for c in evidence.per_class]
-    if not card.class_names == bundle.report.class_names == names == bundle.answers.class_names:
+def _require_one_execution(candidate: Candidate) -> None:
+    paths, card, evaluation = candidate.paths, candidate.card, candidate.evaluation
+    test = candidate.rows[candidate.rows["split"] == "test"]
+    trained_on = paths.model / models.CARD
+    _require_same(paths.model, candidate.digest, paths.evaluation, evaluation.model_digest)
+    digest = candidate.report.data_digest
+    _require_same(trained_on, card.data_digest, paths.report, digest, "data digest")
+    _require_same(paths.evaluation, evaluation.data_digest, paths.report, digest, "data digest")
+    tested = split_digest(test)
+    _require_same(paths.evaluation, evaluation.test_digest, paths.manifest, tested, "test digest")
+    found = candidate.predictions
+    names = [c.name for c in evaluation.per_class]
+    if not card.class_names == candidate.report.class_names == names == found.class_names:
         raise ChangedInput(
-            f"{trained_on}: its classes are not those of {places.report}, {places.evaluation} and "
-            f"{places.predictions}, in the same order; run `dvc repro evaluate register`."
+            f"{trained_on}: its classes are not those of {paths.report}, {paths.evaluation} and "
+            f"{paths.predictions}, in the same order; run `dvc repro evaluate register`."
         )
-    said = bundle.answers
-    labels = [said.class_names[k] for k in said.labels]
-    if [said.paths, labels, said.groups] != [test[c].tolist() for c in ("path", "label", "group")]:
+    labels = [found.class_names[k] for k in found.labels]
+    columns = [test[c].tolist() for c in ("path", "label", "group")]
+    if [found.paths, labels, found.groups] != columns:
         raise ChangedInput(
-            f"{places.predictions}: its images, labels or groups are not the test split of "
-            f"{places.manifest}; run `dvc repro evaluate register`."
+            f"{paths.predictions}: its images, labels or groups are not the test split of "
+            f"{paths.manifest}; run `dvc repro evaluate register`."
         )
 
 
-def _require_same(path: Path, found: str, witness: Path, wanted: str, what: str = "digest") -> None:
-    if found != wanted:
+def _require_same(
+    path: Path, found: str, witness: Path, expected: str, what: str = "digest"
+) -> None:
+    if found != expected:
         raise ChangedInput(
-            f"{path}: its {what} is {found[:12]}, but {witness} was made with {wanted[:12]}; run "
+            f"{path}: its {what} is {found[:12]}, but {witness} was made with {expected[:12]}; run "
             "`dvc repro evaluate register`."
         )

@@ -1,4 +1,4 @@
-"""The champion, asked the same test images now, by the same code as the new model."""
+"""The champion, evaluated now on the same test images, by the same code as the new model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from components.core.errors import PipelineError, ServiceUnavailable
 from components.core.gate.evidence import ChampionEvidence
 from components.core.training import inference
 from components.core.training.inference import Device
-from components.io import files, models
-from components.io import process as machine
-from components.io.data import predictions as answers
+from components.io import files, models, process
+from components.io.data import predictions as prediction_table
 from components.io.data.dataset import DataPaths, open_dataset
-from components.registry import audit_log as journal
-from components.registry import champion as seats
-from components.registry import versions as registry
+from components.registry import audit_log, champion, versions
 from components.registry.champion import ChampionStatus
+from components.registry.decisions import FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +30,8 @@ if TYPE_CHECKING:
     from components.register.candidate import Candidate
     from components.tracking.store import Store
 
-# Where the evidence lies among the artifacts of a model's run.
-FOLDER = "register"
+# The manifest of a model's data, among the artifacts of its run.
 MANIFEST = f"{FOLDER}/manifest.parquet"
-
 
 # What predictions of one model on the same images depend on.
 _CODE = (
@@ -55,145 +51,152 @@ class ChampionComparison:
     """The champion as evidence.
 
     Attributes:
-        answers: None unless it was compared; classes in the order of the new model.
-        diff: how its data differ from the new model's.
+        evidence: its state and digests.
+        predictions: None unless it was compared; classes in the order of the new model.
+        data_diff: how the new model's data differ from its data.
     """
 
-    incumbent: ChampionEvidence
-    answers: Predictions | None
-    diff: DataDiff
+    evidence: ChampionEvidence
+    predictions: Predictions | None
+    data_diff: DataDiff
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """Where and how the champion is asked: as evaluate asks."""
+    """Where and how the champion is evaluated: as evaluate does it."""
 
     store: Store
-    location: DataPaths
+    data_paths: DataPaths
     data: DataParams
     device: Device
 
 
-def meet(
-    arena: EvaluationContext, model_name: str, seat: ChampionStatus, bundle: Candidate
+def evaluate_champion(
+    context: EvaluationContext, model_name: str, status: ChampionStatus, candidate: Candidate
 ) -> ChampionComparison:
-    """Let the champion answer, if there is one and it can.
+    """Evaluate the champion, if there is one and it can be loaded.
 
-    A model that is champion already meets the one that it was compared with when it was judged, so
-    that judging it again gives the same decision.
+    A model that is champion already is compared with the champion of its first evaluation, so
+    evaluating it again gives the same decision.
 
     Raises:
         ServiceUnavailable: MLflow does not answer.
         ChangedInput: an image is not the manifest's.
     """
-    champion: ChampionStatus | None = seat
-    if seat.model_digest == bundle.digest and (seat.version is None or not seat.fault):
-        champion = _compared_with(arena.store, model_name, bundle.digest)
-    if champion is None:
-        return _silent("same", seat, bundle)
-    if champion.fault:
-        return _silent("unusable", champion, bundle, champion.fault)
-    if champion.version is None:
-        return _silent("none", champion, bundle)
-    diff = data_diff.compare(_its_data(arena.store, champion), bundle.manifest)
+    opponent: ChampionStatus | None = status
+    if status.model_digest == candidate.digest and (status.version is None or not status.problem):
+        opponent = _compared_before(context.store, model_name, candidate.digest)
+    if opponent is None:
+        return _not_compared("same", status, candidate)
+    if opponent.problem:
+        return _not_compared("unusable", opponent, candidate, opponent.problem)
+    if opponent.version is None:
+        return _not_compared("none", opponent, candidate)
+    diff = data_diff.compare(_read_manifest(context.store, opponent), candidate.manifest)
     try:
-        loaded = models.load(_its_folder(arena, model_name, champion))
+        loaded = models.load(_model_folder(context, model_name, opponent))
     except ServiceUnavailable:
         raise
     except PipelineError as error:
-        return ChampionComparison(_incumbent("unusable", champion, str(error)), None, diff)
-    theirs, ours = set(loaded.card.class_names), set(bundle.card.class_names)
+        return ChampionComparison(_evidence("unusable", opponent, str(error)), None, diff)
+    theirs, ours = set(loaded.card.class_names), set(candidate.card.class_names)
     if theirs != ours:
-        reason = f"it lacks {_named(ours - theirs)} and also knows {_named(theirs - ours)}"
-        return ChampionComparison(_incumbent("other_classes", champion, reason), None, diff)
-    said, digest = _ask(arena, loaded, champion, bundle)
-    return ChampionComparison(_incumbent("compared", champion, predictions=digest), said, diff)
+        reason = f"it lacks {_some(ours - theirs)} and also knows {_some(theirs - ours)}"
+        return ChampionComparison(_evidence("other_classes", opponent, reason), None, diff)
+    predictions, digest = _predict(context, loaded, opponent, candidate)
+    evidence = _evidence("compared", opponent, predictions_sha256=digest)
+    return ChampionComparison(evidence, predictions, diff)
 
 
-def _compared_with(store: Store, model_name: str, digest: str) -> ChampionStatus | None:
-    """Who was champion when this model was judged; None if that one is gone."""
-    log = journal.read(store, model_name)
-    judged = [r for r in log.records if r.action == "decided" and r.model_digest == digest]
-    if not judged or not judged[-1].champion:
+def _compared_before(store: Store, model_name: str, digest: str) -> ChampionStatus | None:
+    """The champion when this model was last evaluated; None if that one is gone."""
+    log = audit_log.read(store, model_name)
+    found = [e for e in log.events if e.action == "evaluated" and e.model_digest == digest]
+    if not found or not found[-1].champion:
         return ChampionStatus()
-    version = seats.find_version(store, model_name, judged[-1].champion)
-    if version is None or seats.pruned(log, judged[-1].champion):
+    number = found[-1].champion
+    version = champion.find_version(store, model_name, number)
+    if version is None or champion.pruned_reason(log, number):
         return None
     return ChampionStatus(
-        version=judged[-1].champion,
-        model_digest=judged[-1].champion_digest,
-        run_id=str(version.run_id),
+        version=number, model_digest=found[-1].champion_digest, run_id=str(version.run_id)
     )
 
 
-def _silent(
-    state: str, seat: ChampionStatus, bundle: Candidate, reason: str = ""
+def _not_compared(
+    state: str, status: ChampionStatus, candidate: Candidate, reason: str = ""
 ) -> ChampionComparison:
-    return ChampionComparison(
-        _incumbent(state, seat, reason), None, data_diff.compare(None, bundle.manifest)
-    )
+    diff = data_diff.compare(None, candidate.manifest)
+    return ChampionComparison(_evidence(state, status, reason), None, diff)
 
 
-def _incumbent(
-    state: str, seat: ChampionStatus, reason: str = "", predictions: str = ""
+def _evidence(
+    state: str, status: ChampionStatus, reason: str = "", predictions_sha256: str = ""
 ) -> ChampionEvidence:
     return ChampionEvidence.model_validate(
         {
             "state": state,
-            "model_digest": seat.model_digest or "",
-            "predictions_sha256": predictions,
+            "model_digest": status.model_digest or "",
+            "predictions_sha256": predictions_sha256,
             "reason": reason,
         }
     )
 
 
-def _named(names: set[str]) -> str:
+def _some(names: set[str]) -> str:
     some = sorted(names)
     return ", ".join(some[:3]) + (f" and {len(some) - 3:,} more" if some[3:] else "") or "no class"
 
 
-def _its_folder(arena: EvaluationContext, model_name: str, seat: ChampionStatus) -> Path:
-    """The champion's model folder, fetched once and proved by its digest on every use."""
-    assert seat.version is not None
-    folder = arena.location.cache / "champions" / str(seat.model_digest)
-    if not folder.is_dir() or files.digest_folder(folder) != seat.model_digest:
+def _model_folder(context: EvaluationContext, model_name: str, status: ChampionStatus) -> Path:
+    """The champion's model folder, downloaded once and checked by its digest on every use."""
+    assert status.version is not None
+    folder = context.data_paths.cache / "champions" / str(status.model_digest)
+    if not folder.is_dir() or files.digest_folder(folder) != status.model_digest:
         with tempfile.TemporaryDirectory() as scratch:
-            fetched = registry.fetch(arena.store, model_name, seat.version, Path(scratch))
+            downloaded = versions.download_model(
+                context.store, model_name, status.version, Path(scratch)
+            )
             with files.replacing_folder(folder) as fresh:
-                shutil.copytree(fetched, fresh, dirs_exist_ok=True)
+                shutil.copytree(downloaded, fresh, dirs_exist_ok=True)
     return folder
 
 
-def _ask(
-    arena: EvaluationContext, loaded: models.LoadedModel, seat: ChampionStatus, bundle: Candidate
+def _predict(
+    context: EvaluationContext,
+    loaded: models.LoadedModel,
+    status: ChampionStatus,
+    candidate: Candidate,
 ) -> tuple[Predictions, str]:
-    """The champion's answers and the SHA-256 of their table.
+    """The champion's predictions and the SHA-256 of their table.
 
-    Equal model, images and code give equal answers: they are kept under the digest of all three.
+    Equal model, images and code give equal predictions: they are cached by the digest of all three.
     """
-    meaning = [str(seat.model_digest), bundle.report.data_digest, files.digest_sources(_CODE)]
-    key = hashlib.sha256("\n".join([*meaning, arena.device]).encode()).hexdigest()[:32]
-    kept = arena.location.cache / "rescored"
-    for path in kept.glob(f"{key}-*.parquet"):
+    parts = [str(status.model_digest), candidate.report.data_digest, files.digest_sources(_CODE)]
+    key = hashlib.sha256("\n".join([*parts, context.device]).encode()).hexdigest()[:32]
+    cache = context.data_paths.cache / "champion_predictions"
+    for path in cache.glob(f"{key}-*.parquet"):
         if files.digest_file(path) == (digest := path.stem.partition("-")[2]):
-            return answers.read(path, digest), digest
-    machine.prepare()
-    machine.make_deterministic()
-    reader = DataParams(**loaded.card.images.model_dump(), cache_gib=arena.data.cache_gib)
-    test = open_dataset(arena.location, reader, loaded.card.image_size, ("test",))
-    logits = answers.logits_of(loaded, test, inference.resolve_device(arena.device))
-    said = answers.to_predictions(logits, loaded, test).in_order_of(bundle.card.class_names)
-    content = answers.to_parquet(said)
+            return prediction_table.read(path, digest), digest
+    process.prepare()
+    process.make_deterministic()
+    data = DataParams(**loaded.card.images.model_dump(), cache_gib=context.data.cache_gib)
+    test = open_dataset(context.data_paths, data, loaded.card.image_size, ("test",))
+    logits = prediction_table.logits_of(loaded, test, inference.resolve_device(context.device))
+    predictions = prediction_table.to_predictions(logits, loaded, test)
+    predictions = predictions.in_order_of(candidate.card.class_names)
+    content = prediction_table.to_parquet(predictions)
     digest = hashlib.sha256(content).hexdigest()
-    files.write_bytes(kept / f"{key}-{digest}.parquet", content)
-    return said, digest
+    files.write_bytes(cache / f"{key}-{digest}.parquet", content)
+    return predictions, digest
 
 
-def _its_data(store: Store, seat: ChampionStatus) -> pd.DataFrame | None:
+def _read_manifest(store: Store, status: ChampionStatus) -> pd.DataFrame | None:
     """The manifest of the champion's data, as register left it with the run; None without one."""
     import pandas as pd
 
-    if MANIFEST not in {entry.path for entry in store.client.list_artifacts(seat.run_id, FOLDER)}:
+    artifacts = store.client.list_artifacts(status.run_id, FOLDER)
+    if MANIFEST not in {entry.path for entry in artifacts}:
         return None
     with tempfile.TemporaryDirectory() as scratch:
-        return pd.read_parquet(store.client.download_artifacts(seat.run_id, MANIFEST, scratch))
+        return pd.read_parquet(store.client.download_artifacts(status.run_id, MANIFEST, scratch))

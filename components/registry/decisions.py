@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.artifacts import Evaluation
 from components.core.errors import ChangedInput, PipelineError
-from components.core.evaluation.changes import Change, find_changes
 from components.core.gate.record import DecisionRecord
 from components.io import files
-from components.io.data import predictions
 from components.registry import champion
 from components.registry.audit_log import AuditLog
 
@@ -38,33 +35,20 @@ class StoredDecision:
     record: DecisionRecord
     folder: Path
 
-    def evaluation(self) -> Evaluation:
-        """What evaluate stated about the model.
+    @property
+    def path(self) -> Path:
+        """The downloaded decision.json, with its evidence beside it."""
+        return self.folder / "decision.json"
 
-        Raises:
-            ChangedInput: it is not the file that was decided on.
-        """
+    def require_evaluation(self) -> None:
+        """Raise `ChangedInput` if evaluation.json is not the one that was decided on."""
         path = self.folder / "evaluation.json"
+        files.require_file(path)
         if files.digest_file(path) != self.record.evidence.evaluation_sha256:
             raise ChangedInput(
                 f"run {self.run_id}: its evaluation.json is not the one that was decided on; run "
                 "`dvc repro register` to evaluate the model again."
             )
-        return files.read_artifact(path, Evaluation)
-
-    def changes(self) -> list[Change]:
-        """How its predictions differ from the champion's; none without a comparison.
-
-        Raises:
-            ChangedInput: the predictions are not those that were decided on.
-        """
-        evidence = self.record.evidence
-        compared = evidence.champion
-        if compared.state != "compared":
-            return []
-        model = predictions.read(self.folder / "predictions.parquet", evidence.predictions_sha256)
-        path = self.folder / "champion.parquet"
-        return find_changes(model, predictions.read(path, compared.predictions_sha256))
 
 
 def load_decision(store: Store, log: AuditLog, version: str, scratch: Path) -> StoredDecision:

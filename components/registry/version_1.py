@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.core.gate.version_1 import upgrade_check
+
 # Tag of a registered model: the run with its audit log.
 TAG = "journal"
 
@@ -30,20 +32,6 @@ _ACTIONS = {
 # Of decisions, of the tag `gate`, and in capitals at the head of a version's description.
 _VERDICTS = {"promote": "passed", "pass": "passed", "hold": "blocked"}
 
-_STATUSES = {"promote": "pass", "hold": "fail"}
-
-_CHECKS = {
-    "leak": "data leakage",
-    "answers": "prediction diversity",
-    "class losses": "per-class regression",
-    "too good": "implausible result",
-    "history": "revocation",
-    "test set wear": "test-set reuse",
-}
-
-# Thresholds of checks that looked at nothing.
-_SKIPPED = ("no bound", "no champion yet", "itself")
-
 
 def upgrade_event(content: dict[str, Any]) -> dict[str, Any]:
     """An event of version 1 in the words of version 2.
@@ -62,11 +50,11 @@ def upgrade_event(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upgrade_check(
-    name: str, value: float | None, threshold: str, status: str
+    name: str, value: float | None, threshold: str, verdict: str
 ) -> tuple[str, tuple[float | None, str, str]]:
-    compared = threshold not in _SKIPPED and (name, value) != ("class losses", None)
-    new = _STATUSES.get(status, status) if compared or status != "promote" else "skipped"
-    return _CHECKS.get(name, name), (value, threshold, new)
+    old = {"name": name, "value": value, "wanted": threshold, "verdict": verdict}
+    new = upgrade_check(old)
+    return new["name"], (value, threshold, new["status"])
 
 
 def upgrade_verdict(verdict: str) -> str:

@@ -111,6 +111,7 @@ def review(
 ) -> int:
     """Show why a version was decided on as it was; exit 3 unless it passed or is champion."""
     from components.core.errors import PipelineError
+    from components.io.reports.summary import read_summary
     from components.registry import champion, decisions
     from components.tracking.store import open_store
 
@@ -121,14 +122,15 @@ def review(
         if number is None:
             raise PipelineError(f"{name}: there is no candidate yet; run `dvc repro register`.")
         stored = decisions.load_decision(store, log, number, Path(scratch))
-        evaluation, changes = stored.evaluation(), stored.changes()
-    is_champion = current.version == number and not current.problem
+        stored.require_evaluation()
+        is_champion = current.version == number and not current.problem
+        summary = read_summary(stored.path, is_champion=is_champion)
     if json:
-        paths = views.changed_paths(changes)
         content = stored.record.model_dump(mode="json")
+        paths = summary.changed_paths()
         print_json({**content, "changes": paths, "champion_now": is_champion})
     else:
-        views.print_review(name, stored, evaluation, changes, log, is_champion=is_champion)
+        views.print_review(summary, log, number)
     return 0 if is_champion or stored.record.outcome.verdict == "passed" else EXIT_NEEDS_ACTION
 
 

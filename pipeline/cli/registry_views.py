@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.cli.common import print_table
 
 if TYPE_CHECKING:
-    from components.core.artifacts import Evaluation
-    from components.core.evaluation.changes import Change
+    from components.io.reports.summary import DecisionSummary
     from components.registry.audit_log import AuditLog, LoggedEvent
-    from components.registry.decisions import StoredDecision
     from components.tracking.store import Store
 
 ROLES = ("champion", "previous", "candidate")
 
 STATUS = ("alias", "version", "verdict", "how", "since (UTC)", "by")
 HISTORY = ("", "time (UTC)", "event", "version", "verdict", "champion before", "by", "why")
-_CHECKS = ("check", "status", "value", "threshold")
+_CHECKS = ("status", "check", "value", "threshold")
 
 _TRIGGERS = {"gate": "by the gate", "approved": "approved", "rolled_back": "rolled back"}
-
-# Paths of changed predictions that are printed.
-_EXAMPLES = 5
 
 
 def printable(text: str) -> str:
@@ -84,58 +79,21 @@ def history_row(event: LoggedEvent) -> list[str]:
     return [*place, event.champion or "-", printable(event.actor), " ".join(printable(why).split())]
 
 
-def print_review(
-    name: str,
-    stored: StoredDecision,
-    evaluation: Evaluation,
-    changes: Sequence[Change],
-    log: AuditLog,
-    *,
-    is_champion: bool,
-) -> None:
+def print_review(summary: DecisionSummary, log: AuditLog, version: str) -> None:
     """Verdict, checks, changed predictions, data, and what to do next."""
-    from components.io.reports import version as version_page
     from components.registry import champion
 
-    outcome = stored.record.outcome
-    print(f"{name} version {stored.version}: {version_page.headline(outcome, evaluation)}")
-    rows = [
-        [check.name, check.status, f"{check.value:.4g}", check.threshold]
-        if check.value is not None
-        else [check.name, check.status, "", check.threshold]
-        for check in outcome.checks
-    ]
+    print(printable(f"{summary.title}: {summary.headline}"))
+    rows = [(check.status, check.name, check.value, check.threshold) for check in summary.checks]
     print_table(_CHECKS, rows)
-    for check in outcome.checks:
-        if check.status not in ("pass", "skipped"):
-            print(printable(f"- {check.name}: {check.message}"))
-    for kind, paths in changed_paths(changes).items():
-        if paths:
-            more = f" and {len(paths) - _EXAMPLES:,} more" if paths[_EXAMPLES:] else ""
-            print(printable(f"{len(paths):,} {kind}: {', '.join(paths[:_EXAMPLES])}{more}"))
-    print(printable(version_page.data_words(stored.record.data_diff)))
+    for line in [*summary.findings, *summary.detail_lines()]:
+        print(printable(line))
     for event in log.events:
-        if event.version == stored.version and event.action == "rejected":
+        if event.version == version and event.action == "rejected":
             why = " ".join(printable(event.reason).split())
             print(f"rejected {_minute(event.time)} UTC by {printable(event.actor)}: {why}")
-    print(champion.pruned_reason(log, stored.version) or _what_next(stored, is_champion))
-
-
-def changed_paths(changes: Sequence[Change]) -> dict[str, list[str]]:
-    """Test images that flipped against the champion, by kind; empty without a comparison."""
-    kinds = ("newly wrong", "newly right")
-    return {kind: [change.path for change in changes if change.kind == kind] for kind in kinds}
-
-
-def _what_next(stored: StoredDecision, is_champion: bool) -> str:
-    version, verdict = stored.version, stored.record.outcome.verdict
-    if is_champion:
-        return f"version {version} is champion"
-    if verdict == "blocked":
-        return f'to approve: python -m pipeline approve {version} --reason "..."; or reject'
-    if verdict == "error":
-        return "an error cannot be approved: fix its cause, then run `dvc repro register`"
-    return "it passed; it is not champion (any more): see `python -m pipeline history`"
+    gone = champion.pruned_reason(log, version)
+    print(gone or "\n".join(summary.next_step.lines()))
 
 
 def megabytes(size: int) -> str:

@@ -16,7 +16,7 @@ from pipeline import __main__ as pipeline
 from pipeline import tuning
 from pipeline.kubeflow import dvc_stages as stages
 from tests.components.conftest import ROOT, Workspace, write_params
-from tests.services.servers import free_port
+from tests.processes import free_port
 
 
 @pytest.fixture

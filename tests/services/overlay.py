@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.infra.manifests import RUNS, SERVICES
+from tests.processes import free_port
 from tests.services.servers import (
     BINARIES,
     KUSTOMIZE,
@@ -22,7 +23,6 @@ from tests.services.servers import (
     Postgres,
     Process,
     Storage,
-    free_port,
 )  # fmt: skip
 
 BASE = KUSTOMIZE / "base"

@@ -6,7 +6,6 @@ Started as the overlays start them, ended by the id of the process.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from typing import Any, NoReturn
 import pytest
 import yaml
 
+from tests.processes import free_port
+
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "infra" / "kustomize"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -26,13 +27,6 @@ WEED = ROOT / ".tools" / "bin" / "weed"
 
 _SECONDS = 240  # MLflow makes its tables and imports for minutes on a busy machine
 _LINES = 25
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def as_postgres(*command: object) -> None:

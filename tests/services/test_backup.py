@@ -13,8 +13,9 @@ import pytest
 from mlflow import MlflowClient
 
 from infra.kustomize.base.backup import copies
+from tests.processes import free_port
 from tests.services.overlay import BASE, MODEL, Services, require
-from tests.services.servers import BINARIES, as_postgres, free_port
+from tests.services.servers import BINARIES, as_postgres
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 

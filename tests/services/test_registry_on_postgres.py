@@ -5,46 +5,46 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from components.core.errors import PipelineError
-from components.registry import audit_log as journal
-from components.registry import champion as seats
-from components.registry import lock, promotion
+from components.registry import audit_log, champion, lock, promotion
 from components.registry.audit_log import Event
 from components.tracking.store import Store, open_store
-from tests.services import actors
-from tests.services.actors import NAME, add_version
+from tests import processes, registry
+from tests.registry import NAME, add_version
 
 pytestmark = pytest.mark.services
 
 
-def promote(store: Store, version: str, **settings: Any) -> seats.ChampionStatus:
-    return promotion.promote(store, NAME, version, over=promotion.seat(store, NAME), **settings)
+def promote(store: Store, version: str, **settings: Any) -> champion.ChampionStatus:
+    return promotion.promote(
+        store, NAME, version, over=promotion.current_champion(store, NAME), **settings
+    )
 
 
 def test_two_processes_with_100_promotions_each_lose_none(opened: Store) -> None:
     versions = [add_version(opened, digest) for digest in "abcd"]
-    losses = actors.CONTEXT.Value("i", 0)
+    losses = processes.CONTEXT.Value("i", 0)
     pairs = (versions[:2], versions[2:])
-    racers = [actors.start(actors.promote_many, *pair, 100, losses) for pair in pairs]
+    racers = [processes.start(processes.promote_many, *pair, 100, losses) for pair in pairs]
     for racer in racers:
         racer.join()
         assert racer.exitcode == 0
-    moves = actors.require_sound(opened)
+    moves = registry.require_consistent(opened)
     last = moves[-1]
-    back = promote(opened, last.champion, cause="rolled_back", reason="race")
+    back = promote(opened, last.champion, trigger="rolled_back", reason="race")
     assert back.model_digest == last.champion_digest
-    assert seats.aliases(opened, NAME) == {"champion": last.champion, "previous": last.version}
+    assert champion.aliases(opened, NAME) == {"champion": last.champion, "previous": last.version}
     print(f"{len(moves)} promotions, {losses.value} lost the race and compared again")
     assert len(moves) == 200
 
 
 def test_two_processes_without_a_lock_overwrite_no_record(opened: Store) -> None:
-    journal.ensure(opened, NAME)
-    losses = actors.CONTEXT.Value("i", 0)
-    writers = [actors.start(actors.append_many, 100, losses) for _ in range(2)]
+    audit_log.ensure(opened, NAME)
+    losses = processes.CONTEXT.Value("i", 0)
+    writers = [processes.start(processes.append_many, 100, losses) for _ in range(2)]
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    records = journal.read(opened, NAME).records
+    records = audit_log.read(opened, NAME).events
     for process in {record.model_digest for record in records}:
         turns = [record.version for record in records if record.model_digest == process]
         assert turns == [str(turn) for turn in range(100)]
@@ -54,11 +54,11 @@ def test_two_processes_without_a_lock_overwrite_no_record(opened: Store) -> None
 
 
 def test_the_slower_of_two_writers_is_refused_even_with_equal_words(opened: Store) -> None:
-    log = journal.ensure(opened, NAME)
-    entry = Event(action="decided", version="1", model_digest="m")
-    journal.append(opened, log, entry)
-    with pytest.raises(journal.AuditLogMoved):
-        journal.append(opened, log, entry)
+    log = audit_log.ensure(opened, NAME)
+    entry = Event(action="evaluated", version="1", model_digest="m")
+    audit_log.append(opened, log, entry)
+    with pytest.raises(audit_log.AuditLogChanged):
+        audit_log.append(opened, log, entry)
 
 
 def test_a_promotion_survives_being_killed_around_every_call(opened: Store) -> None:
@@ -68,11 +68,11 @@ def test_a_promotion_survives_being_killed_around_every_call(opened: Store) -> N
     for number in range(1, 20):
         for moment in ("before", "after"):
             version = add_version(opened, f"{moment} {number}")
-            killed = actors.killed_once(number, moment, actors.promote, version)
+            killed = processes.killed_once(number, moment, processes.promote, version)
             if killed:
                 points.append((number, moment))
             promote(opened, version)
-            assert actors.require_sound(opened)[-1].version == version
+            assert registry.require_consistent(opened)[-1].version == version
         if not killed:
             break
     print(f"{len(points)} processes killed")
@@ -86,8 +86,8 @@ def hold(seconds: float, taken: Any) -> None:
 
 
 def test_a_lock_that_is_held_is_waited_for_and_its_holder_named(opened: Store) -> None:
-    taken = actors.CONTEXT.Event()
-    other = actors.start(hold, 60, taken)
+    taken = processes.CONTEXT.Event()
+    other = processes.start(hold, 60, taken)
     assert taken.wait(60)
     with pytest.raises(PipelineError, match=rf"process {other.pid} of .* holds the lock"):
         lock.held(opened, NAME, seconds=0.3).__enter__()
@@ -104,9 +104,9 @@ def test_a_promoter_whose_session_was_ended_moves_no_alias(
 ) -> None:
     first, second = add_version(opened, "a"), add_version(opened, "b")
     promote(opened, first)
-    original = journal.append
+    original = audit_log.append
 
-    def cut(store: Store, log: journal.AuditLog, entry: Event) -> journal.AuditLog:
+    def cut(store: Store, log: audit_log.AuditLog, entry: Event) -> audit_log.AuditLog:
         engine = create_engine(opened.uri, isolation_level="AUTOCOMMIT")
         with engine.connect() as session:
             session.execute(text(
@@ -116,24 +116,24 @@ def test_a_promoter_whose_session_was_ended_moves_no_alias(
         return original(store, log, entry)
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "append", cut)
+        patch.setattr(audit_log, "append", cut)
         with pytest.raises(PipelineError, match="the lock was lost"):
             promote(opened, second)
-    assert seats.aliases(opened, NAME) == {"champion": first}
-    assert promotion.seat(opened, NAME).version == second  # the next one finishes it
-    actors.require_sound(opened)
+    assert champion.aliases(opened, NAME) == {"champion": first}
+    assert promotion.current_champion(opened, NAME).version == second  # the next one finishes it
+    registry.require_consistent(opened)
 
 
 def test_one_hundred_promotions_raise_no_alarm(opened: Store) -> None:
     versions = [add_version(opened, digest) for digest in "ab"]
-    losses = actors.CONTEXT.Value("i", 0)
-    racer = actors.start(actors.promote_many, *versions, 100, losses)
+    losses = processes.CONTEXT.Value("i", 0)
+    racer = processes.start(processes.promote_many, *versions, 100, losses)
     looks, alarms = 0, []
     while racer.is_alive():
-        seat, _ = seats.look(opened, NAME)
+        seat, _ = champion.read_champion(opened, NAME)
         looks += 1
-        if seat.fault:
-            alarms.append(seat.fault)
+        if seat.problem:
+            alarms.append(seat.problem)
     racer.join()
     assert racer.exitcode == 0
     print(f"{looks} looks during 100 promotions, {len(alarms)} alarms")

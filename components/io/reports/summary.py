@@ -45,6 +45,10 @@ class NextStep(NamedTuple):
     text: str
     commands: list[str]
 
+    def lines(self) -> list[str]:
+        """As plain lines."""
+        return [self.text, *(f"  {command}" for command in self.commands)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionSummary:
@@ -90,12 +94,15 @@ class DecisionSummary:
             row = f"  {check.status:<8}{check.name:<23}{check.value:>10}  {check.threshold}"
             lines.append(row.rstrip())
             lines += [f"          {check.message}"] if check.notable else []
-        lines += [self.weak_spots, self.comparison]
+        return [*lines, *self.detail_lines(), *self.next_step.lines()]
+
+    def detail_lines(self) -> list[str]:
+        """Weak spots, changes against the champion and data as plain lines."""
+        lines = [self.weak_spots, self.comparison]
         for kind, paths in self.changed_paths().items():
             more = f" and {len(paths) - _EXAMPLES:,} more" if len(paths) > _EXAMPLES else ""
             lines += [f"{kind}: {', '.join(paths[:_EXAMPLES])}{more}"] if paths else []
-        lines += [self.data, self.next_step.text]
-        return [*lines, *(f"  {command}" for command in self.next_step.commands)]
+        return [*lines, self.data]
 
 
 def summarize(
@@ -173,7 +180,7 @@ def _next_step(record: DecisionRecord, is_champion: bool) -> NextStep:
         text = "No decision is possible, and an error cannot be approved. Fix the cause, then run:"
         return NextStep(text, ["dvc repro register"])
     if version is None:
-        text = "Not registered: this model comes from an experiment. To register it, apply it:"
+        text = "Not registered, because this is a DVC experiment. To register the model, apply it:"
         return NextStep(text, ["dvc exp apply NAME", "dvc repro"])
     if is_champion:
         return NextStep(f"Version {version} is champion.", [])
@@ -184,7 +191,7 @@ def _next_step(record: DecisionRecord, is_champion: bool) -> NextStep:
         )
         commands = [f'python -m pipeline {verb} {version} --reason "..."' for verb in _VERBS]
         return NextStep(text, commands)
-    text = "Nothing to do: the gate lets it become champion. To see who is champion now:"
+    text = "It passed the gate, so there is nothing to approve. To see who is champion now:"
     return NextStep(text, ["python -m pipeline status"])
 
 

@@ -1,4 +1,4 @@
-"""A real MLflow database for each test, servers that misbehave, a tiny real model, evidence."""
+"""A real MLflow database for each test, servers that misbehave, a tiny real model."""
 
 import shutil
 import threading
@@ -9,20 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from components.core.artifacts import (
-    ClassMetrics,
-    Evaluation,
-    Metrics,
-    ModelCard,
-    Split,
-    ValidationReport,
-)
-from components.core.data.decoding import ImageParams
 from components.core.training.architectures import build
 from components.io import models
+from components.registry import approvals, versions
+from components.tracking.store import Store, open_store
+from tests import factories
 
 Serve = Callable[..., AbstractContextManager[str]]
-Evidence = Callable[[list[str], list[list[int]]], tuple[Evaluation, ValidationReport]]
 
 
 @contextmanager
@@ -83,6 +76,27 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return uri
 
 
+@pytest.fixture
+def opened(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The fresh store, open for the user anna."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
+    with open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Leaves out the smoke test of packages, which takes seconds; lists the digests asked for."""
+    digests: list[str] = []
+
+    def note(_store: Store, _model_id: str, digest: str, _package: str) -> None:
+        digests.append(digest)
+
+    for module in (approvals, versions):
+        monkeypatch.setattr(module, "verify", note)
+    return digests
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A resnet18 of 32 pixels and two classes with random weights. Do not change its files."""
@@ -91,86 +105,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "model"
     torch.manual_seed(0)
     digest = models.save_weights(folder, build("resnet18", 2).state_dict())
-    card = ModelCard(
-        architecture="resnet18",
-        class_names=["good cell", "bad|cell"],
-        image_size=32,
-        images=ImageParams(
-            formats=["PNG", "JPEG"],
-            max_pixels=1_000_000,
-            multi_frame="refuse",
-            background=(255, 255, 255),
-            resize_mode="crop",
-        ),
-        temperature=1.7,
-        weights_sha256=digest,
-        initial_weights="random",
-        data_digest="d" * 64,
-        training_key="e" * 64,
-        settings={"learning_rate": 0.001},
-        best_epoch=1,
-        val_loss=0.6,
+    card = factories.model_card(
+        class_names=["good cell", "bad|cell"], weights_sha256=digest, data_digest="d" * 64
     )
     models.save_card(folder, card)
     return folder
-
-
-@pytest.fixture
-def evidence() -> Evidence:
-    """evidence(class names, confusion matrix): what evaluate and validate would have written."""
-
-    def make(names: list[str], confusion: list[list[int]]) -> tuple[Evaluation, ValidationReport]:
-        return _evaluation(names, confusion), _report(names)
-
-    return make
-
-
-def _evaluation(names: list[str], confusion: list[list[int]]) -> Evaluation:
-    metrics = Metrics(
-        num_images=333,
-        accuracy=0.7778,
-        accuracy_low=0.7305,
-        accuracy_high=0.8191,
-        balanced_accuracy=0.7,
-        macro_f1=0.7,
-        log_loss=0.5,
-        ece=0.02,
-        ece_uncalibrated=0.05,
-        roc_auc=0.8,
-        majority_class_accuracy=0.6,
-    )
-    per_class = [
-        ClassMetrics(
-            name=name, precision=0.5, recall=row[k] / max(sum(row), 1), f1=0.5, support=sum(row)
-        )
-        for k, (name, row) in enumerate(zip(names, confusion, strict=True))
-    ]
-    return Evaluation(
-        metrics=metrics,
-        per_class=per_class,
-        confusion=confusion,
-        model_digest="m" * 64,
-        data_digest="d" * 64,
-        test_digest="t" * 64,
-        predictions_sha256="p" * 64,
-    )
-
-
-def _report(names: list[str]) -> ValidationReport:
-    counts: dict[Split, int] = {"train": 1_000, "val": 200, "test": 300}
-    return ValidationReport(
-        success=True,
-        data_digest="d" * 64,
-        class_names=names,
-        found=3_100,
-        used=3_000,
-        quarantined=60,
-        ignored=40,
-        duplicates=20,
-        counts=dict.fromkeys(names, counts),
-        near_duplicates=90,
-        groups=2_900,
-        largest_group=7,
-        pinned=0,
-        rules=[],
-    )

@@ -1,6 +1,5 @@
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,8 @@ import pytest
 from components.core.errors import PipelineError
 from components.registry import lock
 from components.tracking.store import Store, open_store
-from tests.services import actors
-from tests.services.actors import NAME
-
-
-@pytest.fixture
-def opened(store: str) -> Iterator[Store]:
-    with open_store() as opened:
-        yield opened
+from tests import processes
+from tests.registry import NAME
 
 
 def hold(seconds: float, taken: Any) -> None:
@@ -26,8 +19,8 @@ def hold(seconds: float, taken: Any) -> None:
 
 
 def test_one_that_is_held_by_another_process_is_waited_for(opened: Store) -> None:
-    taken = actors.CONTEXT.Event()
-    other = actors.start(hold, 0.5, taken)
+    taken = processes.CONTEXT.Event()
+    other = processes.start(hold, 0.5, taken)
     assert taken.wait(60)
     started = time.monotonic()
     with lock.held(opened, NAME) as guard:
@@ -40,8 +33,8 @@ def test_one_that_is_held_by_another_process_is_waited_for(opened: Store) -> Non
 def test_one_that_is_never_given_back_ends_in_an_error_that_names_its_holder(
     opened: Store,
 ) -> None:
-    taken = actors.CONTEXT.Event()
-    other = actors.start(hold, 60, taken)
+    taken = processes.CONTEXT.Event()
+    other = processes.start(hold, 60, taken)
     assert taken.wait(60)
     with pytest.raises(PipelineError, match=rf"process {other.pid} of .* holds the lock"):
         lock.held(opened, NAME, seconds=0.2).__enter__()

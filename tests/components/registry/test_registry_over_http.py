@@ -15,24 +15,18 @@ from mlflow import MlflowClient
 from components.core.errors import ServiceUnavailable
 from components.io import files, models
 from components.registry import (
-    audit_log as journal,
-)
-from components.registry import (
-    champion as seats,
-)
-from components.registry import (
+    audit_log,
+    champion,
+    deletion,
     promotion,
-    removal,
-)
-from components.registry import (
-    versions as registry,
+    versions,
 )
 from components.registry.retention import RetentionPolicy
 from components.tracking.runs import open_run
 from components.tracking.server import require_reachable
 from components.tracking.store import open_store
-from tests.services import actors
-from tests.services.actors import NAME, add_version
+from tests import processes, registry
+from tests.registry import NAME, add_version
 
 
 @pytest.fixture
@@ -75,10 +69,10 @@ def test_a_server_gets_one_version_that_was_read_back_through_it(
     served: str, model_folder: Path, tmp_path: Path
 ) -> None:
     digest = files.digest_folder(model_folder)
-    receipt = actors.write_receipt(tmp_path / "decision.json", digest)
+    decision = registry.write_decision(tmp_path / "decision.json", digest)
     for created in (True, False):
         with open_run(kind="model", name="n", key="k") as run:
-            version = registry.ensure_version(
+            version = versions.ensure_version(
                 run,
                 name=NAME,
                 folder=model_folder,
@@ -87,16 +81,20 @@ def test_a_server_gets_one_version_that_was_read_back_through_it(
                 test_digest="t" * 64,
             )
             assert (version.number, version.created) == ("1", created)
-            registry.record_decision(run, version, receipt=receipt, description="PASS")
-            seat = promotion.seat(run.store, NAME)
-            assert promotion.promote(run.store, NAME, "1", over=seat).version == "1"
+            versions.record_decision(run, version, decision=decision, description="passed")
+            status = promotion.current_champion(run.store, NAME)
+            assert promotion.promote(run.store, NAME, "1", over=status).version == "1"
             assert run.link == (
                 f"{served}/#/experiments/{run.store.experiment_id}/runs/{run.id}"
                 "?workflowType=machine_learning"
             )
-            actors.require_sound(run.store)
-            records = journal.read(run.store, NAME).records
-            assert [r.action for r in records] == ["decided", "promoting", "promoted"]
+            registry.require_consistent(run.store)
+            events = audit_log.read(run.store, NAME).events
+            assert [r.action for r in events] == [
+                "evaluated",
+                "promotion_started",
+                "promotion_completed",
+            ]
     (found,) = MlflowClient(served).search_model_versions(f"name='{NAME}'")
     assert found.tags["verified"] == digest
     assert found.run_id == run.id
@@ -104,36 +102,36 @@ def test_a_server_gets_one_version_that_was_read_back_through_it(
 
 @pytest.mark.usefixtures("served")
 def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path) -> None:
-    limits, later = RetentionPolicy(days=30, keep=1), datetime.now(UTC) + timedelta(days=100)
+    policy, later = RetentionPolicy(days=30, keep=1), datetime.now(UTC) + timedelta(days=100)
     with open_store() as store:
         client = store.client
-        tags = {registry.TARGET_MODEL: NAME}
+        tags = {versions.TARGET_MODEL: NAME}
         uploads = [
             client.create_logged_model(store.experiment_id, name="model", tags=tags).model_id
             for _ in range(4)
         ]
         for upload in uploads:
             client.log_model_artifacts(upload, str(model_folder))
-        size = removal.size(store, uploads[0])
+        size = deletion.size(store, uploads[0])
         assert size == sum(path.stat().st_size for path in model_folder.iterdir())
         for digest, upload in zip("abc", uploads, strict=False):
             number = add_version(store, digest, model_id=upload)
-            promotion.promote(store, NAME, number, over=promotion.seat(store, NAME))
+            promotion.promote(store, NAME, number, over=promotion.current_champion(store, NAME))
         going = [
-            c.package
-            for c in removal.plan_deletion(store, NAME, limits, later).choices
+            c.model
+            for c in deletion.plan_deletion(store, NAME, policy, later).decisions
             if not c.reason
         ]
-        assert [package.model_id for package in going] == [uploads[0], uploads[3]]
-        for package in going:
-            assert removal.delete(store, NAME, package, limits, later) == ""
-        assert [removal.size(store, upload) for upload in uploads] == [0, size, size, 0]
+        assert [model.model_id for model in going] == [uploads[0], uploads[3]]
+        for model in going:
+            assert deletion.delete(store, NAME, model, policy, later) == ""
+        assert [deletion.size(store, upload) for upload in uploads] == [0, size, size, 0]
         folders = {path.parent.parent.name for path in tmp_path.rglob("weights.safetensors")}
         assert folders == set(uploads[1:3])
         assert client.get_model_version(NAME, "1").tags["pruned"] == later.date().isoformat()
-        (choice, *_) = removal.plan_deletion(store, NAME, limits, later).choices
-        assert choice.reason == "its weights are gone already"
-        actors.require_sound(store)
+        (first, *_) = deletion.plan_deletion(store, NAME, policy, later).decisions
+        assert first.reason == "its weights are gone already"
+        registry.require_consistent(store)
 
 
 def promote_and_stop(version: str) -> None:
@@ -142,13 +140,13 @@ def promote_and_stop(version: str) -> None:
     original = getattr(MlflowClient, call)
 
     def stop(client: MlflowClient, name: str, alias: str, number: str) -> None:
-        if alias == seats.CHAMPION:
+        if alias == champion.CHAMPION:
             setattr(MlflowClient, call, original)
             os.kill(os.getpid(), signal.SIGSTOP)
         original(client, name, alias, number)
 
     setattr(MlflowClient, call, stop)
-    actors.promote(version)
+    processes.promote(version)
 
 
 def wait_until_stopped(process: int) -> None:
@@ -166,19 +164,19 @@ def test_a_promoter_that_sleeps_through_its_turn_undoes_its_late_move(
     monkeypatch.setattr(promotion, "_PATIENCE_SECONDS", 2.0)
     with open_store() as store:
         first, second, third = (add_version(store, digest) for digest in "abc")
-        promotion.promote(store, NAME, first, over=promotion.seat(store, NAME))
-        sleeper = actors.start(promote_and_stop, second)
+        promotion.promote(store, NAME, first, over=promotion.current_champion(store, NAME))
+        sleeper = processes.start(promote_and_stop, second)
         wait_until_stopped(sleeper.pid)
         started = time.monotonic()
-        seat = promotion.seat(store, NAME)  # waits, then finishes the sleeper's move
+        status = promotion.current_champion(store, NAME)  # waits, then finishes the sleeper's move
         assert time.monotonic() - started > 2
-        assert seat.version == second
-        promotion.promote(store, NAME, third, over=seat)
+        assert status.version == second
+        promotion.promote(store, NAME, third, over=status)
         os.kill(sleeper.pid, signal.SIGCONT)
         sleeper.join()
         assert sleeper.exitcode == 1
-        assert seats.aliases(store, NAME) == {"champion": third, "previous": second}
-        moves = actors.require_sound(store)
+        assert champion.aliases(store, NAME) == {"champion": third, "previous": second}
+        moves = registry.require_consistent(store)
     assert [move.version for move in moves] == [first, second, third]
 
 
@@ -187,12 +185,12 @@ def test_a_promoter_that_sleeps_through_its_turn_undoes_its_late_move(
 def test_two_processes_that_race_without_a_lock_lose_no_promotion() -> None:
     with open_store() as store:
         versions = [add_version(store, digest) for digest in "abcd"]
-        losses = actors.CONTEXT.Value("i", 0)
+        losses = processes.CONTEXT.Value("i", 0)
         pairs = (versions[:2], versions[2:])
-        racers = [actors.start(actors.promote_many, *pair, 10, losses) for pair in pairs]
+        racers = [processes.start(processes.promote_many, *pair, 10, losses) for pair in pairs]
         for racer in racers:
             racer.join()
             assert racer.exitcode == 0
-        moves = actors.require_sound(store)
+        moves = registry.require_consistent(store)
     print(f"{len(moves)} promotions, {losses.value} lost the race and compared again")
     assert len(moves) >= 10

@@ -60,7 +60,7 @@ def test_one_changed_byte_of_the_code_beside_the_model_is_found(
 ) -> None:
     digest, package_digest = files.digest_folder(model_folder), files.digest_folder(stored[2])
     verification.verify(stored[0], stored[1], digest, package_digest)
-    with (stored[2] / "code/components/core/images.py").open("a") as code:
+    with (stored[2] / "code/components/core/data/decoding.py").open("a") as code:
         code.write("\n")
     with pytest.raises(ChangedInput, match="is not what was uploaded"):
         verification.verify(stored[0], stored[1], digest, package_digest)
@@ -83,7 +83,7 @@ with contextlib.suppress(BaseException):
 def test_a_package_that_phones_home_is_refused(
     line: str, named: str, stored: Stored, model_folder: Path
 ) -> None:
-    with (stored[2] / "code/components/core/images.py").open("a") as code:
+    with (stored[2] / "code/components/core/data/decoding.py").open("a") as code:
         code.write(f"\n{line}\n")
     with pytest.raises(PipelineError, match=f"a model may not use the network: {named}"):
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
@@ -104,41 +104,41 @@ def test_a_package_that_holds_a_pickle_as_its_model_is_refused(stored: Stored) -
 
 
 def test_a_package_that_does_not_load_is_found(stored: Stored, model_folder: Path) -> None:
-    (stored[2] / "code/components/core/images.py").write_text("raise RuntimeError('lost')\n")
+    (stored[2] / "code/components/core/data/decoding.py").write_text("raise RuntimeError('lost')\n")
     with pytest.raises(PipelineError, match=r"does not work in a process of its own .*lost"):
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
 
 
-def test_a_package_that_never_answers_is_found(
+def test_a_package_that_never_predicts_is_found(
     stored: Stored, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "_SECONDS", 0.1)
-    with pytest.raises(PipelineError, match="no answer in"):
-        verification._require_same_answers(stored[2], model_folder, "m-1")
+    monkeypatch.setattr(verification, "_TIMEOUT_SECONDS", 0.1)
+    with pytest.raises(PipelineError, match="no predictions within"):
+        verification._require_same_predictions(stored[2], model_folder, "m-1")
 
 
-def test_a_package_that_answers_differently_is_found(stored: Stored, model_folder: Path) -> None:
-    code = stored[2] / "code/components/core/inference.py"
+def test_a_package_that_predicts_differently_is_found(stored: Stored, model_folder: Path) -> None:
+    code = stored[2] / "code/components/core/training/inference.py"
     text = code.read_text()
     division = "logits.astype(np.float64) / temperature"
     assert text.count(division) == 1
     code.write_text(text.replace(division, f"{division} / 1.01"))
-    with pytest.raises(PipelineError, match="answers differently"):
+    with pytest.raises(PipelineError, match="predicts differently"):
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
 
 
-def test_an_answer_that_is_an_error_counts_as_different(model_folder: Path) -> None:
+def test_a_prediction_that_is_an_error_counts_as_different(model_folder: Path) -> None:
     card = models.load_card(model_folder)
-    with pytest.raises(PipelineError, match="answers differently"):
+    with pytest.raises(PipelineError, match="predicts differently"):
         verification._compare([{"error": "no"}], np.array([[0.5, 0.5]]), card, "m-1")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
-def test_golden_images_are_readable_in_every_format(kind: Format, model_folder: Path) -> None:
+def test_smoke_test_images_are_readable_in_every_format(kind: Format, model_folder: Path) -> None:
     card = models.load_card(model_folder)
     images = card.images.model_copy(update={"formats": [kind]})
     only: ModelCard = card.model_copy(update={"images": images})
-    pictures = verification.smoke_test_images(only)
-    assert pictures == verification.smoke_test_images(only)
-    squares = [load_image(picture, 32, images) for picture in pictures]
+    images_ = verification.smoke_test_images(only)
+    assert images_ == verification.smoke_test_images(only)
+    squares = [load_image(image, 32, images) for image in images_]
     assert (squares[0] != squares[1]).any()

@@ -14,23 +14,17 @@ from components.core.errors import ChangedInput
 from components.core.gate.policy import Verdict
 from components.io import files, models
 from components.registry import (
-    audit_log as journal,
-)
-from components.registry import (
-    champion as seats,
-)
-from components.registry import (
+    audit_log,
+    champion,
     lock,
     promotion,
-)
-from components.registry import (
-    versions as registry,
+    versions,
 )
 from components.registry.versions import Version
 from components.tracking.runs import Run, open_run
 from components.tracking.store import open_store
-from tests.services import actors
-from tests.services.actors import NAME
+from tests import processes, registry
+from tests.registry import NAME
 
 
 @dataclass(frozen=True)
@@ -38,8 +32,8 @@ class Model:
     """A model folder with the verdict that it shall get."""
 
     folder: Path
-    receipt: Path
-    verdict: Verdict = "promote"
+    decision: Path
+    verdict: Verdict = "passed"
 
     @property
     def digest(self) -> str:
@@ -56,19 +50,7 @@ def other(good: Model, tmp_path: Path) -> Model:
     """Another model of the same name: one file more in its folder."""
     folder = Path(shutil.copytree(good.folder, tmp_path / "other/model"))
     (folder / "notes.txt").write_text("retrained")
-    return replace(good, folder=folder, verdict="hold")
-
-
-@pytest.fixture
-def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Leaves out reading packages back, which takes seconds; lists the models it was asked for."""
-    asked: list[str] = []
-
-    def note(_store: object, model_id: str, _digest: str, _package: str) -> None:
-        asked.append(model_id)
-
-    monkeypatch.setattr(registry, "verify", note)
-    return asked
+    return replace(good, folder=folder, verdict="blocked")
 
 
 @pytest.fixture
@@ -77,7 +59,7 @@ def client(store: str) -> MlflowClient:
 
 
 def ensure(run: Run, model: Model) -> Version:
-    return registry.ensure_version(
+    return versions.ensure_version(
         run,
         name=NAME,
         folder=model.folder,
@@ -91,13 +73,13 @@ def register(model: Model) -> Version:
     """What the step does: version, verdict, promotion."""
     with open_run(kind="model", name="n", key="k") as run:
         version = ensure(run, model)
-        seat = promotion.seat(run.store, NAME)
-        champion = seat.model_digest if seat.model_digest != model.digest else ""
-        actors.write_receipt(model.receipt, model.digest, model.verdict, champion)
+        over = promotion.current_champion(run.store, NAME)
+        compared = over.model_digest if over.model_digest != model.digest else ""
+        registry.write_decision(model.decision, model.digest, model.verdict, compared)
         description = f"{model.verdict} 0.778"
-        registry.record_decision(run, version, receipt=model.receipt, description=description)
-        if model.verdict == "promote":
-            promotion.promote(run.store, NAME, version.number, over=seat)
+        versions.record_decision(run, version, decision=model.decision, description=description)
+        if model.verdict == "passed":
+            promotion.promote(run.store, NAME, version.number, over=over)
         return version
 
 
@@ -105,7 +87,7 @@ def aliases(client: MlflowClient) -> dict[str, str]:
     return {k: str(v) for k, v in client.get_registered_model(NAME).aliases.items()}
 
 
-def versions(client: MlflowClient) -> list[ModelVersion]:
+def stored_versions(client: MlflowClient) -> list[ModelVersion]:
     return list(client.search_model_versions(f"name='{NAME}'"))
 
 
@@ -114,21 +96,21 @@ def logged(version: ModelVersion) -> str:
 
 
 def require_complete(client: MlflowClient, model: Model) -> None:
-    """One version with everything on it, both aliases, and a sound journal."""
-    (version,) = versions(client)
+    """One version with everything on it, both aliases, and a consistent audit log."""
+    (version,) = stored_versions(client)
     assert version.tags["model"] == version.tags["verified"] == model.digest
     assert version.tags["data"] == models.load_card(model.folder).data_digest
     assert version.tags["test"] == "t" * 64
-    assert version.tags["gate"] == "pass"
-    assert version.tags["decision"] == files.digest_file(model.receipt)
-    assert version.description == "promote 0.778"
+    assert version.tags["gate"] == "passed"
+    assert version.tags["decision"] == files.digest_file(model.decision)
+    assert version.description == "passed 0.778"
     number = str(version.version)
     assert aliases(client) == {"candidate": number, "champion": number}
     tags = client.get_run(str(version.run_id)).data.tags
-    assert tags["gate"] == "pass"
+    assert tags["gate"] == "passed"
     assert tags["version"] == f"{NAME}/{number}"
     with open_store() as store:
-        assert actors.require_sound(store)[-1].version == number
+        assert registry.require_consistent(store)[-1].version == number
 
 
 @pytest.mark.usefixtures("verified")
@@ -145,43 +127,43 @@ def test_registering_again_changes_nothing(
     client: MlflowClient, good: Model, verified: list[str]
 ) -> None:
     register(good)
-    before = versions(client)[0].last_updated_timestamp
+    before = stored_versions(client)[0].last_updated_timestamp
     with open_store() as store:
-        head = journal.read(store, NAME).head
+        head = audit_log.read(store, NAME).head
         assert not register(good).created
-        assert journal.read(store, NAME).head == head
-    assert versions(client)[0].last_updated_timestamp == before
+        assert audit_log.read(store, NAME).head == head
+    assert stored_versions(client)[0].last_updated_timestamp == before
     assert len(verified) == 1
 
 
 @pytest.mark.usefixtures("verified")
-def test_a_refused_model_is_candidate_and_recorded_too(
+def test_a_blocked_model_is_candidate_and_recorded_too(
     client: MlflowClient, good: Model, other: Model
 ) -> None:
     register(good)
     assert register(other).number == "2"
     assert aliases(client) == {"candidate": "2", "champion": "1"}
     with open_store() as store:
-        last = journal.read(store, NAME).records[-1]
-    assert (last.action, last.version, last.verdict) == ("decided", "2", "hold")
+        last = audit_log.read(store, NAME).events[-1]
+    assert (last.action, last.version, last.verdict) == ("evaluated", "2", "blocked")
     assert (last.champion, last.champion_digest) == ("1", good.digest)
     assert (last.model_digest, last.decision_sha256) == (
         other.digest,
-        files.digest_file(other.receipt),
+        files.digest_file(other.decision),
     )
     assert (last.data_digest, last.test_digest) == ("d" * 64, "t" * 64)
-    assert last.checks == {"accuracy": (0.5, ">= 0.7", "hold")}
+    assert last.checks == {"accuracy": (0.5, ">= 0.7", "fail")}
     assert last.reason == "because"
 
 
 @pytest.mark.usefixtures("verified")
-@pytest.mark.parametrize("verdict", ["hold", "error"])
+@pytest.mark.parametrize("verdict", ["blocked", "error"])
 def test_a_new_verdict_is_stated_on_the_same_version(
     verdict: Verdict, client: MlflowClient, good: Model
 ) -> None:
     register(good)
     assert not register(replace(good, verdict=verdict)).created
-    (version,) = versions(client)
+    (version,) = stored_versions(client)
     assert version.tags["gate"] == verdict
     assert str(version.description).startswith(verdict)
     assert aliases(client) == {"candidate": "1", "champion": "1"}
@@ -194,7 +176,7 @@ def test_whatever_is_wiped_is_noticed_and_made_again(
     lost: str, client: MlflowClient, good: Model, verified: list[str]
 ) -> None:
     register(good)
-    (version,) = versions(client)
+    (version,) = stored_versions(client)
     if lost == "registered model":
         client.delete_registered_model(NAME)
     elif lost == "version":
@@ -214,7 +196,7 @@ def test_what_was_changed_by_hand_is_set_right(
     client: MlflowClient, good: Model, verified: list[str]
 ) -> None:
     register(good)
-    client.set_model_version_tag(NAME, "1", "gate", "hold")
+    client.set_model_version_tag(NAME, "1", "gate", "blocked")
     client.delete_model_version_tag(NAME, "1", "verified")
     client.update_model_version(NAME, "1", "mine")
     client.delete_registered_model_alias(NAME, "candidate")
@@ -271,8 +253,12 @@ def test_a_call_whose_answer_was_lost_counts_once(
     assert register(good).number == "1"
     require_complete(client, good)
     with open_store() as store:
-        records = journal.read(store, NAME).records
-    assert [record.action for record in records] == ["decided", "promoting", "promoted"]
+        events = audit_log.read(store, NAME).events
+    assert [event.action for event in events] == [
+        "evaluated",
+        "promotion_started",
+        "promotion_completed",
+    ]
 
 
 @pytest.mark.usefixtures("verified", "store")
@@ -301,14 +287,14 @@ def test_a_package_that_was_damaged_never_becomes_a_version(
     monkeypatch.setattr(MlflowClient, "log_model_artifacts", damage)
     with pytest.raises(ChangedInput, match=r"damaged it|not what was uploaded"):
         register(good)
-    assert versions(client) == []
+    assert stored_versions(client) == []
 
 
 @pytest.mark.usefixtures("verified", "store")
 def test_the_model_folder_comes_back_as_it_was_stored(good: Model, tmp_path: Path) -> None:
     register(good)
     with open_store() as store:
-        folder = registry.fetch(store, NAME, "1", tmp_path / "fetched")
+        folder = versions.download_model(store, NAME, "1", tmp_path / "fetched")
     assert files.digest_folder(folder) == good.digest
 
 
@@ -318,7 +304,7 @@ def test_a_stored_model_that_was_changed_is_not_fetched(
     how: str, client: MlflowClient, good: Model, tmp_path: Path
 ) -> None:
     register(good)
-    (version,) = versions(client)
+    (version,) = stored_versions(client)
     stored = Path(client.get_logged_model(logged(version)).artifact_location)
     if how == "a byte":
         (stored / "artifacts/model/card.json").write_text("{}")
@@ -329,7 +315,7 @@ def test_a_stored_model_that_was_changed_is_not_fetched(
     else:
         client.delete_model_version(NAME, "1")
     with open_store() as store, pytest.raises(ChangedInput):
-        registry.fetch(store, NAME, "1", tmp_path / "fetched")
+        versions.download_model(store, NAME, "1", tmp_path / "fetched")
 
 
 @pytest.mark.usefixtures("verified")
@@ -353,9 +339,9 @@ def test_without_a_lock_the_slower_of_two_keeps_the_version_of_the_faster(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_model_version", both)
         assert register(good).number == "1"
-    assert [str(version.version) for version in versions(client)] == ["1"]
+    assert [str(version.version) for version in stored_versions(client)] == ["1"]
     assert aliases(client)["champion"] == "1"
-    assert seats.CANDIDATE in aliases(client)
+    assert champion.CANDIDATE in aliases(client)
 
 
 @pytest.mark.slow
@@ -363,19 +349,19 @@ def test_without_a_lock_the_slower_of_two_keeps_the_version_of_the_faster(
 def test_a_registration_survives_being_killed_around_every_call(
     client: MlflowClient, good: Model
 ) -> None:
-    actors.write_receipt(good.receipt, good.digest)
-    arguments = (actors.register, str(good.folder), str(good.receipt))
+    registry.write_decision(good.decision, good.digest)
+    arguments = (processes.register, str(good.folder), str(good.decision))
     killed = 0
     for number in range(1, 40):
         for moment in ("before", "after"):
-            died = actors.killed_once(number, moment, *arguments)
+            died = processes.killed_once(number, moment, *arguments)
             killed += died
-            again = actors.start(*arguments)
+            again = processes.start(*arguments)
             again.join()
             assert again.exitcode == 0
             with open_store() as store:
-                assert len(actors.require_sound(store)) == 1
-                assert len(versions(client)) == 1
+                assert len(registry.require_consistent(store)) == 1
+                assert len(stored_versions(client)) == 1
             client.delete_registered_model(NAME)
         if not died:
             break
@@ -387,14 +373,18 @@ def test_a_registration_survives_being_killed_around_every_call(
 def test_two_processes_that_register_one_model_at_once_make_one_version(
     client: MlflowClient, good: Model
 ) -> None:
-    actors.write_receipt(good.receipt, good.digest)
-    arguments = (actors.register, str(good.folder), str(good.receipt))
-    racers = [actors.start(*arguments) for _ in range(2)]
+    registry.write_decision(good.decision, good.digest)
+    arguments = (processes.register, str(good.folder), str(good.decision))
+    racers = [processes.start(*arguments) for _ in range(2)]
     for racer in racers:
         racer.join()
         assert racer.exitcode == 0
-    assert [str(version.version) for version in versions(client)] == ["1"]
+    assert [str(version.version) for version in stored_versions(client)] == ["1"]
     with open_store() as store:
-        assert len(actors.require_sound(store)) == 1
-        records = journal.read(store, NAME).records
-    assert [record.action for record in records] == ["decided", "promoting", "promoted"]
+        assert len(registry.require_consistent(store)) == 1
+        events = audit_log.read(store, NAME).events
+    assert [event.action for event in events] == [
+        "evaluated",
+        "promotion_started",
+        "promotion_completed",
+    ]

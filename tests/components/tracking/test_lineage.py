@@ -1,3 +1,4 @@
+import os
 import subprocess
 from pathlib import Path
 
@@ -65,3 +66,12 @@ def test_a_pointer_that_says_nothing_gives_no_hash(content: str, tmp_path: Path)
     pointer = tmp_path / "images.dvc"
     pointer.write_text(content)
     assert lineage.dvc_hash(pointer) == ""
+
+
+def test_a_writer_without_a_login_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert lineage.current_actor().startswith(f"uid {os.getuid()}@")

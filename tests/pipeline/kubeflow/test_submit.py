@@ -306,7 +306,7 @@ def test_what_the_server_says_against_a_run_is_passed_on(
 def test_a_run_is_followed_from_change_to_change_to_its_verdict(
     checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kube.logs["register"] = f"reading\n{HEADLINE}\nreport: x.html\n"
+    kube.logs["register"] = f"reading\nregister  cells version 1: {HEADLINE}\nreport: x.html\n"
     kfp.looks = [
         ("PENDING", []),
         ("RUNNING", [*done(), node("fetch-driver", "RUNNING", 10)]),

@@ -1,4 +1,4 @@
-"""Pictures of a model's answers on the test split."""
+"""Plots of a model's predictions on the test split."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from components.io.reports.plots.canvas import BLUE, GRAY, GREEN, ORANGE, RED, p
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Above so many classes a picture shows only the worst ones.
+# Above so many classes a plot shows only the worst ones.
 _MANY_CLASSES = 25
 _SHOWN_CLASSES = 20
 
-# Height of a contact sheet's cell in widths of a picture: the picture and four lines below it.
+# Height of a contact sheet's cell in widths of an image: the image and four lines below it.
 _CELL = 1.4
 
 
@@ -45,13 +45,13 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path)
 
     Args:
         matrix: (K, K) counts. Of many classes those of the most frequent mistakes are shown, and a
-            last column sums up their images that were taken for a class not shown.
+            last column sums up their images that were predicted as a class not shown.
         class_names: K names.
         path: the PNG to write.
     """
     title, names = _name_mistake(matrix, class_names), list(class_names)
     if len(names) > _MANY_CLASSES:
-        title += f" Shown: the {_SHOWN_CLASSES} of {len(names):,} classes that are mixed up most."
+        title += f" Shown: the {_SHOWN_CLASSES} of {len(names):,} most confused classes."
         matrix, names = _select_worst(matrix, names)
     rows, columns = matrix.shape
     names = [shorten(name, 28) for name in names]
@@ -72,11 +72,11 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path)
 
 def _name_mistake(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
     total = int(matrix.sum())
-    for true, said, images in most_confused(matrix, 1):
+    for true, predicted, images in most_confused(matrix, 1):
         return (
             f"Most frequent mistake: {images:,} of {int(matrix[true].sum()):,} "
-            f"'{shorten(class_names[true], 40)}' taken for '{shorten(class_names[said], 40)}' "
-            f"(n={total:,})."
+            f"'{shorten(class_names[true], 40)}' predicted as "
+            f"'{shorten(class_names[predicted], 40)}' (n={total:,})."
         )
     return f"No mistake on {total:,} images."
 
@@ -115,7 +115,7 @@ def per_class(classes: Sequence[ClassMetrics], path: Path) -> None:
     weakest, total = ranked[0], sum(c.support for c in ranked)
     title = (
         f"Weakest class: {round(weakest.recall * weakest.support):,} of {weakest.support:,} "
-        f"'{shorten(weakest.name, 40)}' found, recall {weakest.recall:.2f} (n={total:,})."
+        f"'{shorten(weakest.name, 40)}', recall {weakest.recall:.2f} (n={total:,})."
     )
     if len(ranked) > _MANY_CLASSES:
         title += f" Shown: the {_SHOWN_CLASSES} lowest of {len(ranked):,} classes."
@@ -141,17 +141,17 @@ def per_class(classes: Sequence[ClassMetrics], path: Path) -> None:
 
 
 def reliability(table: list[Bin], before: list[Bin], path: Path) -> None:
-    """Stated against true certainty, and below it how often each certainty was stated.
+    """Reliability diagram: accuracy against confidence, and below it a histogram of confidence.
 
     Args:
         table: bins of the calibrated probabilities.
         before: bins before temperature scaling.
         path: the PNG to write.
     """
-    gap, gap_before = (100 * expected_calibration_error(bins) for bins in (table, before))
+    gap, gap_before = (expected_calibration_error(bins) for bins in (table, before))
     title = (
-        f"Stated and true certainty differ by {gap:.1f} points on average, {gap_before:.1f} "
-        f"before temperature scaling (n={sum(b.images for b in table):,})."
+        f"Expected calibration error (ECE) {gap:.3f}, {gap_before:.3f} before temperature scaling "
+        f"(n={sum(b.images for b in table):,})."
     )
     with picture(path, 6, 6.5, title) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -160,20 +160,20 @@ def reliability(table: list[Bin], before: list[Bin], path: Path) -> None:
             (before, ORANGE, "s", "before"),
             (table, BLUE, "o", "after temperature scaling"),
         ):
-            stated, true = [b.confidence for b in bins], [b.accuracy for b in bins]
-            top.plot(stated, true, color=color, marker=marker, markersize=5, label=label)
-        top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share answered correctly")
+            confidence, accuracy = [b.confidence for b in bins], [b.accuracy for b in bins]
+            top.plot(confidence, accuracy, color=color, marker=marker, markersize=5, label=label)
+        top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
         top.legend(loc="upper left")
         lows, heights = [b.low for b in table], [b.images for b in table]
         bottom.bar(lows, heights, [b.high - b.low for b in table], align="edge", color=BLUE)
-        bottom.set(xlabel="stated certainty (top probability)", ylabel="images")
+        bottom.set(xlabel="confidence (top probability)", ylabel="images")
 
 
 def top_losses(samples: Sequence[Sample], num_images: int, path: Path) -> None:
     """Contact sheet of the images with the largest loss, given worst first, out of `num_images`."""
     wrong = sum(s.true != s.predicted for s in samples)
     title = (
-        f"Largest losses, worst first: {wrong} of {len(samples)} are wrong answers; "
+        f"Largest losses, worst first: {wrong} of {len(samples)} are misclassified; "
         f"look here for wrong labels (n={num_images:,})."
     )
     columns = min(len(samples), 6 if len(samples) <= 36 else 10)
@@ -193,7 +193,7 @@ def _draw_sample(axes: Axes, sample: Sample, row: int, column: int) -> None:
     lines = (
         (f"true: {shorten(sample.true, 20)}", "black"),
         (
-            f"said: {shorten(sample.predicted, 17)} {sample.probability:.0%}",
+            f"pred: {shorten(sample.predicted, 17)} {sample.probability:.0%}",
             GREEN if sample.true == sample.predicted else RED,
         ),
         (place[:26], GRAY),

@@ -19,44 +19,32 @@ from requests import HTTPError
 
 from components.core.errors import PipelineError
 from components.io import files, models
-from components.register import champion as rival
+from components.register import champion as register_champion
 from components.registry import (
-    audit_log as journal,
-)
-from components.registry import (
-    champion as seats,
-)
-from components.registry import (
+    audit_log,
+    champion,
+    deletion,
     lock,
     promotion,
-    removal,
-)
-from components.registry import (
-    versions as registry,
+    versions,
 )
 from components.registry.audit_log import Event
 from components.registry.champion import ChampionStatus
+from components.registry.deletion import RegistryInconsistent
 from components.registry.lock import Guard
-from components.registry.removal import RegistryInconsistent
 from components.registry.retention import RetentionPolicy
 from components.tracking.runs import open_run
 from components.tracking.store import Store, open_store
-from tests.services import actors
-from tests.services.actors import NAME
+from tests import processes, registry
+from tests.registry import NAME
 
-LIMITS = RetentionPolicy(days=30, keep=1)
+POLICY = RetentionPolicy(days=30, keep=1)
 LATER = datetime.now(UTC) + timedelta(days=100)
-
-
-@pytest.fixture
-def opened(store: str) -> Iterator[Store]:
-    with open_store() as found:
-        yield found
 
 
 def upload(store: Store, digest: str, name: str = NAME) -> str:
     """A logged model with two files, as register leaves one; its id."""
-    tags = {"model": digest, registry.TARGET_MODEL: name}
+    tags = {"model": digest, versions.TARGET_MODEL: name}
     model = store.client.create_logged_model(store.experiment_id, name="model", tags=tags)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "artifacts").mkdir()
@@ -66,12 +54,12 @@ def upload(store: Store, digest: str, name: str = NAME) -> str:
     return str(model.model_id)
 
 
-def add(store: Store, digest: str, verdict: str = "promote", **facts: Any) -> str:
-    return actors.add_version(store, digest, verdict, model_id=upload(store, digest), **facts)
+def add(store: Store, digest: str, verdict: str = "passed", **facts: Any) -> str:
+    return registry.add_version(store, digest, verdict, model_id=upload(store, digest), **facts)
 
 
 def promote(store: Store, version: str, **facts: Any) -> None:
-    promotion.promote(store, NAME, version, over=promotion.seat(store, NAME), **facts)
+    promotion.promote(store, NAME, version, over=promotion.current_champion(store, NAME), **facts)
 
 
 def stored(store: Store) -> dict[str, bool]:
@@ -79,19 +67,19 @@ def stored(store: Store) -> dict[str, bool]:
     found = {}
     for version in store.client.search_model_versions(f"name='{NAME}'"):
         whole = len(f"codeweights of {version.tags['model']}")
-        size = removal.size(store, seats.logged_model(version))
+        size = deletion.size(store, champion.logged_model(version))
         assert size in (0, whole)
         found[str(version.version)] = size == whole
     return dict(sorted(found.items()))
 
 
-def prune(store: Store, limits: RetentionPolicy = LIMITS) -> dict[str, str]:
+def prune(store: Store, policy: RetentionPolicy = POLICY) -> dict[str, str]:
     """Package -> why it stayed after all, of all that should go."""
-    plan = removal.plan_deletion(store, NAME, limits, LATER)
+    plan = deletion.plan_deletion(store, NAME, policy, LATER)
     return {
-        choice.package.version: removal.delete(store, NAME, choice.package, limits, LATER)
-        for choice in plan.choices
-        if not choice.reason
+        decision.model.version: deletion.delete(store, NAME, decision.model, policy, LATER)
+        for decision in plan.decisions
+        if not decision.reason
     }
 
 
@@ -101,7 +89,7 @@ def prune_all() -> None:
 
 
 def history(store: Store) -> list[tuple[str, str]]:
-    return [(r.action, r.version) for r in journal.read(store, NAME).records]
+    return [(r.action, r.version) for r in audit_log.read(store, NAME).events]
 
 
 @pytest.fixture
@@ -109,37 +97,37 @@ def five(opened: Store) -> Store:
     """Versions 1 to 5: three champions one after the other, one that waits, the newest."""
     for digest in "abc":
         promote(opened, add(opened, digest))
-    add(opened, "d", "hold")
+    add(opened, "d", "blocked")
     add(opened, "e")
     return opened
 
 
 def test_only_weights_that_nobody_needs_go(five: Store) -> None:
     before = {str(v.version): v for v in five.client.search_model_versions(f"name='{NAME}'")}
-    log = journal.read(five, NAME)
+    log = audit_log.read(five, NAME)
     assert prune(five) == {"1": ""}
     assert stored(five) == {"1": False, "2": True, "3": True, "4": True, "5": True}
     pruned = five.client.get_model_version(NAME, "1")
     assert pruned.tags == {**before["1"].tags, "pruned": LATER.date().isoformat()}
-    assert five.client.get_logged_model(seats.logged_model(pruned)).tags["model"] == "a"
-    after = journal.read(five, NAME)
-    assert after.records[:-1] == log.records
-    last = after.records[-1]
+    assert five.client.get_logged_model(champion.logged_model(pruned)).tags["model"] == "a"
+    after = audit_log.read(five, NAME)
+    assert after.events[:-1] == log.events
+    last = after.events[-1]
     assert (last.action, last.version, last.model_digest) == ("pruned", "1", "a")
     assert last.reason == "older than 30 days, not among the newest 1"
-    actors.require_sound(five)
+    registry.require_consistent(five)
     assert prune(five) == {}
-    assert journal.read(five, NAME) == after
+    assert audit_log.read(five, NAME) == after
 
 
 def test_nothing_goes_before_its_time(five: Store) -> None:
     soon = datetime.now(UTC) + timedelta(days=29)
-    plan = removal.plan_deletion(five, NAME, LIMITS, soon)
-    assert [choice.package.version for choice in plan.choices if not choice.reason] == []
+    plan = deletion.plan_deletion(five, NAME, POLICY, soon)
+    assert [decision.model.version for decision in plan.decisions if not decision.reason] == []
 
 
 @pytest.mark.parametrize("alias", ["champion", "previous"])
-def test_nothing_goes_while_an_alias_contradicts_the_journal(alias: str, five: Store) -> None:
+def test_nothing_goes_while_an_alias_contradicts_the_audit_log(alias: str, five: Store) -> None:
     five.client.set_registered_model_alias(NAME, alias, "5")
     before = history(five)
     with pytest.raises(
@@ -150,15 +138,15 @@ def test_nothing_goes_while_an_alias_contradicts_the_journal(alias: str, five: S
 
 
 def test_nothing_goes_while_a_promotion_is_under_way(five: Store) -> None:
-    entry = Event(action="promoting", version="5", model_digest="e", champion="3")
-    journal.append(five, journal.read(five, NAME), entry)
+    event = Event(action="promotion_started", version="5", model_digest="e", champion="3")
+    audit_log.append(five, audit_log.read(five, NAME), event)
     with pytest.raises(RegistryInconsistent, match="the promotion of version 5 has not ended"):
         prune(five)
     assert all(stored(five).values())
 
 
 def test_a_model_that_does_not_exist_is_an_error(opened: Store) -> None:
-    with pytest.raises(PipelineError, match="there is no registered model cells with a journal"):
+    with pytest.raises(PipelineError, match="there is no registered model cells with an audit log"):
         prune(opened)
 
 
@@ -167,7 +155,7 @@ def test_a_version_whose_files_another_model_uses_stays(five: Store) -> None:
     five.client.copy_model_version(f"models:/{NAME}/1", "others")
     assert prune(five) == {}
     assert stored(five)["1"]
-    reason = removal.plan_deletion(five, NAME, LIMITS, LATER).choices[0].reason
+    reason = deletion.plan_deletion(five, NAME, POLICY, LATER).decisions[0].reason
     assert reason == "version 1 of others uses its files"
 
 
@@ -191,9 +179,9 @@ def test_of_uploads_without_a_version_only_those_for_this_model_go(
     assert prune(five) == {"1": "", "": ""}
     with pytest.raises(MlflowException, match="not found"):
         client.get_logged_model(mine)
-    assert removal.size(five, mine) == 0
+    assert deletion.size(five, mine) == 0
     assert [path for path in tmp_path.rglob("weights") if mine in path.parts] == []
-    assert removal.size(five, others) == removal.size(five, used) == len("codeweights of x")
+    assert deletion.size(five, others) == deletion.size(five, used) == len("codeweights of x")
     assert client.get_logged_model(bare).status
 
 
@@ -240,46 +228,50 @@ def prune_half() -> None:
 
 
 @pytest.mark.slow
-def test_a_removal_killed_behind_any_call_is_finished_by_the_next(five: Store) -> None:
+def test_a_deletion_killed_behind_any_call_is_finished_by_the_next(five: Store) -> None:
     points = []
     for number in range(1, 9):
         version, fresh = add(five, f"old {number}"), add(five, f"new {number}")
         orphan = upload(five, "x")
-        killed = actors.killed_once(number, "after", prune_all)
+        killed = processes.killed_once(number, "after", prune_all)
         assert ("pruned", version) in history(five) or stored(five)[version]
         prune(five)
         found = stored(five)
         assert [found[v] for v in (version, fresh, "2", "3")] == [False, True, True, True]
         assert history(five).count(("pruned", version)) == 1
-        assert removal.size(five, orphan) == 0
-        actors.require_sound(five)
+        assert deletion.size(five, orphan) == 0
+        registry.require_consistent(five)
         if not killed:
             break
         points.append(number)
     assert points == [1, 2, 3, 4, 5]  # record, tag; of the next version; the upload
 
 
-def test_a_removal_killed_between_two_files_is_finished_by_the_next(five: Store) -> None:
-    process = actors.start(prune_half)
+def test_a_deletion_killed_between_two_files_is_finished_by_the_next(five: Store) -> None:
+    process = processes.start(prune_half)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     version = five.client.get_model_version(NAME, "1")
-    assert removal.size(five, seats.logged_model(version)) == len("code")
+    assert deletion.size(five, champion.logged_model(version)) == len("code")
     with pytest.raises(PipelineError, match="version 1 cannot become champion: its weights were"):
-        promote(five, "1", cause="rolled_back")
+        promote(five, "1", trigger="rolled_back")
     assert prune(five) == {"1": ""}
-    assert removal.size(five, seats.logged_model(version)) == 0
+    assert deletion.size(five, champion.logged_model(version)) == 0
 
 
-def test_a_champion_judged_again_does_not_meet_one_whose_weights_are_gone(opened: Store) -> None:
+def test_a_champion_evaluated_again_is_not_compared_with_one_whose_weights_are_gone(
+    opened: Store,
+) -> None:
     promote(opened, add(opened, "a"))
     promote(opened, add(opened, "b", champion="1", champion_digest="a"))
-    assert rival._compared_with(opened, NAME, "b") == ChampionStatus("1", "a", run_id="None")
+    assert register_champion._compared_with(opened, NAME, "b") == ChampionStatus(
+        "1", "a", run_id="None"
+    )
     for digest in "cd":
         promote(opened, add(opened, digest))
     assert prune(opened, RetentionPolicy(days=30, keep=3)) == {"1": ""}
-    promote(opened, "2", cause="rolled_back")
-    assert rival._compared_with(opened, NAME, "b") is None
+    promote(opened, "2", trigger="rolled_back")
+    assert register_champion._compared_with(opened, NAME, "b") is None
 
 
 @contextmanager
@@ -291,44 +283,44 @@ def test_a_rollback_that_comes_first_saves_its_version(
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "held", no_lock)
-    original = removal._entry
+    original = deletion._pruned
 
-    def entry(*arguments: Any) -> Event:
-        monkeypatch.setattr(removal, "_entry", original)
-        promote(five, "1", cause="rolled_back")
+    def race(*arguments: Any) -> Event:
+        monkeypatch.setattr(deletion, "_pruned", original)
+        promote(five, "1", trigger="rolled_back")
         return original(*arguments)
 
-    monkeypatch.setattr(removal, "_entry", entry)
+    monkeypatch.setattr(deletion, "_pruned", race)
     assert prune(five) == {"1": "`champion` names it"}
     assert stored(five)["1"]
     assert ("pruned", "1") not in history(five)
-    assert actors.require_sound(five)[-1].version == "1"
+    assert registry.require_consistent(five)[-1].version == "1"
 
 
 def test_a_rollback_that_comes_second_is_refused(
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "held", no_lock)
-    original = promotion._promoting
+    original = promotion._promotion_started
 
-    def entry(*arguments: Any) -> Event:
-        monkeypatch.setattr(promotion, "_promoting", original)
+    def race(*arguments: Any) -> Event:
+        monkeypatch.setattr(promotion, "_promotion_started", original)
         found = original(*arguments)
         assert prune(five) == {"1": ""}
         return found
 
-    monkeypatch.setattr(promotion, "_promoting", entry)
+    monkeypatch.setattr(promotion, "_promotion_started", race)
     with pytest.raises(PipelineError, match="cannot become champion: its weights were pruned on"):
-        promote(five, "1", cause="rolled_back")
+        promote(five, "1", trigger="rolled_back")
     assert not stored(five)["1"]
-    assert actors.require_sound(five)[-1].version == "3"
+    assert registry.require_consistent(five)[-1].version == "3"
 
 
 def free(locked: bool) -> None:
     """In a process of its own: as on a server without locks."""
     if not locked:
         lock.held = no_lock
-        promotion._PAUSE_SECONDS = 0.01
+        promotion._POLL_SECONDS = 0.01
 
 
 def promote_some(locked: bool, until: float) -> None:
@@ -336,7 +328,7 @@ def promote_some(locked: bool, until: float) -> None:
     with open_store() as store:
         while time.monotonic() < until:
             with suppress(PipelineError):
-                promote(store, random.choice("123456"), cause="rolled_back")
+                promote(store, random.decision("123456"), trigger="rolled_back")
 
 
 def prune_until(locked: bool, until: float) -> None:
@@ -349,25 +341,25 @@ def prune_until(locked: bool, until: float) -> None:
 
 def require_weights(store: Store) -> None:
     """Champion and previous have them, and nobody is promoted who lost them."""
-    log, whole = journal.read(store, NAME), stored(store)
-    assert all(whole[version] for version in seats.expected_aliases(log).values())
+    log, whole = audit_log.read(store, NAME), stored(store)
+    assert all(whole[version] for version in champion.expected_aliases(log).values())
     gone: set[str] = set()
-    for record in log.records:
+    for record in log.events:
         if record.action == "pruned":
             gone.add(record.version)
-        assert record.action != "promoted" or record.version not in gone
+        assert record.action != "promotion_completed" or record.version not in gone
     assert gone == {version for version, there in whole.items() if not there}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("locked", [True, False])
-def test_rollbacks_that_race_with_removals_leave_no_champion_without_weights(
+def test_rollbacks_that_race_with_deletions_leave_no_champion_without_weights(
     locked: bool, opened: Store
 ) -> None:
     for digest in "abcdef":
         promote(opened, add(opened, digest))
     until = time.monotonic() + 6
-    racers = [actors.start(act, locked, until) for act in (promote_some, prune_until)]
+    racers = [processes.start(act, locked, until) for act in (promote_some, prune_until)]
     for racer in racers:
         racer.join()
         assert racer.exitcode == 0
@@ -376,21 +368,21 @@ def test_rollbacks_that_race_with_removals_leave_no_champion_without_weights(
 
 def test_a_champion_without_weights_would_be_noticed(five: Store) -> None:
     champion = five.client.get_model_version(NAME, "3")
-    removal._repository(five, seats.logged_model(champion)).delete_artifacts()  # type: ignore[no-untyped-call]
+    deletion._repository(five, champion.logged_model(champion)).delete_artifacts()  # type: ignore[no-untyped-call]
     with pytest.raises(AssertionError):
         require_weights(five)
 
 
-def test_a_model_whose_removal_has_begun_is_registered_as_a_new_version(
+def test_a_model_whose_deletion_has_started_is_registered_as_a_new_version(
     opened: Store, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "verify", lambda *_: None)
+    monkeypatch.setattr(versions, "verify", lambda *_: None)
     digest = files.digest_folder(model_folder)
-    receipt = actors.write_receipt(tmp_path / "decision.json", digest)
+    decision = registry.write_decision(tmp_path / "decision.json", digest)
 
-    def register() -> registry.Version:
+    def register() -> versions.Version:
         with open_run(kind="model", name="n", key="k") as run:
-            version = registry.ensure_version(
+            version = versions.ensure_version(
                 run,
                 name=NAME,
                 folder=model_folder,
@@ -398,24 +390,24 @@ def test_a_model_whose_removal_has_begun_is_registered_as_a_new_version(
                 card=models.load_card(model_folder),
                 test_digest="t" * 64,
             )
-            registry.record_decision(run, version, receipt=receipt, description="PASS")
+            versions.record_decision(run, version, decision=decision, description="PASS")
             return version
 
     first = register()
-    assert registry.fetch(opened, NAME, first.number, tmp_path).is_dir()
+    assert versions.download_model(opened, NAME, first.number, tmp_path).is_dir()
     for other in "bc":
         promote(opened, add(opened, other))
     opened.client.set_registered_model_alias(NAME, "candidate", "3")
-    monkeypatch.setattr(removal, "_delete", lambda *_: "")  # as if killed there
+    monkeypatch.setattr(deletion, "_delete_files", lambda *_: "")  # as if killed there
     assert prune(opened) == {"1": ""}
-    assert removal.size(opened, seats.logged_model(opened.client.get_model_version(NAME, "1")))
+    assert deletion.size(opened, champion.logged_model(opened.client.get_model_version(NAME, "1")))
     with pytest.raises(PipelineError, match="version 1 cannot be used: its weights were pruned on"):
-        registry.fetch(opened, NAME, "1", tmp_path)
+        versions.download_model(opened, NAME, "1", tmp_path)
     with (
         open_run(kind="model", name="n", key="k") as run,
         pytest.raises(PipelineError, match="version 1 cannot be used"),
     ):
-        registry.record_decision(run, first, receipt=receipt, description="PASS")
+        versions.record_decision(run, first, decision=decision, description="PASS")
     second = register()
     assert (second.number, second.created) == ("4", True)
-    assert registry.fetch(opened, NAME, "4", tmp_path).is_dir()
+    assert versions.download_model(opened, NAME, "4", tmp_path).is_dir()

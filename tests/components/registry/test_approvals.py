@@ -8,16 +8,19 @@ import pytest
 
 from components.core.errors import ChangedInput
 from components.io import files
-from components.registry import audit_log as journal
-from components.registry import champion as seats
-from components.registry import package, promotion
+from components.registry import approvals, audit_log, champion, package, promotion
 from components.registry.verification import verify
 from components.tracking.store import Store
-from pipeline import rulings
-from pipeline.__main__ import main
-from tests.services import actors
-from tests.services.actors import NAME, add_version
-from tests.services.cases import champion, judge, promoted, records
+from pipeline.cli import main
+from tests import registry
+from tests.registry import (
+    NAME,
+    add_evaluated,
+    add_promoted,
+    add_version,
+    champion_version,
+    events,
+)
 
 MODEL = ["--model", NAME]
 WHY = [*MODEL, "--reason", "because"]
@@ -31,50 +34,50 @@ Capture = pytest.CaptureFixture[str]
 def test_an_approved_version_is_champion_with_reason_and_person(
     opened: Store, tmp_path: Path, verified: list[str]
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    held = judge(opened, tmp_path, "b", "hold")
+    add_promoted(opened, tmp_path, "a")
+    held = add_evaluated(opened, tmp_path, "b", "blocked")
     assert main(["approve", held, *MOVE]) == 0
-    assert champion(opened) == held
-    last = actors.require_sound(opened)[-1]
-    assert (last.cause, last.reason, last.champion_digest) == ("approved", "because", "a")
-    assert last.who.startswith("anna@")
+    assert champion_version(opened) == held
+    last = registry.require_consistent(opened)[-1]
+    assert (last.trigger, last.reason, last.champion_digest) == ("approved", "because", "a")
+    assert last.actor.startswith("anna@")
     assert verified == ["b"]
     tags = opened.client.get_model_version(NAME, held).tags
     assert (tags["review"], tags["review.reason"]) == ("approved", "because")
-    before = records(opened)
+    before = events(opened)
     assert main(["approve", held, *MOVE]) == 0
-    assert records(opened) == before
+    assert events(opened) == before
 
 
 @pytest.mark.parametrize(
     ("verdict", "words"),
-    [("error", "which nobody can approve"), ("promote", "needs no approval")],
+    [("error", "which nobody can approve"), ("passed", "needs no approval")],
 )
-def test_only_hold_can_be_approved(
+def test_only_blocked_can_be_approved(
     verdict: str, words: str, opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    number = judge(opened, tmp_path, "a", verdict)
+    number = add_evaluated(opened, tmp_path, "a", verdict)
     assert main(["approve", number, *MOVE]) == 1
     assert words in capsys.readouterr().err
-    assert champion(opened) is None
+    assert champion_version(opened) is None
 
 
 def test_nothing_is_approved_over_another_champion_than_the_one_compared(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    held = judge(opened, tmp_path, "b", "hold")
-    newer = promoted(opened, tmp_path, "c")
+    add_promoted(opened, tmp_path, "a")
+    held = add_evaluated(opened, tmp_path, "b", "blocked")
+    newer = add_promoted(opened, tmp_path, "c")
     assert main(["approve", held, *MOVE]) == 1
     assert f"was not compared with version {newer}" in capsys.readouterr().err
-    assert champion(opened) == newer
+    assert champion_version(opened) == newer
 
 
 def test_nothing_is_approved_over_a_champion_moved_by_hand(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    held = judge(opened, tmp_path, "b", "hold")
+    add_promoted(opened, tmp_path, "a")
+    held = add_evaluated(opened, tmp_path, "b", "blocked")
     opened.client.set_registered_model_alias(NAME, "champion", held)
     assert main(["approve", held, *MOVE]) == 1
     assert "was moved by hand" in capsys.readouterr().err
@@ -84,23 +87,23 @@ def test_nothing_is_approved_over_a_champion_moved_by_hand(
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     verb: str, opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    promoted(opened, tmp_path, "b")
-    held = judge(opened, tmp_path, "c", "hold")
-    before, shown = records(opened), seats.aliases(opened, NAME)
+    add_promoted(opened, tmp_path, "a")
+    add_promoted(opened, tmp_path, "b")
+    held = add_evaluated(opened, tmp_path, "c", "blocked")
+    before, shown = events(opened), champion.aliases(opened, NAME)
     target = [] if verb == "rollback" else [held]
     assert main([verb, *target, *WHY, "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("would be done: version ")
-    assert (records(opened), seats.aliases(opened, NAME)) == (before, shown)
+    assert (events(opened), champion.aliases(opened, NAME)) == (before, shown)
 
 
 def test_without_a_terminal_and_yes_nothing_is_changed(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    held = judge(opened, tmp_path, "a", "hold")
+    held = add_evaluated(opened, tmp_path, "a", "blocked")
     assert main(["approve", held, *WHY]) == 2
     assert "say --yes" in capsys.readouterr().err
-    assert champion(opened) is None
+    assert champion_version(opened) is None
 
 
 @pytest.mark.parametrize(("answer", "seated"), [("y", "1"), ("n", None), ("", None)])
@@ -108,48 +111,46 @@ def test_at_a_terminal_it_asks(
     answer: str, seated: str | None, opened: Store, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    held = judge(opened, tmp_path, "a", "hold")
+    held = add_evaluated(opened, tmp_path, "a", "blocked")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _question: answer)
     assert main(["approve", held, *WHY]) == 0
-    assert champion(opened) == seated
+    assert champion_version(opened) == seated
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_a_reason_is_needed(reason: str, capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(["approve", "1", *MODEL, "--reason", reason])
-    assert exit_.value.code == 2
+    assert main(["approve", "1", *MODEL, "--reason", reason]) == 2
     assert "is empty; say why" in capsys.readouterr().err
 
 
-def test_a_rejected_version_is_withdrawn_and_stays_so(
+def test_a_rejected_version_is_revoked_and_stays_so(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    held = judge(opened, tmp_path, "b", "hold")
+    add_promoted(opened, tmp_path, "a")
+    held = add_evaluated(opened, tmp_path, "b", "blocked")
     for _ in range(2):
         assert main(["reject", held, *MOVE]) == 0
     assert "is rejected already" in capsys.readouterr().out
-    log = journal.read(opened, NAME)
-    assert [r.action for r in log.records].count("rejected") == 1
-    assert "version 2 of this model was rejected by anna@" in seats.revoked_reason(log, "b")
-    assert champion(opened) == "1"
+    log = audit_log.read(opened, NAME)
+    assert [r.action for r in log.events].count("rejected") == 1
+    assert "version 2 of this model was rejected by anna@" in champion.revoked_reason(log, "b")
+    assert champion_version(opened) == "1"
     assert main(["review", held, *MODEL]) == 3
     assert "by anna@" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verdict", ["promote", "error"])
-def test_only_hold_can_be_rejected(
+@pytest.mark.parametrize("verdict", ["passed", "error"])
+def test_only_blocked_can_be_rejected(
     verdict: str, opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    number = judge(opened, tmp_path, "a", verdict)
+    number = add_evaluated(opened, tmp_path, "a", verdict)
     assert main(["reject", number, *MOVE]) == 1
-    assert "only `hold` waits for a person" in capsys.readouterr().err
+    assert "only blocked versions wait for a person" in capsys.readouterr().err
 
 
 def test_the_champion_cannot_be_rejected(opened: Store, tmp_path: Path, capsys: Capture) -> None:
-    held = judge(opened, tmp_path, "a", "hold")
+    held = add_evaluated(opened, tmp_path, "a", "blocked")
     assert main(["approve", held, *MOVE]) == 0
     assert main(["reject", held, *MOVE]) == 1
     assert "it is champion" in capsys.readouterr().err
@@ -160,71 +161,71 @@ def test_sync_acts_once_on_the_tags_that_were_set_in_the_ui(
 ) -> None:
     assert main(["sync", *MODEL]) == 0
     assert "no version carries the tag" in capsys.readouterr().out
-    promoted(opened, tmp_path, "a")
-    good, bad = (judge(opened, tmp_path, digest, "hold") for digest in "bc")
+    add_promoted(opened, tmp_path, "a")
+    good, bad = (add_evaluated(opened, tmp_path, digest, "blocked") for digest in "bc")
     opened.client.set_model_version_tag(NAME, good, "review", "approved")
     opened.client.set_model_version_tag(NAME, good, "review.reason", "seen by two people")
     opened.client.set_model_version_tag(NAME, bad, "review", "rejected")
     assert main(["sync", *MODEL, "--dry-run"]) == 0
-    assert champion(opened) == "1"
+    assert champion_version(opened) == "1"
     assert main(["sync", *MODEL]) == 0
-    assert champion(opened) == good
-    log = journal.read(opened, NAME)
-    assert "seen by two people" in [r.reason for r in log.records]
-    assert log.records[-1].action == "rejected"
+    assert champion_version(opened) == good
+    log = audit_log.read(opened, NAME)
+    assert "seen by two people" in [r.reason for r in log.events]
+    assert log.events[-1].action == "rejected"
     capsys.readouterr()
     assert main(["sync", *MODEL]) == 0
     assert [line[:28] for line in capsys.readouterr().out.splitlines()] == [
         "version 2: approved already,", "version 3: rejected already,",
     ]  # fmt: skip
-    assert journal.read(opened, NAME).head == log.head
+    assert audit_log.read(opened, NAME).head == log.head
 
 
-def test_sync_never_approves_twice_what_was_succeeded_and_judged_again(
+def test_sync_never_approves_twice_what_was_succeeded_and_evaluated_again(
     opened: Store, tmp_path: Path
 ) -> None:
-    held = judge(opened, tmp_path, "a", "hold")
+    held = add_evaluated(opened, tmp_path, "a", "blocked")
     opened.client.set_model_version_tag(NAME, held, "review", "approved")
     assert main(["sync", *MODEL]) == 0
-    newer = promoted(opened, tmp_path, "b")
-    verdict = journal.read(opened, NAME).verdict_on(held)
+    newer = add_promoted(opened, tmp_path, "b")
+    verdict = audit_log.read(opened, NAME).evaluation_of(held)
     assert verdict is not None
-    journal.append(opened, journal.read(opened, NAME), verdict.entry)
+    audit_log.append(opened, audit_log.read(opened, NAME), verdict.event)
     assert main(["sync", *MODEL]) == 0
-    assert champion(opened) == newer
+    assert champion_version(opened) == newer
 
 
 def test_sync_says_what_it_refuses_and_goes_on(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    broken = judge(opened, tmp_path, "a", "error")
-    held = judge(opened, tmp_path, "b", "hold")
+    broken = add_evaluated(opened, tmp_path, "a", "error")
+    held = add_evaluated(opened, tmp_path, "b", "blocked")
     for number in (broken, held):
         opened.client.set_model_version_tag(NAME, number, "review", "approved")
     assert main(["sync", *MODEL]) == 3
     assert "refused: version 1: its verdict is error" in capsys.readouterr().out
-    assert champion(opened) == held
+    assert champion_version(opened) == held
 
 
 def test_a_rollback_brings_the_former_champion_back_and_a_second_one_is_harmless(
     opened: Store, tmp_path: Path, capsys: Capture, verified: list[str]
 ) -> None:
     for digest in "abc":
-        promoted(opened, tmp_path, digest)
+        add_promoted(opened, tmp_path, digest)
     assert main(["rollback", *MOVE]) == 0
-    assert seats.aliases(opened, NAME).items() >= {"champion": "2", "previous": "3"}.items()
+    assert champion.aliases(opened, NAME).items() >= {"champion": "2", "previous": "3"}.items()
     assert verified == ["b"]
-    before = records(opened)
+    before = events(opened)
     assert main(["rollback", *MOVE]) == 0
     assert "version 2 is champion already" in capsys.readouterr().out
-    assert records(opened) == before
-    log = journal.read(opened, NAME)
-    assert "version 3 of this model was champion and was rolled back" in seats.revoked_reason(
+    assert events(opened) == before
+    log = audit_log.read(opened, NAME)
+    assert "version 3 of this model was champion and was rolled back" in champion.revoked_reason(
         log, "c"
     )
     assert main(["rollback", "--to", "1", *MOVE]) == 0
-    assert champion(opened) == "1"
-    actors.require_sound(opened)
+    assert champion_version(opened) == "1"
+    registry.require_consistent(opened)
 
 
 def test_a_rollback_without_a_former_champion_says_so(
@@ -232,10 +233,10 @@ def test_a_rollback_without_a_former_champion_says_so(
 ) -> None:
     assert main(["rollback", *MOVE]) == 1
     assert "there is nothing to roll back to" in capsys.readouterr().err
-    promoted(opened, tmp_path, "a")
+    add_promoted(opened, tmp_path, "a")
     assert main(["rollback", *MOVE]) == 1
     assert "version 1 is the first champion" in capsys.readouterr().err
-    held = judge(opened, tmp_path, "b", "hold")
+    held = add_evaluated(opened, tmp_path, "b", "blocked")
     assert main(["rollback", "--to", held, *MOVE]) == 1
     assert "version 2 never was champion; these were: 1" in capsys.readouterr().err
 
@@ -243,26 +244,26 @@ def test_a_rollback_without_a_former_champion_says_so(
 def test_a_rollback_to_a_deleted_version_is_refused(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    promoted(opened, tmp_path, "b")
+    add_promoted(opened, tmp_path, "a")
+    add_promoted(opened, tmp_path, "b")
     opened.client.delete_model_version(NAME, "1")
-    shown = seats.aliases(opened, NAME)
+    shown = champion.aliases(opened, NAME)
     assert main(["rollback", *MOVE]) == 1
     assert "version 1 does not exist any more" in capsys.readouterr().err
-    assert seats.aliases(opened, NAME) == shown
+    assert champion.aliases(opened, NAME) == shown
 
 
 def test_a_rollback_sets_a_champion_right_that_was_moved_by_hand(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    promoted(opened, tmp_path, "a")
-    promoted(opened, tmp_path, "b")
+    add_promoted(opened, tmp_path, "a")
+    add_promoted(opened, tmp_path, "b")
     opened.client.set_registered_model_alias(NAME, "champion", "1")
     assert main(["rollback", *MOVE]) == 1
     assert "rollback --to 2" in capsys.readouterr().err
     assert main(["rollback", "--to", "2", *MOVE]) == 0
-    assert champion(opened) == "2"
-    assert seats.aliases(opened, NAME)["previous"] == "1"
+    assert champion_version(opened) == "2"
+    assert champion.aliases(opened, NAME)["previous"] == "1"
 
 
 def stored_model(store: Store, folder: Path, model: Path) -> str:
@@ -273,7 +274,7 @@ def stored_model(store: Store, folder: Path, model: Path) -> str:
     store.client.log_model_artifacts(logged.model_id, str(target))
     facts: Any = {"package_digest": files.digest_folder(target)}
     number = add_version(store, files.digest_folder(model), model_id=logged.model_id, **facts)
-    promotion.promote(store, NAME, number, over=promotion.seat(store, NAME))
+    promotion.promote(store, NAME, number, over=promotion.current_champion(store, NAME))
     return number
 
 
@@ -283,19 +284,19 @@ def stored_model(store: Store, folder: Path, model: Path) -> str:
 def test_a_rollback_proves_the_bytes_of_its_target_first(
     harm: str, opened: Store, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rulings, "verify", verify)
+    monkeypatch.setattr(approvals, "verify", verify)
     first = stored_model(opened, tmp_path, model_folder)
-    second = promoted(opened, tmp_path, "b")
-    seat = opened.client.get_model_version(NAME, first)
-    place = Path(opened.client.get_logged_model(seats.logged_model(seat)).artifact_location)
+    second = add_promoted(opened, tmp_path, "b")
+    version = opened.client.get_model_version(NAME, first)
+    place = Path(opened.client.get_logged_model(champion.logged_model(version)).artifact_location)
     if harm != "nothing":
         content = bytearray((place / harm).read_bytes())
         content[-1] ^= 1
         (place / harm).write_bytes(content)
-    shown = seats.aliases(opened, NAME)
+    shown = champion.aliases(opened, NAME)
     assert main(["rollback", *MOVE]) == (0 if harm == "nothing" else ChangedInput.exit_code)
     if harm == "nothing":
-        assert champion(opened) == first
+        assert champion_version(opened) == first
     else:
-        assert champion(opened) == second
-        assert seats.aliases(opened, NAME) == shown
+        assert champion_version(opened) == second
+        assert champion.aliases(opened, NAME) == shown
