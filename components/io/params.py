@@ -143,6 +143,7 @@ def _explain(
         if part not in found:
             return place, f"{place} is missing; add it."
         schema, found = _resolve(settings[part], root), found[part]
+        schema = _given_settings(schema, found, root)
     ours, is_ours = message.removeprefix("Value error, "), message.startswith("Value error, ")
     if is_ours and schema is root:  # about several settings together
         return place, f"{place}: {ours}."
@@ -157,6 +158,15 @@ def _explain(
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     name = schema.get("$ref", "").removeprefix("#/$defs/")
     return typing.cast(Mapping[str, Any], root["$defs"][name]) if name else schema
+
+
+def _given_settings(
+    schema: Mapping[str, Any], found: object, root: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Of settings that may also be null: the settings, if there are any in the file."""
+    branches = [_resolve(branch, root) for branch in schema.get("anyOf", ())]
+    settings = [branch for branch in branches if "properties" in branch]
+    return settings[0] if settings and isinstance(found, dict) else schema
 
 
 def _describe(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
