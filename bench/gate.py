@@ -25,7 +25,7 @@ from components.core.gate.evidence import ChampionEvidence, Evidence
 from components.core.gate.gate_input import Case
 from components.core.gate.policy import GatePolicy
 from components.core.gate.record import Check
-from components.io.reports.plots.canvas import BLUE, GREEN, ORANGE, picture
+from components.io.reports.plots.canvas import BLUE, GREEN, ORANGE, saved_figure
 
 Bools = NDArray[np.bool_]
 
@@ -249,7 +249,7 @@ def draw_power(path: Path) -> None:
     paired_differences = [-0.06, -0.05, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06, 0.08, 0.10]
     rules = {"superior": SUPERIOR, "non_inferior, margin 0.05": NOT_WORSE}
     title = "How often the gate lets a model pass, by its true gain (12 % of the answers differ)"
-    with picture(path, 9, 3.8, title) as figure:
+    with saved_figure(path, 9, 3.8, title) as figure:
         for axes, (name, policy) in zip(figure.subplots(1, 2), rules.items(), strict=True):
             print(
                 f"\npasses, {name}\ntrue gain  "

@@ -19,7 +19,7 @@ from components import STEPS, evaluate, register, train, tune, validate
 from components.core.errors import PipelineError
 from components.io import command, models, params
 from components.tracking import server
-from pipeline import doctor, export, pins, pruning, replay, review, sample_data, tuning
+from pipeline import doctor, export, pins, pruning, replay, review, sample_data, tune_workers
 from pipeline.kubeflow import resources as cluster
 from pipeline.kubeflow import submit
 
@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     compiling.add_argument("--output", type=Path, required=True, metavar="FILE")
     compiling.add_argument("--image", required=True, metavar="NAME@sha256:DIGEST")
     compiling.set_defaults(act=lambda given: compile_pipeline(given.output, given.image))
-    tuning.add_parser(verbs)
+    tune_workers.add_parser(verbs)
     submit.add_parser(verbs, prepare_submit)
     doctor.add_parser(verbs, check_params)
     review.add_parsers(verbs)

@@ -211,7 +211,7 @@ def test_one_param_re_runs_only_what_depends_on_it(project: Project, first_run: 
         ({"register.gate.min_accuracy": 0.01}, STEPS[4:]),
         ({"evaluate.top_losses": 3}, STEPS[3:]),
         ({"train.early_stopping": 7}, STEPS[2:]),
-        ({"tune.trials": 3}, STEPS[1:]),
+        ({"tune.num_trials": 3}, STEPS[1:]),
         ({"validate.min_images": 99}, STEPS),
     ):
         project.set_params(changes)

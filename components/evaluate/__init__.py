@@ -78,7 +78,7 @@ def run(paths: Paths, params: Params) -> None:
         InvalidData: no image is in the test split.
         PipelineError: the model gives NaN or infinite outputs.
     """
-    machine.prepare()
+    machine.configure()
     machine.make_deterministic()
     loaded = models.load(paths.model)
     card = loaded.card
@@ -138,7 +138,7 @@ def _measure(loaded: models.LoadedModel, test: Dataset, params: Params) -> Evalu
 def _time(loaded: models.LoadedModel, test: Dataset, images: Path, params: Params) -> Latency:
     device = inference.resolve_device(params.training.device)
     pictures = [images / path for path in test.rows["test"]["path"]]
-    facts = machine.facts(device)
+    facts = machine.hardware_facts(device)
     return time_pictures(
         loaded, pictures, device=device, machine=f"{facts['device']}, {facts['threads']} threads"
     )

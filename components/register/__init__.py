@@ -119,7 +119,7 @@ def run(paths: Paths, params: Params) -> None:
         ServiceUnavailable: MLflow does not answer.
         PipelineError: the verdict is `error`; all is written and registered before.
     """
-    machine.prepare()
+    machine.configure()
     bundle = read(
         ArtifactPaths(
             paths.manifest,

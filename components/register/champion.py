@@ -177,7 +177,7 @@ def _ask(
     for path in kept.glob(f"{key}-*.parquet"):
         if files.digest_file(path) == (digest := path.stem.partition("-")[2]):
             return answers.read(path, digest), digest
-    machine.prepare()
+    machine.configure()
     machine.make_deterministic()
     reader = DataParams(**loaded.card.images.model_dump(), cache_gib=arena.data.cache_gib)
     test = open_dataset(arena.location, reader, loaded.card.image_size, ("test",))

@@ -176,7 +176,7 @@ def device() -> CheckResult:
         return CheckResult("fail", str(error))
     architecture = wanted.model.architecture
     precision = inference.resolve_precision(wanted.training.precision, name, architecture)
-    facts = machine.facts(name)
+    facts = machine.hardware_facts(name)
     return CheckResult("ok", f"{facts['device']}, {precision}, torch {facts['torch']}")
 
 

@@ -10,7 +10,7 @@ from components.core.data.decoding import ImageParams
 from components.core.evaluation.metrics import compute_metrics
 from components.core.evaluation.predictions import Predictions
 from components.core.gate.evidence import ChampionEvidence
-from components.core.training.architectures import build
+from components.core.training.architectures import build_network
 from components.io import files, models
 from components.io.data import predictions as answers
 from components.registry import audit_log as journal
@@ -109,7 +109,7 @@ def write_model(folder: Path) -> Path:
     import torch
 
     torch.manual_seed(0)
-    digest = models.save_weights(folder, build("resnet18", 2).state_dict())
+    digest = models.save_weights(folder, build_network("resnet18", 2).state_dict())
     images = ImageParams(
         formats=["PNG"], max_pixels=9999, multi_frame="refuse", background=(0, 0, 0), fit="crop"
     )

@@ -18,7 +18,7 @@ from components.core.artifacts import (
     ValidationReport,
 )
 from components.core.data.decoding import ImageParams
-from components.core.training.architectures import build
+from components.core.training.architectures import build_network
 from components.io import models
 
 Serve = Callable[..., AbstractContextManager[str]]
@@ -90,7 +90,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("trained") / "model"
     torch.manual_seed(0)
-    digest = models.save_weights(folder, build("resnet18", 2).state_dict())
+    digest = models.save_weights(folder, build_network("resnet18", 2).state_dict())
     card = ModelCard(
         architecture="resnet18",
         class_names=["good cell", "bad|cell"],
