@@ -18,7 +18,7 @@ from components import train
 from components.core.artifacts import Hyperparameters, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
 from components.io import files, models, process, progress
-from tests.components.conftest import ROOT, Settings, Workspace, write_params
+from tests.components.conftest import ROOT, Settings, Workspace
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -130,32 +130,20 @@ def test_an_image_that_changed_after_validation_is_refused(
 
 
 def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
-    workspace: Workspace, tmp_path: Path
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_params(tmp_path / "params.yaml", {"train.epochs": 6})
+    params = settings(train.Params, {"train.epochs": 6})  # writes params.yaml
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train.run(train.Paths(**paths(workspace, whole)), params)
 
-    def command(folder: Path) -> list[str]:
-        options = [w for k, v in paths(workspace, folder).items() for w in (f"--{k}", str(v))]
-        return [sys.executable, "-m", "pipeline", "step", "train", *options]
-
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def run(folder: Path) -> str:
-        return subprocess.run(
-            command(folder),
-            cwd=tmp_path,
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout
-
-    run(whole := tmp_path / "whole")
-    broken = tmp_path / "broken"
+    options = [w for k, v in paths(workspace, broken).items() for w in (f"--{k}", str(v))]
     child = subprocess.Popen(
-        command(broken),
+        [sys.executable, "-m", "pipeline", "step", "train", *options],
         cwd=tmp_path,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -168,7 +156,9 @@ def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
     assert child.returncode == 130, errors
     assert "Run the same command again" in errors
     assert not (broken / "model").exists()
-    assert "resumed after" in run(broken)
+
+    train.run(train.Paths(**paths(workspace, broken)), params)
+    assert "resumed after" in capsys.readouterr().out
     assert files.digest_folder(broken / "model") == files.digest_folder(whole / "model")
 
 
