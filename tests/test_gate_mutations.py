@@ -76,8 +76,9 @@ def flips(source: str, lines: list[str], node: ast.Compare) -> Iterator[tuple[in
 
 
 def is_list(source: str, node: ast.Tuple) -> bool:
-    """Whether the tuple is the value of one of LISTS."""
-    return source.splitlines()[node.lineno - 1].startswith(LISTS)
+    """Whether the tuple is the value of one of LISTS, which take a line for each entry."""
+    begins = source.splitlines()[node.lineno - 1].startswith(LISTS)
+    return begins and node.end_lineno != node.lineno
 
 
 def mutants() -> Iterator[tuple[str, str, str]]:
