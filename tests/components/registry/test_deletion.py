@@ -259,19 +259,19 @@ def test_a_deletion_killed_between_two_files_is_finished_by_the_next(five: Store
     assert deletion.size(five, champion.logged_model(version)) == 0
 
 
-def test_a_champion_evaluated_again_is_not_compared_with_one_whose_weights_are_gone(
+def test_a_champion_evaluated_again_is_not_compared_before_one_whose_weights_are_gone(
     opened: Store,
 ) -> None:
     promote(opened, add(opened, "a"))
     promote(opened, add(opened, "b", champion="1", champion_digest="a"))
-    assert register_champion._compared_with(opened, NAME, "b") == ChampionStatus(
+    assert register_champion._compared_before(opened, NAME, "b") == ChampionStatus(
         "1", "a", run_id="None"
     )
     for digest in "cd":
         promote(opened, add(opened, digest))
     assert prune(opened, RetentionPolicy(days=30, keep=3)) == {"1": ""}
     promote(opened, "2", trigger="rolled_back")
-    assert register_champion._compared_with(opened, NAME, "b") is None
+    assert register_champion._compared_before(opened, NAME, "b") is None
 
 
 @contextmanager
