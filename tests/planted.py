@@ -35,7 +35,7 @@ class Planted:
     root: Path
 
     @property
-    def location(self) -> DataPaths:
+    def data_paths(self) -> DataPaths:
         out = self.root / "artifacts/validate"
         return DataPaths(
             images=self.root / "data/images",
@@ -51,7 +51,7 @@ class Planted:
     @property
     def test(self) -> pd.DataFrame:
         """Manifest rows of the test split, by path."""
-        rows = pd.read_parquet(self.location.manifest)
+        rows = pd.read_parquet(self.data_paths.manifest)
         return rows[rows["split"] == "test"].sort_values("path", ignore_index=True)
 
 
@@ -78,7 +78,7 @@ def validate_again(planted: Planted, **changes: object) -> None:
     out = planted.root / "artifacts/validate"
     validate.run(
         validate.Paths(
-            images=planted.location.images,
+            images=planted.data_paths.images,
             groups=planted.root / "data/groups.csv",
             pinned_splits=planted.root / "data/splits.csv",
             manifest=out / "manifest.parquet",
@@ -121,11 +121,11 @@ def plant_model(planted: Planted, name: str, wrong: Sequence[int] = (), salt: in
     """
     import torch
 
-    report = files.read_artifact(planted.location.report, ValidationReport)
+    report = files.read_artifact(planted.data_paths.report, ValidationReport)
     data = settings(planted, evaluate.Params, {}).data
     torch.manual_seed(salt)
     network = build_network("resnet18", len(report.class_names)).eval()
-    test = open_dataset(planted.location, data, SIZE, ("test",)).splits["test"]
+    test = open_dataset(planted.data_paths, data, SIZE, ("test",)).splits["test"]
     predicted = test.labels.copy()
     predicted[list(wrong)] = (predicted[list(wrong)] + 1) % len(report.class_names)
     _set_head(network, test.pixels[slice(0, len(predicted))], predicted)
@@ -137,7 +137,7 @@ def plant_model(planted: Planted, name: str, wrong: Sequence[int] = (), salt: in
         temperature=1.0,
         weights_sha256=models.save_weights(folder, network.state_dict()),
         data_digest=report.data_digest,
-        training_key=files.digest_file(planted.location.manifest)[:32] + name,
+        training_key=files.digest_file(planted.data_paths.manifest)[:32] + name,
     )
     models.save_card(folder, card)
     return folder
@@ -165,7 +165,7 @@ def _set_head(network: Any, pixels: Any, predicted: Any) -> None:
 def evaluate_model(planted: Planted, model: Path) -> Path:
     """Run evaluate; return the folder with what it wrote."""
     out = planted.root / "evaluated" / model.name
-    place = planted.location
+    place = planted.data_paths
     evaluate.run(
         evaluate.Paths(
             images=place.images,
@@ -186,7 +186,7 @@ def evaluate_model(planted: Planted, model: Path) -> Path:
 
 def register_model(planted: Planted, model: Path, **changes: object) -> DecisionRecord:
     """Run register on an evaluated model; `changes` have dotted keys. Returns decision.json."""
-    evaluated, place = planted.root / "evaluated" / model.name, planted.location
+    evaluated, place = planted.root / "evaluated" / model.name, planted.data_paths
     out = planted.root / "registered" / model.name
     register.run(
         register.Paths(

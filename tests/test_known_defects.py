@@ -139,14 +139,14 @@ def test_training_and_tuning_work_without_the_test_images_being_readable(
     data = DataParams.model_validate(PARAMS["data"])
     originals = {}
     for name in planted.test["path"]:
-        path = planted.location.images / name
+        path = planted.data_paths.images / name
         originals[path] = path.read_bytes()
         path.write_bytes(b"nobody may look")
     try:
-        opened = open_dataset(planted.location, data, 32, ("train", "val"))
+        opened = open_dataset(planted.data_paths, data, 32, ("train", "val"))
         assert set(opened.splits) == {"train", "val"}
         with pytest.raises(ChangedInput):
-            open_dataset(planted.location, data, 32, ("test",))
+            open_dataset(planted.data_paths, data, 32, ("test",))
     finally:
         for path, content in originals.items():
             path.write_bytes(content)
@@ -295,7 +295,7 @@ def test_broken_data_stop_the_pipeline(tmp_path: Path) -> None:
         plant_data(tmp_path, {"cat": 12, "dog": 12}, **{"validate.min_images": 100})
     with pytest.raises((ChangedInput, InvalidData)):
         open_dataset(
-            Planted(tmp_path).location, DataParams.model_validate(PARAMS["data"]), 32, ("train",)
+            Planted(tmp_path).data_paths, DataParams.model_validate(PARAMS["data"]), 32, ("train",)
         )
 
 

@@ -14,6 +14,7 @@ from components.core.data.data_diff import DataDiff
 from components.core.data.decoding import DataParams
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.core.gate.evidence import ChampionEvidence
+from components.core.phrases import listing
 from components.core.training import inference
 from components.core.training.inference import Device
 from components.io import files, models, process
@@ -144,8 +145,7 @@ def _evidence(
 
 
 def _some(names: set[str]) -> str:
-    some = sorted(names)
-    return ", ".join(some[:3]) + (f" and {len(some) - 3:,} more" if some[3:] else "") or "no class"
+    return listing(sorted(names), 3) or "no class"
 
 
 def _model_folder(context: EvaluationContext, model_name: str, status: ChampionStatus) -> Path:

@@ -124,7 +124,7 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     row = planted.test.iloc[1]
-    image = (planted.location.images / row["path"]).read_bytes()
+    image = (planted.data_paths.images / row["path"]).read_bytes()
     served = pyfunc.load_model(f"models:/{NAME}@champion")
     good, bad = served.predict([base64.b64encode(image).decode(), "no image"])
     assert good["label"] == row["label"]
@@ -337,7 +337,7 @@ def test_changed_data_are_told_apart_from_the_champions(
     grown = Planted(root)
     added = plant_data(tmp_path / "more", {"a": 3, "b": 3}, **{"validate.min_images": 3,
                        "validate.min_images_per_class": 3})  # fmt: skip
-    for number, path in enumerate(sorted(added.location.images.rglob("*.png"))):
+    for number, path in enumerate(sorted(added.data_paths.images.rglob("*.png"))):
         shutil.copy(path, root / f"data/images/intact/new-{number}.png")
     validate_again(grown)
     plant_model(grown, "grown", FEW)

@@ -259,7 +259,7 @@ def test_a_deletion_killed_between_two_files_is_finished_by_the_next(five: Store
     assert deletion.size(five, champion.logged_model(version)) == 0
 
 
-def test_a_champion_evaluated_again_is_not_compared_with_one_whose_weights_are_gone(
+def test_a_champion_evaluated_again_is_not_compared_before_one_whose_weights_are_gone(
     opened: Store,
 ) -> None:
     promote(opened, add(opened, "a"))
