@@ -7,6 +7,8 @@ import numpy as np
 
 from components.core.errors import PipelineError
 from components.core.evaluation.predictions import Predictions
+from components.core.gate.decide import measure_accuracy
+from components.core.gate.record import Accuracy
 from components.io import files
 from components.io.data import predictions as predictions_file
 from components.registry import audit_log, champion, lock, promotion
@@ -60,6 +62,7 @@ def write_decision(
     verdict: str = "passed",
     champion_digest: str = "",
     version: str | None = None,
+    accuracy: Accuracy | None = None,
     **facts: Any,
 ) -> Path:
     """A decision.json with one check that gives this verdict; `facts` are of the evidence."""
@@ -74,7 +77,9 @@ def write_decision(
         champion=compared if champion_digest else factories.champion_evidence(),
     )
     record = factories.decision_record(
-        outcome=factories.outcome(verdict, first_model=not champion_digest, checks=[check]),
+        outcome=factories.outcome(
+            verdict, first_model=not champion_digest, checks=[check], accuracy=accuracy
+        ),
         evidence=evidence.model_copy(update=facts),
         version=version,
     )
@@ -110,6 +115,7 @@ def add_evaluated(store: Store, folder: Path, digest: str, verdict: Any) -> str:
         digest,
         verdict,
         version=number,
+        accuracy=measure_accuracy(model),
         predictions_sha256=evaluation.predictions_sha256,
         evaluation_sha256=files.digest_file(place / "evaluation.json"),
         champion=compared,

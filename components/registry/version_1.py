@@ -29,22 +29,23 @@ _ACTIONS = {
     "pruned": "pruned",
 }
 
-# Of decisions, of the tag `gate`, and in capitals at the head of a version's description.
-_VERDICTS = {"promote": "passed", "pass": "passed", "hold": "blocked"}
+# Of decisions; at the head of a version's description.
+_VERDICTS = {"promote": "passed", "hold": "blocked"}
+_HEADLINES = {"PASS": "passed", "HOLD": "blocked", "ERROR": "error"}
 
 
 def upgrade_event(content: dict[str, Any]) -> dict[str, Any]:
     """An event of version 1 in the words of version 2.
 
     Raises:
-        KeyError: it has no known action.
+        KeyError: it is none.
     """
     renamed = {_FIELDS.get(name, name): value for name, value in content.items()}
-    checks = [_upgrade_check(name, *check) for name, check in content.get("checks", {}).items()]
+    checks = [_upgrade_check(name, *check) for name, check in content["checks"].items()]
     return renamed | {
         "schema_version": 2,
         "action": _ACTIONS[content["action"]],
-        "verdict": upgrade_verdict(content.get("verdict", "")),
+        "verdict": _VERDICTS.get(content["verdict"], content["verdict"]),
         "checks": dict(checks),
     }
 
@@ -57,13 +58,8 @@ def _upgrade_check(
     return new["name"], (value, threshold, new["status"])
 
 
-def upgrade_verdict(verdict: str) -> str:
-    """A verdict in the words of version 2, whichever version it was written by."""
-    return _VERDICTS.get(verdict, verdict)
-
-
 def upgrade_headline(description: str) -> str:
     """The first line of a version's description, its verdict in the words of version 2."""
     line = description.partition("\n")[0]
     word, space, rest = line.partition(" ")
-    return f"{upgrade_verdict(word.lower())}{space}{rest}" if word.isupper() else line
+    return f"{_HEADLINES[word]}{space}{rest}" if word in _HEADLINES else line

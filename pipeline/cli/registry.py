@@ -93,8 +93,9 @@ def history(model: Model = None, json: Json = False) -> None:
     from components.registry import audit_log
     from components.tracking.store import open_store
 
+    name = model_name(model)
     with open_store() as store:
-        events = audit_log.read(store, model_name(model)).events
+        events = audit_log.read(store, name).events
     if json:
         print_json([event.model_dump(mode="json") for event in events])
         return
@@ -145,8 +146,8 @@ def approve(
     from components.registry import approvals
     from components.tracking.store import open_store
 
+    name = model_name(model)
     with open_store() as store:
-        name = model_name(model)
         _print(approvals.approve(store, name, version, reason, confirm=_ask(yes), dry_run=dry_run))
 
 
@@ -161,8 +162,8 @@ def reject(
     from components.registry import approvals
     from components.tracking.store import open_store
 
+    name = model_name(model)
     with open_store() as store:
-        name = model_name(model)
         _print(approvals.reject(store, name, version, reason, confirm=_ask(yes), dry_run=dry_run))
 
 
@@ -180,8 +181,8 @@ def rollback(
     from components.registry import approvals
     from components.tracking.store import open_store
 
+    name = model_name(model)
     with open_store() as store:
-        name = model_name(model)
         _print(approvals.rollback(store, name, to, reason, confirm=_ask(yes), dry_run=dry_run))
 
 

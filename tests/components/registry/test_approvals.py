@@ -160,7 +160,7 @@ def test_sync_acts_once_on_the_tags_that_were_set_in_the_ui(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
     assert main(["sync", *MODEL]) == 0
-    assert "no version carries the tag" in capsys.readouterr().out
+    assert "no version has the tag" in capsys.readouterr().out
     add_promoted(opened, tmp_path, "a")
     good, bad = (add_evaluated(opened, tmp_path, digest, "blocked") for digest in "bc")
     opened.client.set_model_version_tag(NAME, good, "review", "approved")

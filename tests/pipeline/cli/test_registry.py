@@ -116,7 +116,7 @@ def test_review_shows_the_candidate_with_its_reasons_and_changed_predictions(
     text = capsys.readouterr().out
     assert text.startswith("cells version 2: blocked")
     assert "because\n" in text
-    assert "2 newly wrong: good/2.png, good/3.png\n1 newly right: good/0.png\n" in text
+    assert "newly wrong: good/2.png, good/3.png\nnewly right: good/0.png\n" in text
     assert f'python -m pipeline approve {blocked} --reason "..."' in text
     assert main(["review", *MODEL, "--json"]) == 3
     found = json.loads(capsys.readouterr().out)
@@ -126,7 +126,7 @@ def test_review_shows_the_candidate_with_its_reasons_and_changed_predictions(
 
 @pytest.mark.parametrize(
     ("verdict", "code", "words"),
-    [("passed", 0, "it passed; it is not champion"), ("error", 3, "cannot be approved")],
+    [("passed", 0, "python -m pipeline status"), ("error", 3, "cannot be approved")],
 )
 def test_review_exits_by_the_verdict(
     verdict: str, code: int, words: str, opened: Store, tmp_path: Path, capsys: Capture
