@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -19,30 +18,6 @@ from components.tracking.store import open_store
 
 _PARAMS = Path("params.yaml")
 _POLL_SECONDS = 0.2
-
-
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the verb."""
-    text = "Search with several workers, each on a GPU or a share of the cores of its own."
-    parser = verbs.add_parser("tune", help=text, description=text)
-    kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--workers", type=_positive, metavar="N", help="all of them on this machine")
-    kind.add_argument(
-        "--worker",
-        type=_positive,
-        metavar="K",
-        help="only number K, from 1: the others, 0 among them, share OPTUNA_STORAGE",
-    )
-    parser.set_defaults(
-        act=lambda given: run_workers(given.workers) if given.workers else run_worker(given.worker)
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} should be at least 1")
-    return number
 
 
 def run_worker(worker: int) -> None:

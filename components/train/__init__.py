@@ -146,7 +146,7 @@ def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
         num_classes=len(dataset.class_names),
     )
     network, initial = models.create_model(params.model, len(dataset.class_names), config.seed)
-    settings = [params.model.architecture, asdict(config), params.data.reader.model_dump()]
+    settings = [params.model.architecture, asdict(config), params.data.decode_params.model_dump()]
     facts = [dataset.digest, files.digest_sources(CODE), initial, *settings]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return _Job(dataset, config, preset, network, initial, key)
@@ -230,7 +230,7 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
         architecture=params.model.architecture,
         class_names=job.dataset.class_names,
         image_size=params.model.image_size,
-        images=params.data.reader,
+        images=params.data.decode_params,
         temperature=inference.fit_temperature(logits, val.labels),
         weights_sha256=models.save_weights(folder, best["network"]),
         initial_weights=job.initial_weights,

@@ -5,7 +5,7 @@ import pytest
 from components.core.errors import InvalidParams, ServiceUnavailable
 from components.tune import search, storage
 from tests.components.tune import workers
-from tests.services.servers import free_port
+from tests.processes import free_port
 
 
 @pytest.mark.parametrize("address", ["postgres", "oracle9://a:secret@b/c", "http://secret@x"])
