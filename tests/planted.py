@@ -38,7 +38,10 @@ class Planted:
     def location(self) -> DataPaths:
         out = self.root / "artifacts/validate"
         return DataPaths(
-            self.root / "data/images", out / "manifest.parquet", out / "report.json", self.cache
+            images=self.root / "data/images",
+            manifest=out / "manifest.parquet",
+            report=out / "report.json",
+            cache=self.cache,
         )
 
     @property

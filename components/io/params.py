@@ -68,6 +68,12 @@ def check(path: Path, known: Mapping[str, type[BaseModel]]) -> None:
     _refuse(path.name, unknown + _parse(raw, known)[1])
 
 
+def allowed(kind: type[BaseModel], name: str) -> str:
+    """What a setting of a section may be, in words: `'tuned' or a number from 1.0e-06 to 0.1`."""
+    root = kind.model_json_schema()
+    return _describe(root["properties"][name], root)
+
+
 def _parse(
     raw: Mapping[str, Any], known: Mapping[str, type[BaseModel]]
 ) -> tuple[dict[str, Any], list[str]]:

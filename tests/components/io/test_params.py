@@ -10,10 +10,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components import STEPS
 from components.core.errors import InvalidParams, MissingInput
 from components.io import params
-from components.io.command import STEPS
-from pipeline.__main__ import SECTIONS
+from pipeline.cli.settings import SECTIONS
 
 COMMITTED = Path(__file__).parents[3] / "params.yaml"
 
