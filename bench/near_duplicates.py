@@ -2,10 +2,10 @@
 
 Run: python -m bench.near_duplicates [--images data/images]
 
-Planted pairs are pictures of the sample and a changed copy of each; the pictures have no look-alike
-among themselves, so that no chain joins what is not alike. Random pairs are all pairs of the
-untouched sample; those joined include its true look-alikes, which nobody has labeled: wafers of
-one ingot, and cells photographed twice. The clock runs on 100,000 looks of random bits.
+Planted pairs are images of the sample and a changed copy of each; no two of the images are near
+duplicates, so no chain joins what is not alike. Random pairs are all pairs of the untouched sample;
+those joined include its true near duplicates, which nobody has labeled: wafers of one ingot, and
+cells photographed twice. The search is timed on 100,000 fingerprints of random bits.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from PIL import Image, ImageEnhance
 from components import validate
 from components.core.data import near_duplicates, splits
 from components.core.data.fingerprints import FINGERPRINT_SHAPE, fingerprint
+from components.core.data.near_duplicates import NearDuplicateParams
 from components.io import params
 
-LIKENESS = (0.60, 0.65, 0.70, 0.75, 0.80)
+SIMILARITIES = (0.60, 0.65, 0.70, 0.75, 0.80)
 PLANTED = 300
 MANY = 100_000
 
 Change = Callable[[Image.Image], Image.Image]
-Looks = NDArray[np.uint64]
+Fingerprints = NDArray[np.uint64]
 
 
 def resized(scale: float) -> Change:
@@ -42,9 +43,9 @@ def resized(scale: float) -> Change:
 def encoded(quality: int) -> Change:
     """Stored as JPEG and read again."""
 
-    def change(picture: Image.Image) -> Image.Image:
+    def change(image: Image.Image) -> Image.Image:
         file = BytesIO()
-        picture.save(file, "JPEG", quality=quality)
+        image.save(file, "JPEG", quality=quality)
         return Image.open(file)
 
     return change
@@ -53,10 +54,10 @@ def encoded(quality: int) -> Change:
 def cropped(*shares: float) -> Change:
     """Without these shares of the width and height at left, top, right and bottom."""
 
-    def change(picture: Image.Image) -> Image.Image:
-        width, height = picture.size
+    def change(image: Image.Image) -> Image.Image:
+        width, height = image.size
         left, top, right, bottom = shares
-        return picture.crop(
+        return image.crop(
             (
                 round(width * left),
                 round(height * top),
@@ -96,19 +97,20 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 }
 
 
-def components(looks: Looks, bits: int, similarity: float) -> NDArray[np.intp]:
-    """The component of each picture."""
-    names = [f"{number:08}" for number in range(len(looks))]
-    joined = splits.group(names, near_duplicates.find(looks, bits, similarity))
+def components(fingerprints: Fingerprints, distance: int, similarity: float) -> NDArray[np.intp]:
+    """The component of each image."""
+    params = NearDuplicateParams(max_hamming_distance=distance, min_similarity=similarity)
+    names = [f"{number:08}" for number in range(len(fingerprints))]
+    joined = splits.group(names, near_duplicates.find(fingerprints, params))
     return np.unique(joined, return_inverse=True)[1]
 
 
-def load(paths: Sequence[Path], change: Change = lambda picture: picture) -> Looks:
-    """Looks of pictures after a change."""
+def load(paths: Sequence[Path], change: Change = lambda image: image) -> Fingerprints:
+    """Fingerprints of images after a change."""
 
-    def read(path: Path) -> Looks:
-        with Image.open(path) as picture:
-            return fingerprint(change(picture.convert("RGB")))
+    def read(path: Path) -> Fingerprints:
+        with Image.open(path) as image:
+            return fingerprint(change(image.convert("RGB")))
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(read, paths)))
@@ -119,47 +121,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Near duplicates.")
     parser.add_argument("--images", type=Path, default=Path("data/images"))
     options = parser.parse_args()
-    settings = params.load(Path("params.yaml"), validate.Params).validate
-    bits = settings.near_duplicate_bits or 11
+    settings = params.load(Path("params.yaml"), validate.Params).validate.near_duplicates
+    chosen = settings or NearDuplicateParams(max_hamming_distance=11, min_similarity=0.7)
+    distance = chosen.max_hamming_distance
     paths = sorted(path for path in options.images.rglob("*") if path.is_file())
     sample = load(paths)
-    print(
-        f"at most {bits} of 64 bits; params.yaml has similarity {settings.near_duplicate_likeness}"
-    )
-    print(f"\n{'similarity at least':<36}" + "".join(f"{level:>9.2f}" for level in LIKENESS))
-    _print_sample(sample, bits)
-    _, alone = np.unique(components(sample, bits, min(LIKENESS)), return_index=True)
-    chosen = np.sort(np.random.default_rng(0).permutation(alone)[:PLANTED])
-    print(f"recall of {len(chosen)} planted pairs of each change")
+    print(f"at most {distance} of 64 bits; params.yaml has similarity {chosen.min_similarity}")
+    print(f"\n{'similarity at least':<36}" + "".join(f"{level:>9.2f}" for level in SIMILARITIES))
+    _print_sample(sample, distance)
+    _, alone = np.unique(components(sample, distance, min(SIMILARITIES)), return_index=True)
+    originals = np.sort(np.random.default_rng(0).permutation(alone)[:PLANTED])
+    print(f"recall of {len(originals)} planted pairs of each change")
     for name, changes in CHANGES.items():
-        copies = [load([paths[k] for k in chosen], change) for change in changes]
-        row = [np.mean([_read_cache(sample[chosen], c, bits, x) for c in copies]) for x in LIKENESS]
+        copies = [load([paths[k] for k in originals], change) for change in changes]
+        row = [
+            np.mean([_recall(sample[originals], c, distance, level) for c in copies])
+            for level in SIMILARITIES
+        ]
         print(f"  {name:<34}" + "".join(f"{share:>9.3f}" for share in row), flush=True)
-    _print_clock(bits, settings.near_duplicate_likeness)
+    _print_time(chosen)
 
 
-def _print_sample(sample: Looks, bits: int) -> None:
-    sizes = [np.bincount(components(sample, bits, level)) for level in LIKENESS]
+def _print_sample(sample: Fingerprints, distance: int) -> None:
+    sizes = [np.bincount(components(sample, distance, level)) for level in SIMILARITIES]
     pairs = len(sample) * (len(sample) - 1)
     rates = [100 * np.sum(size * (size - 1)) / pairs for size in sizes]
     print(f"{'% of all pairs joined, chains too':<36}" + "".join(f"{r:>9.4f}" for r in rates))
     print(f"{'largest group':<36}" + "".join(f"{size.max():>9,}" for size in sizes))
-    print(f"{'images with look-alikes':<36}" + "".join(f"{s[s > 1].sum():>9,}" for s in sizes))
+    print(f"{'images with near duplicates':<36}" + "".join(f"{s[s > 1].sum():>9,}" for s in sizes))
 
 
-def _read_cache(originals: Looks, copies: Looks, bits: int, similarity: float) -> float:
-    found = components(np.concatenate([originals, copies]), bits, similarity)
+def _recall(
+    originals: Fingerprints, copies: Fingerprints, distance: int, similarity: float
+) -> float:
+    found = components(np.concatenate([originals, copies]), distance, similarity)
     return float(np.mean(found[: len(originals)] == found[len(originals) :]))
 
 
-def _print_clock(bits: int, similarity: float) -> None:
+def _print_time(settings: NearDuplicateParams) -> None:
     rng = np.random.default_rng(0)
-    looks = rng.integers(0, 2**64, (MANY, *FINGERPRINT_SHAPE), dtype=np.uint64)
-    looks[-1000:] = looks[:1000]
+    fingerprints = rng.integers(0, 2**64, (MANY, *FINGERPRINT_SHAPE), dtype=np.uint64)
+    fingerprints[-1000:] = fingerprints[:1000]
     started = time.perf_counter()
-    found = near_duplicates.find(looks, bits, similarity)
+    found = near_duplicates.find(fingerprints, settings)
     seconds = time.perf_counter() - started
-    print(f"\n{MANY:,} pictures, 1,000 planted pairs: {len(found):,} found in {seconds:.1f} s")
+    print(f"\n{MANY:,} images, 1,000 planted pairs: {len(found):,} found in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

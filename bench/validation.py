@@ -2,8 +2,8 @@
 
 Run: python -m bench.validation [--rounds 3]
 
-`plain` reads, hashes and decodes each file with one thread a core. `first` is the scan of validate
-without its memory of known bytes: besides that it hashes the pixels, computes a perceptual hash and
+`plain` reads, hashes and decodes each file, one thread per core. `first` is the scan of validate
+without its cache of known bytes: it also hashes the pixels, computes the fingerprint and
 applies the one conversion. `again` is the scan of unchanged bytes.
 """
 
@@ -47,18 +47,18 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=Path("data/images"))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    reader = params.load(Path("params.yaml"), validate.Params).data.reader
+    decode_params = params.load(Path("params.yaml"), validate.Params).data.decode_params
     rates: dict[str, list[float]] = {"plain": [], "first": [], "again": []}
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
 
-            def look(cache: Path = Path(folder)) -> int:
-                found = scan(options.images, exclude=[], params=reader, cache=cache)
+            def run_scan(cache: Path = Path(folder)) -> int:
+                found = scan(options.images, exclude=[], params=decode_params, cache=cache)
                 return len(found.files)
 
             rates["plain"].append(_rate(lambda: plain(options.images)))
-            rates["first"].append(_rate(look))
-            rates["again"].append(_rate(look))
+            rates["first"].append(_rate(run_scan))
+            rates["again"].append(_rate(run_scan))
     for side, found in rates.items():
         shown = ", ".join(f"{rate:,.0f}" for rate in found)
         print(f"{side:<6} median {statistics.median(found):8,.0f} images/s ({shown})")

@@ -15,41 +15,45 @@ CREDIT = (
     "Electroluminescence Imagery, EU PVSEC 2018. CC BY-NC-SA 4.0: not for commercial use."
 )
 
-# The defect probability, as people judged it; cells they were unsure of are left out.
+# The defect probability, as people rated it; cells they were unsure of are left out.
 _CLASSES = {"0.0": "functional", "1.0": "defective"}
 
 
 def materialize(images: Path) -> int:
-    """Write the sample's pictures, bytes unchanged, to `images`/functional and /defective.
+    """Write the sample images, bytes unchanged, to `images`/functional and /defective.
 
     Running it again repairs what is missing or changed; it never touches a folder that holds
     anything else.
 
+    Args:
+        images: the image folder; created if it does not exist.
+
     Returns:
-        The number of pictures, 2,223.
+        The number of images, 2,223.
 
     Raises:
-        MissingInput: the package that carries the pictures is not installed.
+        MissingInput: the package that carries the images is not installed.
         InvalidData: the folder holds other files.
+        PipelineError: the folder cannot be written.
     """
-    source = _find_package()
-    wanted = {images / label / path.name: path for path, label in _read_labels(source)}
+    package = _find_package()
+    sources = {images / label / path.name: path for path, label in _read_labels(package)}
     present = {path for path in images.rglob("*") if not path.is_dir() or path.is_symlink()}
-    if foreign := sorted(present - wanted.keys()):
+    if others := sorted(present - sources.keys()):
         raise InvalidData(
-            f"{images}: holds files that are not of the sample, such as {foreign[0].name!r}; "
-            "move them away, or keep them and go on with `dvc repro`."
+            f"{images}: holds files that do not belong to the sample, such as {others[0].name!r}; "
+            "move them away, or keep them and run `dvc repro`."
         )
     try:
-        _copy({t: p for t, p in wanted.items() if not _equal(t, p)}, aside=images.parent)
+        _copy({t: p for t, p in sources.items() if not _equal(t, p)}, aside=images.parent)
     except OSError as error:
         raise PipelineError(
             f"{images}: could not be written ({error.strerror}); free some space or fix the "
             "permissions, then run `python -m pipeline sample-data` again."
         ) from error
-    print(f"{images}: {len(wanted):,} pictures in {len(_CLASSES)} classes")
+    print(f"{images}: {len(sources):,} images in {len(_CLASSES)} classes")
     print(CREDIT)
-    return len(wanted)
+    return len(sources)
 
 
 def _equal(target: Path, source: Path) -> bool:
@@ -78,7 +82,7 @@ def _find_package() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def _read_labels(source: Path) -> list[tuple[Path, str]]:
-    """Picture and class of each line `images/cell0001.png  1.0  mono` with a certain label."""
-    rows = [line.split() for line in (source / "labels.csv").read_text().splitlines()]
-    return [(source / name, _CLASSES[p]) for name, p, _ in rows if p in _CLASSES]
+def _read_labels(package: Path) -> list[tuple[Path, str]]:
+    """Image and class of each line `images/cell0001.png  1.0  mono` with a certain label."""
+    rows = [line.split() for line in (package / "labels.csv").read_text().splitlines()]
+    return [(package / name, _CLASSES[p]) for name, p, _ in rows if p in _CLASSES]

@@ -9,6 +9,7 @@ from components.core.errors import ChangedInput
 from components.core.gate.decide import decide
 from components.core.gate.record import DecisionRecord, Outcome
 from components.core.gate.version_1 import is_version_1
+from components.core.phrases import short_digest
 from components.io import files
 from components.io.data.predictions import find_evidence, read_evidence
 
@@ -31,8 +32,8 @@ def verify(decision: Path) -> str:
     evaluation = find_evidence(decision, "evaluation.json")
     if (found := files.digest_file(evaluation)) != record.evidence.evaluation_sha256:
         raise ChangedInput(
-            f"{evaluation}: has SHA-256 {found[:12]}, but {decision} was made with "
-            f"{record.evidence.evaluation_sha256[:12]}; restore it with `dvc checkout`."
+            f"{evaluation}: has SHA-256 {short_digest(found)}, but {decision} was made with "
+            f"{short_digest(record.evidence.evaluation_sha256)}; restore it with `dvc checkout`."
         )
     predictions, champion = read_evidence(decision, record)
     computed = decide(record.policy, record.evidence, predictions, champion)

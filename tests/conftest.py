@@ -1,4 +1,4 @@
-"""What tests of several folders need: pictures as files, and a disk that fills up."""
+"""What tests of several folders need: images as files, and a disk that fills up."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 COLORS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
 
 
-def _picture(
+def _image_bytes(
     seed: int = 0,
     size: tuple[int, int] = (40, 32),
     color: tuple[int, int, int] = (128, 128, 128),
@@ -31,9 +31,9 @@ def _picture(
 
 
 @pytest.fixture(scope="session")
-def picture() -> Callable[..., bytes]:
-    """picture(seed, size=(width, height), color, kind) -> file bytes: noise around a color."""
-    return _picture
+def image_bytes() -> Callable[..., bytes]:
+    """image_bytes(seed, size=(width, height), color, kind) -> file bytes: noise around a color."""
+    return _image_bytes
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def class_folders() -> Callable[[Path, dict[str, int]], Path]:
             folder = root / name
             folder.mkdir(parents=True)
             for n in range(count):
-                content = _picture(seed=1000 * k + n, color=COLORS[k % len(COLORS)])
+                content = _image_bytes(seed=1000 * k + n, color=COLORS[k % len(COLORS)])
                 (folder / f"{n:03}.png").write_bytes(content)
         return root
 

@@ -48,13 +48,12 @@ def change_settings(raw: dict[str, Any], changes: Mapping[str, object]) -> dict[
 
 def image_params(**changes: Any) -> ImageParams:
     """PNG and JPEG of up to a million pixels."""
-    resize = "resize_mode" if "resize_mode" in ImageParams.model_fields else "fit"
     values: dict[str, Any] = {
         "formats": ["PNG", "JPEG"],
         "max_pixels": 1_000_000,
         "multi_frame": "refuse",
         "background": (255, 255, 255),
-        resize: "crop",
+        "resize_mode": "crop",
     }
     return ImageParams.model_validate(values | changes)
 

@@ -1,4 +1,4 @@
-"""Models whose every answer is chosen: real networks, with heads computed instead of trained."""
+"""Models whose every prediction is chosen: real networks with computed, not trained, heads."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import yaml
 from PIL import Image
 
 from components import evaluate, register, validate
-from components.core.artifacts import ModelCard, ValidationReport
+from components.core.artifacts import ValidationReport
 from components.core.data.decoding import DataParams
 from components.core.gate.record import DecisionRecord
-from components.core.training.architectures import build
+from components.core.training.architectures import build_network
 from components.io import files, models, params
 from components.io.data.dataset import DataPaths, open_dataset
+from tests import factories
 from tests.factories import change_settings
 
 ROOT = Path(__file__).parent.parent
@@ -34,10 +35,13 @@ class Planted:
     root: Path
 
     @property
-    def location(self) -> DataPaths:
+    def data_paths(self) -> DataPaths:
         out = self.root / "artifacts/validate"
         return DataPaths(
-            self.root / "data/images", out / "manifest.parquet", out / "report.json", self.cache
+            images=self.root / "data/images",
+            manifest=out / "manifest.parquet",
+            report=out / "report.json",
+            cache=self.cache,
         )
 
     @property
@@ -47,21 +51,21 @@ class Planted:
     @property
     def test(self) -> pd.DataFrame:
         """Manifest rows of the test split, by path."""
-        rows = pd.read_parquet(self.location.manifest)
+        rows = pd.read_parquet(self.data_paths.manifest)
         return rows[rows["split"] == "test"].sort_values("path", ignore_index=True)
 
 
 def plant_data(root: Path, counts: Mapping[str, int], **changes: object) -> Planted:
-    """Write pictures of noise, so many of each class, and validate them."""
+    """Write images of noise, so many of each class, and validate them."""
     rng = np.random.default_rng(sum(counts.values()))
     for name, count in counts.items():
         folder = root / "data/images" / name
         folder.mkdir(parents=True)
         for number in range(count):
             pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-            picture = io.BytesIO()
-            Image.fromarray(pixels).save(picture, "PNG")
-            (folder / f"{number:03}.png").write_bytes(picture.getvalue())
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            (folder / f"{number:03}.png").write_bytes(file.getvalue())
     for table, header in {"groups": "path,group", "splits": "pixel_sha256,split,path"}.items():
         (root / f"data/{table}.csv").write_text(header + "\n")
     planted = Planted(root)
@@ -70,11 +74,11 @@ def plant_data(root: Path, counts: Mapping[str, int], **changes: object) -> Plan
 
 
 def validate_again(planted: Planted, **changes: object) -> None:
-    """Run validate on the pictures as they are now."""
+    """Run validate on the images as they are now."""
     out = planted.root / "artifacts/validate"
     validate.run(
         validate.Paths(
-            images=planted.location.images,
+            images=planted.data_paths.images,
             groups=planted.root / "data/groups.csv",
             pinned_splits=planted.root / "data/splits.csv",
             manifest=out / "manifest.parquet",
@@ -110,52 +114,47 @@ def settings(planted: Planted, kind: type[Any], changes: Mapping[str, object]) -
 
 
 def plant_model(planted: Planted, name: str, wrong: Sequence[int] = (), salt: int = 0) -> Path:
-    """A model folder that answers every test image correctly but those at rows `wrong`.
+    """A model folder that classifies every test image correctly but those at rows `wrong`.
 
-    The features of a random ResNet-18 are linearly independent, so a head exists that gives any
-    answers; another `salt` gives other weights with the same answers.
+    The features of a random ResNet-18 are linearly independent, so a head exists for any
+    predictions; another `salt` gives other weights with the same predictions.
     """
     import torch
 
-    report = files.read_artifact(planted.location.report, ValidationReport)
+    report = files.read_artifact(planted.data_paths.report, ValidationReport)
     data = settings(planted, evaluate.Params, {}).data
     torch.manual_seed(salt)
-    network = build("resnet18", len(report.class_names)).eval()
-    test = open_dataset(planted.location, data, SIZE, ("test",)).splits["test"]
-    wanted = test.labels.copy()
-    wanted[list(wrong)] = (wanted[list(wrong)] + 1) % len(report.class_names)
-    _set_head(network, test.pixels[slice(0, len(wanted))], wanted)
+    network = build_network("resnet18", len(report.class_names)).eval()
+    test = open_dataset(planted.data_paths, data, SIZE, ("test",)).splits["test"]
+    predicted = test.labels.copy()
+    predicted[list(wrong)] = (predicted[list(wrong)] + 1) % len(report.class_names)
+    _set_head(network, test.pixels[slice(0, len(predicted))], predicted)
     folder = planted.root / "models" / name
-    card = ModelCard(
-        architecture="resnet18",
+    card = factories.model_card(
         class_names=report.class_names,
         image_size=SIZE,
-        images=DataParams(**data.model_dump()).reader,
+        images=DataParams(**data.model_dump()).decode_params,
         temperature=1.0,
         weights_sha256=models.save_weights(folder, network.state_dict()),
-        initial_weights="random",
         data_digest=report.data_digest,
-        training_key=files.digest_file(planted.location.manifest)[:32] + name,
-        settings={},
-        best_epoch=1,
-        val_loss=0.5,
+        training_key=files.digest_file(planted.data_paths.manifest)[:32] + name,
     )
     models.save_card(folder, card)
     return folder
 
 
-def _set_head(network: Any, pixels: Any, wanted: Any) -> None:
+def _set_head(network: Any, pixels: Any, predicted: Any) -> None:
     import torch
 
-    from components.core.training import augmentation as transforms
+    from components.core.training import augmentation
 
     features: list[Any] = []
     hook = network.fc.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     with torch.inference_mode():
-        network(transforms.normalize(torch.from_numpy(pixels)))
+        network(augmentation.normalize(torch.from_numpy(pixels)))
     hook.remove()
     x = features[0].double().numpy()
-    target = np.where(np.eye(int(wanted.max()) + 1)[wanted] > 0, 2.0, -2.0)
+    target = np.where(np.eye(int(predicted.max()) + 1)[predicted] > 0, 2.0, -2.0)
     mean = x.mean(axis=0)
     weight = np.linalg.pinv(x - mean, rcond=1e-9) @ target
     with torch.no_grad():
@@ -166,7 +165,7 @@ def _set_head(network: Any, pixels: Any, wanted: Any) -> None:
 def evaluate_model(planted: Planted, model: Path) -> Path:
     """Run evaluate; return the folder with what it wrote."""
     out = planted.root / "evaluated" / model.name
-    place = planted.location
+    place = planted.data_paths
     evaluate.run(
         evaluate.Paths(
             images=place.images,
@@ -187,7 +186,7 @@ def evaluate_model(planted: Planted, model: Path) -> Path:
 
 def register_model(planted: Planted, model: Path, **changes: object) -> DecisionRecord:
     """Run register on an evaluated model; `changes` have dotted keys. Returns decision.json."""
-    evaluated, place = planted.root / "evaluated" / model.name, planted.location
+    evaluated, place = planted.root / "evaluated" / model.name, planted.data_paths
     out = planted.root / "registered" / model.name
     register.run(
         register.Paths(

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CORE = ROOT / "components/core"
-TESTS = ROOT / "tests/components/core"
+GATE, TESTS = Path("components/core/gate"), Path("tests/components/core/gate")
 
-MUTATED = ("checks", "comparison", "case", "soundness", "gate")
-JUDGES = [f"test_{name}.py" for name in MUTATED]
+MUTATED = ("bounds", "champion_checks", "checks", "decide", "evidence_validation", "gate_input")
+
+# Each of their entries is dropped in turn: a check, or a digest that binds the evidence.
+LISTS = ("CHECKS", "_BINDING")
+
+REQUIREMENT = re.compile("_require|_validate")
 
 # Each comparison is moved by one value and turned around.
 FLIPS = {
@@ -31,8 +35,8 @@ FLIPS = {
 }
 
 # These change nothing that can be seen: how many digits a near miss is shown with at most, and
-# numbers that agree to the last bit or to the allowed one.
-SAME = {"digits < 9", "value != found", "<= _ROUNDING", "<= _SUM_ROUNDING"}
+# sums that agree to the last allowed bit.
+SAME = {"digits < 9", "<= _SUM_ROUNDING"}
 
 
 def offset(lines: list[str], line: int | None, column: int | None) -> int:
@@ -49,29 +53,38 @@ def span(lines: list[str], node: ast.expr | ast.stmt) -> tuple[int, int]:
 
 
 def edits(source: str) -> Iterator[tuple[int, int, str]]:
-    """(start, end, replacement): flipped comparisons, dropped checks, dropped requirements."""
+    """(start, end, replacement): flipped comparisons, dropped entries, dropped requirements."""
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
-            places = [node.left, *node.comparators]
-            for left, operator, right in zip(places, node.ops, places[1:], strict=False):
-                sign, others = FLIPS[type(operator)]
-                start = source.index(sign, span(lines, left)[1], span(lines, right)[0])
-                for other in others:
-                    yield start, start + len(sign), other
-        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CHECKS":
-            assert isinstance(node.value, ast.Tuple)
-            for entry in node.value.elts:
+            yield from flips(source, lines, node)
+        elif isinstance(node, ast.Tuple) and is_list(source, node):
+            for entry in node.elts:
                 start, end = span(lines, entry)
                 yield start, end + 1, ""
-        elif isinstance(node, ast.Expr) and ast.unparse(node.value).startswith("_require"):
+        elif isinstance(node, ast.Expr) and REQUIREMENT.match(ast.unparse(node.value)):
             yield *span(lines, node), "pass"
+
+
+def flips(source: str, lines: list[str], node: ast.Compare) -> Iterator[tuple[int, int, str]]:
+    places = [node.left, *node.comparators]
+    for left, operator, right in zip(places, node.ops, places[1:], strict=False):
+        sign, others = FLIPS[type(operator)]
+        start = source.index(sign, span(lines, left)[1], span(lines, right)[0])
+        for other in others:
+            yield start, start + len(sign), other
+
+
+def is_list(source: str, node: ast.Tuple) -> bool:
+    """Whether the tuple is the value of one of LISTS, which take a line for each entry."""
+    begins = source.splitlines()[node.lineno - 1].startswith(LISTS)
+    return begins and node.end_lineno != node.lineno
 
 
 def mutants() -> Iterator[tuple[str, str, str]]:
     """(module, what was changed, mutated source)."""
     for module in MUTATED:
-        source = (CORE / f"{module}.py").read_text()
+        source = (ROOT / GATE / f"{module}.py").read_text()
         for start, end, other in edits(source):
             line = source.count("\n", 0, start) + 1
             text = source.splitlines()[line - 1].strip()
@@ -85,12 +98,17 @@ def mutants() -> Iterator[tuple[str, str, str]]:
 
 def run_tests(folder: Path, module: str, source: str) -> int:
     """Exit code of the gate's tests with this source in place of the module's."""
-    shutil.copytree(CORE, folder / "components/core", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CORE.parent / "__init__.py", folder / "components")
-    (folder / "tests/components/core").mkdir(parents=True)
-    for name in ("conftest.py", *JUDGES):
-        shutil.copy(TESTS / name, folder / "tests/components/core")
-    (folder / f"components/core/{module}.py").write_text(source)
+    shutil.copytree(
+        ROOT / "components/core",
+        folder / "components/core",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    shutil.copy(ROOT / "components/__init__.py", folder / "components")
+    (folder / TESTS).mkdir(parents=True)
+    shutil.copy(ROOT / "tests/factories.py", folder / "tests")
+    for name in ("conftest", *(f"test_{module}" for module in MUTATED)):
+        shutil.copy(ROOT / TESTS / f"{name}.py", folder / TESTS)
+    (folder / GATE / f"{module}.py").write_text(source)
     (folder / "pytest.ini").write_text(
         "[pytest]\npythonpath = .\naddopts = --import-mode=importlib"
     )
@@ -108,8 +126,8 @@ def run_tests(folder: Path, module: str, source: str) -> int:
 def test_a_gate_with_any_rule_removed_or_turned_around_turns_its_tests_red(tmp_path: Path) -> None:
     all_mutants = list(mutants())
     assert len(all_mutants) > 100
-    whole = (CORE / "gate.py").read_text()
-    assert run_tests(tmp_path / "whole", "gate", whole) == 0
+    whole = (ROOT / GATE / "decide.py").read_text()
+    assert run_tests(tmp_path / "whole", "decide", whole) == 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         codes = pool.map(
             lambda item: run_tests(tmp_path / str(item[0]), item[1][0], item[1][2]),

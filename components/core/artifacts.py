@@ -115,7 +115,7 @@ class RuleResult(Part):
     """One rule of the validation suite, as it came out. A critical one stops the pipeline."""
 
     rule: str
-    severity: Literal["critical", "warning"]
+    severity: Literal["critical", "warning"] = Field(description="Only critical rules block.")
     success: bool
     observed: str
     expected: str
@@ -134,7 +134,7 @@ class ValidationReport(Artifact):
     ignored: int
     duplicates: int = Field(description="Files dropped because another file has the same bytes.")
     counts: dict[str, dict[Split, int]] = Field(description="Class -> split -> used images.")
-    near_duplicates: int = Field(description="Used images that look like another one.")
+    near_duplicates: int = Field(description="Used images with a near duplicate.")
     groups: int = Field(description="Of used images; single ones count.")
     largest_group: int = Field(description="Used images in it.")
     pinned: int = Field(description="Used images whose split is pinned.")

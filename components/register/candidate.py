@@ -16,6 +16,7 @@ from components.core.artifacts import (
 )
 from components.core.errors import ChangedInput, InvalidData
 from components.core.evaluation.predictions import Predictions
+from components.core.phrases import short_digest
 from components.io import files, models
 from components.io.data import manifest as manifest_file
 from components.io.data import predictions as prediction_table
@@ -140,6 +141,6 @@ def _require_same(
 ) -> None:
     if found != expected:
         raise ChangedInput(
-            f"{path}: its {what} is {found[:12]}, but {witness} was made with {expected[:12]}; run "
-            "`dvc repro evaluate register`."
+            f"{path}: its {what} is {short_digest(found)}, but {witness} was made with "
+            f"{short_digest(expected)}; run `dvc repro evaluate register`."
         )

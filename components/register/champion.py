@@ -14,6 +14,7 @@ from components.core.data.data_diff import DataDiff
 from components.core.data.decoding import DataParams
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.core.gate.evidence import ChampionEvidence
+from components.core.phrases import listing
 from components.core.training import inference
 from components.core.training.inference import Device
 from components.io import files, models, process
@@ -144,8 +145,7 @@ def _evidence(
 
 
 def _some(names: set[str]) -> str:
-    some = sorted(names)
-    return ", ".join(some[:3]) + (f" and {len(some) - 3:,} more" if some[3:] else "") or "no class"
+    return listing(sorted(names), 3) or "no class"
 
 
 def _model_folder(context: EvaluationContext, model_name: str, status: ChampionStatus) -> Path:
@@ -178,7 +178,7 @@ def _predict(
     for path in cache.glob(f"{key}-*.parquet"):
         if files.digest_file(path) == (digest := path.stem.partition("-")[2]):
             return prediction_table.read(path, digest), digest
-    process.prepare()
+    process.configure()
     process.make_deterministic()
     data = DataParams(**loaded.card.images.model_dump(), cache_gib=context.data.cache_gib)
     test = open_dataset(context.data_paths, data, loaded.card.image_size, ("test",))

@@ -75,7 +75,7 @@ def write(
 def _page(evaluated: EvaluatedCandidate, context: EvaluationContext) -> str:
     """The decision for people, with images whose predictions changed."""
     shown = [change.path for change in gallery(evaluated.changes)]
-    images = thumbnails(context.data_paths.images, shown, context.data.reader, side=_SIDE)
+    images = thumbnails(context.data_paths.images, shown, context.data.decode_params, side=_SIDE)
     return decision_page(evaluated.record, evaluated.summary(), images)
 
 

@@ -3,7 +3,7 @@
     images --scan--> files --group--> groups, splits --rules--> outcomes --> manifest, report
                               ^ groups.csv, splits.csv
 
-A data set that breaks a rule gets all the files too, but no splits, and stops the pipeline.
+A data set that breaks a critical rule gets all outputs too, but no splits, and stops the pipeline.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Annotated
 
 from components.core.data.decoding import DataParams
+from components.core.data.grouping import ScannedDataset, group_and_split
 from components.core.errors import InvalidData, MissingInput
 from components.io import files
 from components.io.data import manifest as manifest_file
 from components.io.data.scan import scan
 from components.io.data.split_files import read_groups, read_pinned_splits
-from components.io.reports.pages import thumbnails, validation_page
-from components.validate.expectations import judge
-from components.validate.grouping import ScannedDataset, group_and_split
+from components.io.reports.pages import thumbnails
+from components.io.reports.validation import validation_page
+from components.validate.expectations import run_expectations
 from components.validate.messages import (
     passes,
     refusal,
     summary,
-    to_csv,
     to_problems,
     to_report,
     to_results,
@@ -52,7 +52,7 @@ class Paths:
         Path, "folder of class folders, or of train/ val/ test/ with class folders"
     ] = Path("data/images")
     groups: Annotated[
-        Path, "CSV of path and group: what belongs together besides near duplicates"
+        Path, "CSV of path and group: which images stay in one split, besides near duplicates"
     ] = Path("data/groups.csv")
     pinned_splits: Annotated[
         Path, "CSV of images that keep their split; `python -m pipeline pin-splits` writes it"
@@ -69,8 +69,8 @@ class Paths:
     page: Annotated[Path, "HTML to write, the report for people"] = Path(
         "artifacts/validate/report.html"
     )
-    cache: Annotated[Path, "folder that remembers what known bytes decode to; safe to delete"] = (
-        Path("cache")
+    cache: Annotated[Path, "folder that keeps what known bytes decode to; safe to delete"] = Path(
+        "cache"
     )
 
 
@@ -79,42 +79,48 @@ def run(paths: Paths, params: Params) -> None:
 
     Raises:
         MissingInput: there is no image folder, or one of the two tables is absent.
-        InvalidData: a table is broken, or a rule of level error failed.
+        InvalidData: a table is broken, or a critical rule failed.
     """
-    settings, reader = params.validate, params.data.reader
-    data = _look(paths.images, paths.groups, paths.pinned_splits, paths.cache, params)
-    rules = suite(settings, reader.formats)
-    outcomes = judge(to_tables(data), rules)
+    settings, decode_params = params.validate, params.data.decode_params
+    data = _scan_and_split(paths, params)
+    rules = suite(settings, decode_params.formats)
+    outcomes = run_expectations(to_tables(data), rules)
     results = to_results(rules, outcomes, settings, data.class_names)
-    frame = to_manifest(data, with_splits=passes(results))
-    verdict = to_report(data, frame, results)
+    manifest = to_manifest(data, with_splits=passes(results))
+    report = to_report(data, manifest, results)
     problems = to_problems(data, outcomes)
-    readable = {member.file.path for member in data.members}
+    readable = {item.file.path for item in data.items}
     shown = dict.fromkeys(problem.path for problem in problems if problem.path in readable)
-    pictures = thumbnails(paths.images, list(shown)[:_THUMBNAILS], reader, side=_THUMBNAIL_SIDE)
-    manifest_file.write(frame, paths.manifest)
-    files.write_text(paths.quarantine, to_csv(problems))
-    files.write_artifact(paths.report, verdict)
-    files.write_text(paths.page, validation_page(verdict, problems, pictures))
-    if not verdict.success:
-        raise InvalidData(f"{paths.images}: {refusal(verdict, problems)} See {paths.page}.")
-    print(*summary(verdict), f"validate  report: {paths.page}", sep="\n")
+    jpegs = thumbnails(paths.images, list(shown)[:_THUMBNAILS], decode_params, side=_THUMBNAIL_SIDE)
+    manifest_file.write(manifest, paths.manifest)
+    rows = ([problem.path, problem.reason, problem.rule] for problem in problems)
+    files.write_csv(paths.quarantine, ["path", "reason", "rule"], rows)
+    files.write_artifact(paths.report, report)
+    files.write_text(paths.page, validation_page(report, problems, jpegs))
+    if not report.success:
+        raise InvalidData(f"{paths.images}: {refusal(report, problems)} See {paths.page}.")
+    print(*summary(report), f"validate  report: {paths.page}", sep="\n")
 
 
-def _look(images: Path, groups: Path, ledger: Path, cache: Path, params: Params) -> ScannedDataset:
-    """Read the tables and every image, and group and split what was found."""
+def _scan_and_split(paths: Paths, params: Params) -> ScannedDataset:
+    """Read the tables and every image, then group and split what was found."""
+    images = paths.images
     if not images.is_dir():
         raise MissingInput(
             f"{images}: there is no such folder. Run `dvc pull`, or `python -m pipeline "
             f"sample-data`, or copy class folders there and run `dvc add {images}`."
         )
-    settings, pins = params.validate, read_pinned_splits(ledger)
-    found = scan(images, exclude=settings.exclude, params=params.data.reader, cache=cache)
-    if pins and found.predefined_split:
-        raise InvalidData(
-            f"{ledger}: pins images, but {images} comes split into train, val and test; remove all "
-            "lines but the first, or merge the three folders."
-        )
-    return group_and_split(
-        found, settings, read_groups(groups, {f.path for f in found.files}), pins
+    pinned = {pixels: pin.split for pixels, pin in read_pinned_splits(paths.pinned_splits).items()}
+    found = scan(
+        images,
+        exclude=params.validate.exclude,
+        params=params.data.decode_params,
+        cache=paths.cache,
     )
+    if pinned and found.predefined_split:
+        raise InvalidData(
+            f"{paths.pinned_splits}: pins images, but {images} has a predefined split (folders "
+            "train, val and test); remove all lines but the header, or merge the three folders."
+        )
+    groups = read_groups(paths.groups, {file.path for file in found.files})
+    return group_and_split(found, params.validate, groups, pinned)

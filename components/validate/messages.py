@@ -2,75 +2,69 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from io import StringIO
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import SPLITS, RuleResult, ValidationReport, data_digest
-from components.io.reports.pages import Problem
-from components.validate.expectations import Outcome
-from components.validate.grouping import ScannedDataset
+from components.core.data.grouping import ScannedDataset
+from components.core.phrases import count, listing
+from components.io.reports.validation import Problem
+from components.validate.expectations import RuleOutcome
 from components.validate.rules import Rule, RuleName, ValidateParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FILES_OF_A_RULE = 20
-_NAMED = 3
+_FILES_PER_RULE = 20
+_EXAMPLES = 3
 
 
 def to_results(
     rules: Sequence[Rule],
-    outcomes: Mapping[RuleName, Outcome],
+    outcomes: Mapping[RuleName, RuleOutcome],
     params: ValidateParams,
     class_names: Sequence[str],
 ) -> list[RuleResult]:
-    """One result a rule, in the order of the suite."""
+    """One result per rule, in the order of the suite."""
     results = []
     for rule in rules:
         outcome = outcomes[rule.name]
-        # A rule that could not be judged blocks, whatever its level.
-        tolerated = rule.name in params.warning_rules and not outcome.fault
+        # A rule that could not be evaluated blocks, whatever params say.
+        tolerated = rule.name in params.warning_rules and not outcome.exception
         result = RuleResult(
             rule=rule.name,
-            level="warn" if tolerated else "error",
+            severity="warning" if tolerated else "critical",
             success=outcome.success,
-            found=_found(rule, outcome, class_names),
-            wanted=rule.wanted,
-            files=[] if rule.table == "classes" else list(outcome.unexpected)[:_FILES_OF_A_RULE],
+            observed=_observed(rule, outcome, class_names),
+            expected=rule.expected,
+            files=[] if rule.table == "classes" else list(outcome.unexpected)[:_FILES_PER_RULE],
         )
         results.append(result)
     return results
 
 
-def _found(rule: Rule, outcome: Outcome, class_names: Sequence[str]) -> str:
-    if outcome.fault:
-        return f"a rule that {outcome.fault}"
+def _observed(rule: Rule, outcome: RuleOutcome, class_names: Sequence[str]) -> str:
+    if outcome.exception:
+        return f"a rule that {outcome.exception}"
     if rule.name == "min_images":
-        return _count(outcome.rows, "image")
+        return count(outcome.rows, "image")
     if rule.table != "classes":
-        return f"{len(outcome.unexpected) or 'none'} of {_count(outcome.rows, 'file')}"
-    folders = _count(outcome.rows, "class folder")
+        return f"{len(outcome.unexpected) or 'none'} of {count(outcome.rows, 'file')}"
+    folders = count(outcome.rows, "class folder")
     if rule.name == "min_classes":
         return folders + (f" ({class_names[0]})" if outcome.rows == 1 else "")
     wrong = [f"{name}: {reason}" for name, reason in outcome.unexpected.items()]
-    return f"{len(wrong)} of {folders} ({_listed(wrong)})" if wrong else f"none of {folders}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}" if number < 2 else f"{number:,} {noun}s"
-
-
-def _listed(names: Sequence[str], separator: str = ", ") -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return separator.join(names[:_NAMED]) + more
+    return (
+        f"{len(wrong)} of {folders} ({listing(wrong, _EXAMPLES)})"
+        if wrong
+        else f"none of {folders}"
+    )
 
 
 def passes(results: Sequence[RuleResult]) -> bool:
     """Whether no rule blocks."""
-    return all(result.success or result.level == "warn" for result in results)
+    return all(result.success or result.severity == "warning" for result in results)
 
 
 def to_report(
@@ -78,7 +72,7 @@ def to_report(
 ) -> ValidationReport:
     """The hand-off to later steps."""
     status = Counter(file.status for file in data.files)
-    groups = Counter(member.group for member in data.members)
+    groups = Counter(item.group for item in data.items)
     return ValidationReport(
         success=passes(results),
         data_digest=data_digest(manifest),
@@ -92,40 +86,31 @@ def to_report(
         near_duplicates=data.near_duplicates,
         groups=len(groups),
         largest_group=max(groups.values(), default=0),
-        pinned=sum(member.pinned for member in data.members),
+        pinned=sum(item.pinned for item in data.items),
         rules=results,
     )
 
 
-def to_problems(data: ScannedDataset, outcomes: Mapping[RuleName, Outcome]) -> list[Problem]:
+def to_problems(data: ScannedDataset, outcomes: Mapping[RuleName, RuleOutcome]) -> list[Problem]:
     """Every row that breaks a rule, and every file that is quarantined; by rule of the suite."""
-    found = [
+    problems = [
         Problem(name, reason, rule)
         for rule, outcome in outcomes.items()
         for name, reason in outcome.unexpected.items()
     ]
-    found += [Problem(f.path, f.reason, f.rule) for f in data.files if f.status == "quarantined"]
+    problems += [Problem(f.path, f.reason, f.rule) for f in data.files if f.status == "quarantined"]
     # The scan's own words about a file come last and win.
-    return list({(problem.rule, problem.path): problem for problem in found}.values())
-
-
-def to_csv(problems: Sequence[Problem]) -> str:
-    """The quarantine list: path, reason, rule."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "reason", "rule"])
-    writer.writerows([problem.path, problem.reason, problem.rule] for problem in problems)
-    return text.getvalue()
+    return list({(problem.rule, problem.path): problem for problem in problems}.values())
 
 
 def refusal(report: ValidationReport, problems: Sequence[Problem]) -> str:
-    """Why the data set is blocked: the first failing rule with up to three offending files."""
-    failed = [rule for rule in report.rules if not rule.success and rule.level == "error"]
+    """Why the data set is blocked: the first failed rule with up to three of its files."""
+    failed = [rule for rule in report.rules if not rule.success and rule.severity == "critical"]
     first = failed[0]
-    text = f"rule {first.rule}: found {first.found}; wanted {first.wanted}."
+    text = f"rule {first.rule}: found {first.observed}; expected {first.expected}."
     if first.files:
         where = [f"{p.path}: {p.reason}" for p in problems if p.rule == first.rule]
-        text += f" {_listed(where, '; ')}."
+        text += f" {listing(where, _EXAMPLES, '; ')}."
     if others := [rule.rule for rule in failed[1:]]:
         text += f" Also failed: {', '.join(others)}."
     return text
@@ -137,24 +122,24 @@ def summary(report: ValidationReport) -> Iterator[str]:
         f"validate  {report.found:,} files = {report.used:,} used + {report.quarantined:,} "
         f"quarantined + {report.ignored:,} ignored ({report.duplicates:,} duplicates)"
     )
-    totals = {name: sum(count.values()) for name, count in report.counts.items()}
+    totals = {name: sum(by_split.values()) for name, by_split in report.counts.items()}
     smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
-    spread = f"{smallest} has {totals[smallest]:,} images, {largest} {totals[largest]:,}"
+    sizes = f"{smallest} has {totals[smallest]:,} images, {largest} {totals[largest]:,}"
     if totals[smallest] == totals[largest]:
-        spread = f"{totals[smallest]:,} images each"
-    yield f"validate  {len(totals):,} classes: {spread}"
-    sizes = {split: sum(count[split] for count in report.counts.values()) for split in SPLITS}
+        sizes = f"{totals[smallest]:,} images each"
+    yield f"validate  {len(totals):,} classes: {sizes}"
+    by_split = {s: sum(split_counts[s] for split_counts in report.counts.values()) for s in SPLITS}
+    splits = ", ".join(f"{split} {size:,}" for split, size in by_split.items())
     pinned = f"; {report.pinned:,} pinned" if report.pinned else ""
-    shown = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
-    yield f"validate  split into {shown}{pinned}"
+    yield f"validate  split into {splits}{pinned}"
     yield (
-        f"validate  {_count(report.groups, 'group')}, the largest of {report.largest_group:,}; "
-        f"{_count(report.near_duplicates, 'image')} with look-alikes"
+        f"validate  {count(report.groups, 'group')}, the largest of {report.largest_group:,}; "
+        f"{count(report.near_duplicates, 'image')} with near duplicates"
     )
-    warned = [rule for rule in report.rules if not rule.success]
-    passed = f"validate  {len(report.rules) - len(warned)} rules passed"
-    yield passed + "".join(f"; warning: {_warning(rule)}" for rule in warned)
+    warnings = [rule for rule in report.rules if not rule.success]
+    passed = f"validate  {count(len(report.rules) - len(warnings), 'rule')} passed"
+    yield passed + "".join(f"; warning: {_warning(rule)}" for rule in warnings)
 
 
 def _warning(rule: RuleResult) -> str:
-    return f"{rule.rule}, found {rule.found}" + (f" ({rule.files[0]})" if rule.files else "")
+    return f"{rule.rule}, found {rule.observed}" + (f" ({rule.files[0]})" if rule.files else "")

@@ -1,4 +1,4 @@
-"""From an arranged data set to the manifest and the tables that the rules are about."""
+"""From a grouped and split data set to the manifest and the tables that the rules are about."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import MANIFEST_COLUMNS
-from components.validate.grouping import ScannedDataset
+from components.core.data.grouping import ScannedDataset
 from components.validate.rules import Table
 
 if TYPE_CHECKING:
@@ -21,18 +21,18 @@ def to_manifest(data: ScannedDataset, *, with_splits: bool) -> pd.DataFrame:
     """The manifest: one row per file, by path."""
     import pandas as pd
 
-    places = {member.file.path: member for member in data.members}
+    places = {item.file.path: item for item in data.items}
     rows = []
     for file in data.files:
         row = {**vars(file), **vars(file.info), "group": "", "split": ""}
-        if member := places.get(file.path):
-            row |= {"group": member.group, "split": member.split if with_splits else ""}
+        if item := places.get(file.path):
+            row |= {"group": item.group, "split": item.split if with_splits else ""}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
 
 
 def to_tables(data: ScannedDataset) -> dict[Table, pd.DataFrame]:
-    """What the rules look at; `name` is the path or the class."""
+    """What the rules evaluate; `name` is the path or the class."""
     return {"files": _files(data), "used": _used(data), "classes": _classes(data)}
 
 
@@ -41,33 +41,35 @@ def _files(data: ScannedDataset) -> pd.DataFrame:
     import pandas as pd
 
     rows = [file for file in data.files if file.status != "ignored"]
-    by_label = [(m.file.path, m.file.info.pixel_sha256, m.file.label) for m in data.members]
-    conflicts = _label_conflicts(by_label, "same pixels as")
-    twins = _case_collisions([file.path for file in rows])
+    by_label = [
+        (item.file.path, item.file.info.pixel_sha256, item.file.label) for item in data.items
+    ]
+    conflicts = _label_conflicts(by_label)
+    collisions = _case_collisions([file.path for file in rows])
     table = {
         "name": [file.path for file in rows],
         "format": [file.info.format for file in rows],
         "label_conflicts": [conflicts.get(file.path, "") for file in rows],
-        "split_leakage": [data.leaks.get(file.path, "") for file in rows],
-        "pinned_split_conflicts": [data.conflicts.get(file.path, "") for file in rows],
+        "split_leakage": [data.split_leakage.get(file.path, "") for file in rows],
+        "pinned_split_conflicts": [data.pinned_split_conflicts.get(file.path, "") for file in rows],
     }
-    for rule in ("non_regular_files", "names", "unlabeled_files", "max_unreadable"):
+    for rule in ("non_regular_files", "invalid_names", "unlabeled_files", "max_unreadable"):
         table[rule] = [file.reason if file.rule == rule else "" for file in rows]
-    own = zip(rows, table["names"], strict=True)
-    table["names"] = [reason or twins.get(file.path, "") for file, reason in own]
+    own = zip(rows, table["invalid_names"], strict=True)
+    table["invalid_names"] = [reason or collisions.get(file.path, "") for file, reason in own]
     return pd.DataFrame(table, dtype=object)
 
 
-def _label_conflicts(rows: Sequence[tuple[str, str, str]], words: str) -> dict[str, str]:
-    """Of rows (path, key, value): the paths whose key also stands with another value."""
+def _label_conflicts(rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+    """Of rows (path, pixel digest, label): the paths whose pixels have another label elsewhere."""
     first: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for path, key, value in rows:
-        first[key].setdefault(value, path)
-    clashing = {}
-    for path, key, value in rows:
-        if others := [p for v, p in first[key].items() if v != value]:
-            clashing[path] = f"{words} {others[0]}"
-    return clashing
+    for path, pixels, label in rows:
+        first[pixels].setdefault(label, path)
+    conflicts = {}
+    for path, pixels, label in rows:
+        if others := [other for name, other in first[pixels].items() if name != label]:
+            conflicts[path] = f"same pixels as {others[0]}"
+    return conflicts
 
 
 def _case_collisions(paths: Sequence[str]) -> dict[str, str]:
@@ -98,10 +100,10 @@ def _folded(text: str) -> str:
 def _used(data: ScannedDataset) -> pd.DataFrame:
     import pandas as pd
 
-    sides = [sorted((m.file.info.width, m.file.info.height)) for m in data.members]
+    sides = [sorted((item.file.info.width, item.file.info.height)) for item in data.items]
     return pd.DataFrame(
         {
-            "name": [member.file.path for member in data.members],
+            "name": [item.file.path for item in data.items],
             "shorter": [shorter for shorter, _ in sides],
             "longer": [longer for _, longer in sides],
             "aspect": [longer / shorter for shorter, longer in sides],
@@ -128,8 +130,8 @@ def _classes(data: ScannedDataset) -> pd.DataFrame:
 
 def _group_shares(data: ScannedDataset) -> Iterator[float]:
     """Of each class: its largest group's share of its images; a single image is no group."""
-    sizes = Counter(member.group for member in data.members)
-    shared = Counter((m.file.label, m.group) for m in data.members if sizes[m.group] > 1)
+    sizes = Counter(item.group for item in data.items)
+    shared = Counter((item.file.label, item.group) for item in data.items if sizes[item.group] > 1)
     for name, count in data.counts().items():
         largest = max((n for (label, _), n in shared.items() if label == name), default=0)
         yield largest / max(sum(count.values()), 1)

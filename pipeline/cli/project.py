@@ -128,15 +128,15 @@ def tune(
     ] = None,
 ) -> None:
     """Tune with several workers, each on a GPU or a share of the cores of its own."""
-    from pipeline import tuning
+    from pipeline import tune_workers
 
     if (workers is None) == (worker is None):
         raise typer.BadParameter("say either --workers N or --worker K")
     if workers is not None:
-        tuning.run_workers(workers)
+        tune_workers.run_workers(workers)
     else:
         assert worker is not None
-        tuning.run_worker(worker)
+        tune_workers.run_worker(worker)
 
 
 def step() -> None:

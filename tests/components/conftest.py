@@ -28,8 +28,8 @@ QUICK = {
     "training.device": "cpu",
     "training.precision": "fp32",
     "tune.image_size": 32,
-    "tune.trials": 2,
-    "tune.seconds": 60,
+    "tune.num_trials": 2,
+    "tune.timeout_seconds": 60,
     "tune.epochs": [1, 2],
     "tune.train_fraction": 0.5,
     "train.early_stopping": 50,
@@ -60,7 +60,7 @@ class Workspace:
 Settings = Callable[..., Any]
 
 
-def _picture(label: int, seed: int) -> bytes:
+def _image_bytes(label: int, seed: int) -> bytes:
     """Horizontal or vertical stripes with noise: learnable, and no two alike."""
     rng = np.random.default_rng([label, seed])
     wave = np.sin(np.arange(40) * rng.uniform(0.5, 0.9) + rng.uniform(0, 6))
@@ -91,13 +91,13 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Two classes of 24 striped pictures, validated. Do not change its files: copy them."""
+    """Two classes of 24 striped images, validated. Do not change its files: copy them."""
     root = tmp_path_factory.mktemp("workspace")
     for label, name in enumerate(("lying", "standing")):
         folder = root / "data/images" / name
         folder.mkdir(parents=True)
         for seed in range(24):
-            (folder / f"{seed:02}.png").write_bytes(_picture(label, seed))
+            (folder / f"{seed:02}.png").write_bytes(_image_bytes(label, seed))
     (root / "data/groups.csv").write_text("path,group\n")
     (root / "data/splits.csv").write_text("pixel_sha256,split,path\n")
     out = root / "artifacts/validate"

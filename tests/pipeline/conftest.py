@@ -14,10 +14,10 @@ from tests.pipeline.checkout import Checkout
 
 @pytest.fixture(scope="session")
 def pushed_checkout(
-    tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., bytes]
+    tmp_path_factory: pytest.TempPathFactory, image_bytes: Callable[..., bytes]
 ) -> Checkout:
     """A project that a cluster could fetch; tests change copies of it."""
-    return Checkout(tmp_path_factory.mktemp("checkout") / "origin").make(picture())
+    return Checkout(tmp_path_factory.mktemp("checkout") / "origin").make(image_bytes())
 
 
 @pytest.fixture

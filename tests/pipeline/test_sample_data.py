@@ -21,7 +21,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images
 
 
-def test_the_certain_pictures_are_there_byte_for_byte(sample: Path) -> None:
+def test_the_certain_images_are_there_byte_for_byte(sample: Path) -> None:
     counts = {folder.name: len(list(folder.iterdir())) for folder in sample.iterdir()}
     assert counts == {"functional": 1_508, "defective": 715}
     spec = find_spec("elpv_dataset")
@@ -64,7 +64,7 @@ def test_running_again_repairs_and_changes_nothing_else(
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "mine.png").write_bytes(b"x")
-    with pytest.raises(InvalidData, match=r"not of the sample, such as 'mine\.png'"):
+    with pytest.raises(InvalidData, match=r"do not belong to the sample, such as 'mine\.png'"):
         materialize(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["cat", "mine.png"]
 

@@ -25,8 +25,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
-# Part of every key under which pixels and facts about them are kept: raise it when the same bytes
-# give other pixels or another perceptual hash.
+# Part of every key under which pixels and what is known of them are cached: raise it when the same
+# bytes give other pixels or another fingerprint.
 CONVERSION_VERSION = 2
 
 Format = Literal["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]
@@ -40,20 +40,34 @@ class ImageParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    formats: list[Format] = Field(min_length=1, description="Allowed, by content.")
-    max_pixels: int = Field(ge=1, le=1_000_000_000, description="Refused before decoding.")
-    multi_frame: Literal["refuse", "first"]
-    background: tuple[Channel, Channel, Channel]
-    resize_mode: Literal["crop", "pad", "stretch"]
+    formats: list[Format] = Field(
+        min_length=1, description="Allowed formats, found in the content, not in the file's name."
+    )
+    max_pixels: int = Field(
+        ge=1, le=1_000_000_000, description="Larger images are refused before they are decoded."
+    )
+    multi_frame: Literal["refuse", "first"] = Field(
+        description="What to do with animations and multi-page files: refuse them, or use the "
+        "first frame."
+    )
+    background: tuple[Channel, Channel, Channel] = Field(
+        description="RGB behind transparent pixels and beside padded images."
+    )
+    resize_mode: Literal["crop", "pad", "stretch"] = Field(
+        description="How an image becomes a square: crop the longer side, pad the shorter one, or "
+        "stretch."
+    )
 
 
 class DataParams(ImageParams):
     """The section `data` of params.yaml."""
 
-    cache_gib: float = Field(ge=0, description="Size limit of the decode cache.")
+    cache_gib: float = Field(
+        ge=0, description="Decoded pixels are cached up to this size, GiB; 0 = no cache."
+    )
 
     @property
-    def reader(self) -> ImageParams:
+    def decode_params(self) -> ImageParams:
         """Only what decides about pixels."""
         return ImageParams(**self.model_dump(exclude={"cache_gib"}))
 
@@ -72,7 +86,7 @@ class InvalidImage(ValueError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """One picture.
+    """One image.
 
     Attributes:
         pixels: upright, opaque, 8-bit: mode RGB, or L when the file stores gray (a third of the
@@ -102,7 +116,7 @@ class Decoded:
 
 
 # The decoders are called directly: no other plug-in of Pillow can ever see a file, and a JPEG with
-# further pictures behind the first (MPO, written by phones) is read as the JPEG it is.
+# further images behind the first (MPO, written by phones) is read as the JPEG it is.
 _DECODERS: Mapping[Format, type[ImageFile]] = MappingProxyType(
     {
         "PNG": PngImageFile,
@@ -131,7 +145,7 @@ _NON_IMAGES: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]{1,512}\Z"), "text/HTML"),
 )
 
-# EXIF 2.32, tag 0x0112: how the stored picture must be turned to stand upright.
+# EXIF 2.32, tag 0x0112: how the stored image must be turned to be upright.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = MappingProxyType(
     {
@@ -171,28 +185,28 @@ def decode(content: bytes, params: ImageParams) -> Decoded:
     return Decoded(pixels.transpose(turn) if turn is not None else pixels, mode, kind)
 
 
-def resize_to_square(picture: Image.Image, size: int, params: ImageParams) -> NDArray[np.uint8]:
-    """Fit a picture of mode RGB or L into a square: (size, size, 3), bilinear with antialias.
+def resize_to_square(image: Image.Image, size: int, params: ImageParams) -> NDArray[np.uint8]:
+    """Resize an image of mode RGB or L to (size, size, 3), bilinear with antialias.
 
     `crop` keeps the center of the longer side, `pad` shows everything on the background, `stretch`
     ignores the aspect ratio. Memory stays in the order of the result at any aspect ratio.
     """
     if params.resize_mode == "pad":
-        scale = size / max(picture.size)
-        inner = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        scale = size / max(image.size)
+        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         square = Image.new("RGB", (size, size), params.background)
         corner = ((size - inner[0]) // 2, (size - inner[1]) // 2)
-        square.paste(picture.resize(inner, Resampling.BILINEAR), corner)
+        square.paste(image.resize(inner, Resampling.BILINEAR), corner)
         return np.asarray(square)
     left = top = 0.0
-    right, bottom = map(float, picture.size)
+    right, bottom = map(float, image.size)
     if params.resize_mode == "crop":
-        side = min(picture.size)
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
         right, bottom = left + side, top + side
     # Resizing a box is resizing and then cropping, without the part that would be thrown away.
     box = (left, top, right, bottom)
-    return np.asarray(picture.resize((size, size), Resampling.BILINEAR, box=box).convert("RGB"))
+    return np.asarray(image.resize((size, size), Resampling.BILINEAR, box=box).convert("RGB"))
 
 
 def load_image(content: bytes, size: int, params: ImageParams) -> NDArray[np.uint8]:
@@ -230,12 +244,12 @@ def _orientation(image: ImageFile) -> int:
 
 def _flatten(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
     """Any mode to opaque RGB; opaque gray stays L."""
-    picture: Image.Image = image
+    eight_bit: Image.Image = image
     if image.mode.startswith(("I", "F")):
-        picture = _to_8_bit(image)
-    if not picture.has_transparency_data:
-        return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-    rgba = picture.convert("RGBA")
+        eight_bit = _to_8_bit(image)
+    if not eight_bit.has_transparency_data:
+        return eight_bit.convert("L" if eight_bit.mode in ("1", "L") else "RGB")
+    rgba = eight_bit.convert("RGBA")
     flat = Image.new("RGB", rgba.size, background)
     flat.paste(rgba, mask=rgba)
     return flat
@@ -269,7 +283,7 @@ _SILENCING = threading.Lock()
 
 
 def _silence_pillow() -> None:
-    # catch_warnings is not safe between threads, so one filter stands for the whole process.
+    # catch_warnings is not safe between threads, so one filter serves the whole process.
     if _SILENCED not in warnings.filters:
         with _SILENCING:
             warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -1,4 +1,4 @@
-"""What a picture is, whatever file holds it: equal for equal pixels, close for look-alikes."""
+"""Digests and fingerprints of images: equal for equal pixels, close for near duplicates."""
 
 import hashlib
 import math
@@ -17,44 +17,44 @@ _REACH = 2
 FINGERPRINT_SHAPE = (len(_CUTS), 1 + _SIDE)
 
 
-def pixel_digest(picture: Image.Image) -> str:
-    """SHA-256 over width, height and pixels, in hex: equal for every encoding of a picture.
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 over width, height and pixels, in hex: equal for every encoding of an image.
 
     The pixels are the RGB bytes, or one channel when all three are equal: gray has one digest,
     whether a file stores it as gray or as color.
     """
-    sha = hashlib.sha256(struct.pack("<2I", *picture.size))
-    sha.update(_gray_plane(picture) or picture.tobytes())
+    sha = hashlib.sha256(struct.pack("<2I", *image.size))
+    sha.update(_gray_plane(image) or image.tobytes())
     return sha.hexdigest()
 
 
-def _gray_plane(picture: Image.Image) -> bytes:
-    """One channel of a picture without color; empty for one with color."""
-    if picture.mode == "L":
-        return picture.tobytes()
-    red, green, blue = (channel.tobytes() for channel in picture.split())
+def _gray_plane(image: Image.Image) -> bytes:
+    """One channel of an image without color; empty for one with color."""
+    if image.mode == "L":
+        return image.tobytes()
+    red, green, blue = (channel.tobytes() for channel in image.split())
     return red if red == green == blue else b""
 
 
-def fingerprint(picture: Image.Image) -> NDArray[np.uint64]:
-    """What look-alikes are found by: FINGERPRINT_SHAPE words, one row a view of the picture.
+def fingerprint(image: Image.Image) -> NDArray[np.uint64]:
+    """What near duplicates are found by: FINGERPRINT_SHAPE words, one row per view of the image.
 
-    The views are the picture and its inside without 1.5, 3 and 4.5 % on each side, gray, 64 x 64.
+    The views are the image and its inside without 1.5, 3 and 4.5 % on each side, gray, 64 x 64.
     The first word of a row is the view's 64-bit perceptual hash, the others are its sketch: a bit
     for each pixel, set where it is brighter than the 5 x 5 pixels around it. The sketch sees the
     texture that the hash, of low frequencies alone, does not.
     """
-    views = _views(picture)
+    views = _views(image)
     return np.concatenate([_hashes(views)[:, None], _sketches(views)], axis=1)
 
 
 def perceptual_hash(fingerprint: NDArray[np.uint64]) -> str:
-    """The 64-bit hash of the whole picture, 16 hex digits."""
+    """The 64-bit hash of the whole image, 16 hex digits."""
     return f"{int(fingerprint[0, 0]):016x}"
 
 
 def mirrored_bits() -> NDArray[np.uint64]:
-    """What to XOR a hash with for the picture as it is, flipped left-right, top-bottom, and both.
+    """What to XOR a hash with for the image as it is, flipped left-right, top-bottom, and both.
 
     A mirror changes the sign of the odd frequencies of its direction, and nothing else.
     """
@@ -63,10 +63,10 @@ def mirrored_bits() -> NDArray[np.uint64]:
     return _packed(np.stack([np.zeros((8, 8), bool), across, down, across ^ down]).reshape(4, 64))
 
 
-def _views(picture: Image.Image) -> NDArray[np.int16]:
+def _views(image: Image.Image) -> NDArray[np.int16]:
     """(views, 64, 64) gray."""
     # Whole pixels first, which is quick; twice the size of a view is left.
-    gray = picture.reduce(max(1, min(picture.size) // (2 * _SIDE))).convert("L")
+    gray = image.reduce(max(1, min(image.size) // (2 * _SIDE))).convert("L")
     width, height = gray.size
     boxes = [(c * width, c * height, (1 - c) * width, (1 - c) * height) for c in _CUTS]
     small = [gray.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box=box) for box in boxes]
@@ -77,16 +77,16 @@ def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
     """The signs of the 8 x 8 lowest frequencies of the DCT-II, without the constant ones.
 
     After C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, who
-    compares with the median; signs make the hash of a mirror picture known without looking at it.
+    compares with the median; signs make the hash of a mirrored image known without computing it.
     """
-    waves = _dct_basis()
-    # Rounded: rounding errors of a flat picture must not become bits.
-    low = np.round(waves @ views @ waves.T, 2)
+    basis = _dct_basis()
+    # Rounded: rounding errors of a flat image must not become bits.
+    low = np.round(basis @ views @ basis.T, 2)
     return _packed((low > 0).reshape(len(views), 64))
 
 
 def _sketches(views: NDArray[np.int16]) -> NDArray[np.uint64]:
-    """(views, 64): a word a row of the picture, its lowest bit the leftmost pixel."""
+    """(views, 64): a word per row of the image, its lowest bit the leftmost pixel."""
     width = 2 * _REACH + 1
     padded = np.pad(views, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge")
     rows, around = padded[:, :_SIDE].copy(), np.zeros_like(views)

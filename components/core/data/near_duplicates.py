@@ -1,18 +1,19 @@
-"""Which pictures look alike: candidates by a 64-bit hash, then confirmed by a finer sketch."""
+"""Which images are near duplicates: candidates by a 64-bit hash, confirmed by a finer sketch."""
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.core.data.fingerprints import mirrored_bits
 
-# Multi-index hashing cuts a hash into pieces of so many bits.
+# Multi-index hashing cuts a hash into substrings of so many bits.
 _SUBSTRING = 16
 _SUBSTRINGS = 64 // _SUBSTRING
 
-# A view that is cut like the other picture shows the same, so that their hashes are closer.
+# A view cropped like the other image shows the same, so their hashes are closer.
 _BITS_LESS = 4
 
 # Candidates at a time: what bounds memory, some 100 MB.
@@ -26,30 +27,46 @@ Positions = NDArray[np.intp]
 Pairs = tuple[Positions, Positions]
 
 
-def find(fingerprints: Words, max_bits: int, min_similarity: float) -> list[tuple[int, int]]:
-    """Pairs of look-alikes, enough to connect all of them.
+class NearDuplicateParams(BaseModel):
+    """When two images count as near duplicates."""
 
-    Two pictures look alike if one of them, whole and in one of four mirrorings, and a view of the
-    other have hashes that differ in at most `max_bits` bits, and sketches that correlate by at
-    least `min_similarity`. A picture without texture fingerprints like nothing.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_hamming_distance: int = Field(
+        ge=4,
+        le=16,
+        description="Most of the 64 bits in which the perceptual hashes of two near duplicates "
+        "differ.",
+    )
+    min_similarity: float = Field(
+        gt=0, le=1, description="Least correlation of the sketches of two near duplicates."
+    )
+
+
+def find(fingerprints: Words, params: NearDuplicateParams) -> list[tuple[int, int]]:
+    """Pairs of near duplicates, enough to connect all of them.
+
+    Two images are near duplicates if one of them, whole and in one of four mirrorings, and a view
+    of the other have hashes that differ in at most `max_hamming_distance` bits, and sketches that
+    correlate by at least `min_similarity`. An image without texture is like no other. Up to a
+    distance of 11 the search takes far less than N^2 steps.
 
     Args:
         fingerprints: (N, views, words) of `fingerprints.fingerprint`.
-        max_bits: 0 to 64; up to 11 the search takes far less than N^2 steps.
-        min_similarity: correlation of the sketches, up to 1.
+        params: when two images count as near duplicates.
     """
-    first, joined = _distinct(fingerprints, min_similarity)
-    found = _search(fingerprints[first], max_bits, min_similarity)
+    first, joined = _distinct(fingerprints, params.min_similarity)
+    found = _search(fingerprints[first], params)
     return joined + [(int(first[one]), int(first[other])) for one, other in found]
 
 
 def _distinct(
     fingerprints: Words, min_similarity: float
 ) -> tuple[Positions, list[tuple[int, int]]]:
-    """One picture of each family of look-alikes with equal hashes, and pairs that connect these.
+    """One image of each set of near duplicates with equal hashes, and pairs that connect these.
 
-    A camera that stands still makes thousands of such pictures, and all pairs of them are too many.
-    Pictures without texture are left out.
+    A camera that stands still makes thousands of such images, and all pairs of them are too many.
+    Images without texture are left out.
     """
     hashes, sketches = fingerprints[:, 0, 0], fingerprints[:, 0, 1:]
     order = np.argsort(hashes, kind="stable")
@@ -60,7 +77,7 @@ def _distinct(
     return np.flatnonzero((parent == np.arange(len(fingerprints))) & sketches.any(axis=1)), joined
 
 
-def _search(fingerprints: Words, max_bits: int, min_similarity: float) -> list[tuple[int, int]]:
+def _search(fingerprints: Words, params: NearDuplicateParams) -> list[tuple[int, int]]:
     parent = np.arange(len(fingerprints))
     joined: list[tuple[int, int]] = []
     for mirror, bits in enumerate(mirrored_bits()):
@@ -68,29 +85,39 @@ def _search(fingerprints: Words, max_bits: int, min_similarity: float) -> list[t
         sketches = _mirrored(fingerprints[:, 0, 1:], mirror)
         for view in range(fingerprints.shape[1]):
             others = np.ascontiguousarray(fingerprints[:, view, 0])
-            for left, right in close(whole, others, max_bits - _BITS_LESS * (view > 0)):
+            distance = params.max_hamming_distance - _BITS_LESS * (view > 0)
+            for left, right in hamming_neighbors(whole, others, distance):
                 new = parent[left] != parent[right]
                 if view == 0:  # seen from both sides
                     new &= left < right
                 pairs = _confirmed(
-                    sketches, fingerprints[:, view, 1:], left[new], right[new], min_similarity
+                    sketches,
+                    fingerprints[:, view, 1:],
+                    left[new],
+                    right[new],
+                    params.min_similarity,
                 )
                 joined += _join(parent, pairs)
     return joined
 
 
-def close(ones: Words, others: Words, max_bits: int) -> Iterator[Pairs]:
-    """Positions (i, j) with at most `max_bits` bits between ones[i] and others[j]; some repeat.
+def hamming_neighbors(ones: Words, others: Words, max_distance: int) -> Iterator[Pairs]:
+    """Positions (i, j) of ones[i] and others[j] within a Hamming distance; some pairs repeat.
 
     M. Norouzi, A. Punjani, D. Fleet, Fast Search in Hamming Space with Multi-Index Hashing, CVPR
-    2012: of two hashes within 4 a + b bits, b < 4, cut into four pieces, one of the first b + 1
-    pieces is within a bits, or one of the others within a - 1; equal pieces are found by sorting.
+    2012: of two hashes within 4 a + b bits, b < 4, cut into four substrings, one of the first b + 1
+    substrings is within a bits, or one of the others within a - 1; equal ones are found by sorting.
+
+    Args:
+        ones: hashes.
+        others: hashes to compare them with.
+        max_distance: bits in which two hashes may differ; nothing is found if it is negative.
     """
-    within, extra = divmod(max_bits, _SUBSTRINGS)
-    for piece in range(_SUBSTRINGS):
-        radius = within if piece <= extra else within - 1
-        probes, ones_by = _sorted_by(ones, piece)
-        keys, others_by = _sorted_by(others, piece)
+    within, extra = divmod(max_distance, _SUBSTRINGS)
+    for substring in range(_SUBSTRINGS):
+        radius = within if substring <= extra else within - 1
+        probes, ones_by = _sorted_by(ones, substring)
+        keys, others_by = _sorted_by(others, substring)
         one, other = ones[ones_by], others[others_by]
         starts = np.searchsorted(keys, np.arange((1 << _SUBSTRING) + 1)).astype(np.int32)
         masks = _hamming_ball(radius)
@@ -98,20 +125,20 @@ def close(ones: Words, others: Words, max_bits: int) -> Iterator[Pairs]:
         for first in range(0, len(masks), step):
             targets = probes[None, :] ^ masks[first : first + step, None]
             for left, right in _lookup(starts, targets):
-                near = np.flatnonzero(np.bitwise_count(one[left] ^ other[right]) <= max_bits)
+                near = np.flatnonzero(np.bitwise_count(one[left] ^ other[right]) <= max_distance)
                 yield ones_by[left[near]], others_by[right[near]]
 
 
-def _sorted_by(hashes: Words, piece: int) -> tuple[NDArray[np.int32], Positions]:
-    """The values of a piece, sorted so that neighbors in memory are probed together."""
-    cut, ones = np.uint64(piece * _SUBSTRING), np.uint64((1 << _SUBSTRING) - 1)
+def _sorted_by(hashes: Words, substring: int) -> tuple[NDArray[np.int32], Positions]:
+    """The values of a substring, sorted so that neighbors in memory are probed together."""
+    cut, ones = np.uint64(substring * _SUBSTRING), np.uint64((1 << _SUBSTRING) - 1)
     values = ((hashes >> cut) & ones).astype(np.int32)
     order = np.argsort(values, kind="stable")
     return values[order], order
 
 
 def _hamming_ball(radius: int) -> NDArray[np.int32]:
-    """All pieces of at most `radius` bits; none if it is negative."""
+    """All substrings of at most `radius` set bits; none if it is negative."""
     chosen = (c for size in range(radius + 1) for c in combinations(range(_SUBSTRING), size))
     return np.array([sum(1 << bit for bit in bits) for bits in chosen], dtype=np.int32)
 

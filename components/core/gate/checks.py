@@ -18,6 +18,7 @@ from components.core.gate.bounds import REVIEW, at_least, at_most, make_check, p
 from components.core.gate.champion_checks import champion, per_class_regression
 from components.core.gate.gate_input import GateInput
 from components.core.gate.record import Check, CheckStatus
+from components.core.phrases import listing
 
 _ECE_BINS = 15  # Guo et al. 2017, "On calibration of modern neural networks", section 5
 
@@ -56,8 +57,7 @@ def test_images_per_class(found: GateInput) -> Check:
     few = [f"{name} ({count:,})" for name, count in pairs if count < required]
     message = f"each of the {len(names):,} classes has {min(counts):,} test images or more"
     if few:
-        more = f" and {len(few) - 3:,} more" if few[3:] else ""
-        message = f"too few images to tell: too few of {', '.join(few[:3])}{more}"
+        message = f"too few images to tell: too few of {listing(few, 3)}"
     return make_check(
         "test images per class",
         min(counts),

@@ -1,4 +1,4 @@
-"""From the manifest to labeled pictures, with everything a step must know about the data."""
+"""From the manifest to labeled images, with everything a step must know about the data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from components.core.artifacts import Split, ValidationReport
 from components.core.errors import ChangedInput
+from components.core.phrases import short_digest
 from components.core.training.loop import LabeledImages
 from components.io import files
 from components.io.data import manifest, pixel_cache, scan
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from components.core.data.decoding import DataParams
 
 
-# Files of one task of the thread pool, so that the cost of tasks is lost in the cost of files.
+# Files of one task of the thread pool, so the cost of tasks is lost in that of files.
 _CHUNK = 32
 
 
@@ -56,8 +57,8 @@ def open_dataset(
     Every file of `splits` is read and hashed, also where its decoded pixels are in the cache.
 
     Raises:
-        ChangedInput: the manifest is not the one that the report describes, an image's bytes are
-            not the manifest's, or files were added or removed since.
+        ChangedInput: the report is about another manifest, an image's bytes are not those of the
+            manifest, or files were added or removed since.
     """
     report = files.read_artifact(paths.report, ValidationReport)
     whole = manifest.load(paths.manifest, paths.report)
@@ -71,28 +72,28 @@ def open_dataset(
             f"{paths.report}: its class names are not those of {paths.manifest}; run "
             "`dvc repro validate`."
         )
-    labeled, parts = {}, {}
+    labeled, rows_of_split = {}, {}
     for split in splits:
         part = rows[rows["split"] == split].reset_index(drop=True)
         pixels = pixel_cache.open_pixels(part, paths.images, paths.cache, data, image_size)
         labeled[split] = LabeledImages(pixels, np.array(part["label"].map(index), dtype=np.int64))
-        parts[split] = part
-    return Dataset(labeled, parts, report.class_names, report.data_digest)
+        rows_of_split[split] = part
+    return Dataset(labeled, rows_of_split, report.class_names, report.data_digest)
 
 
 def _require_same_files(images: Path, whole: pd.DataFrame) -> None:
     """Raise unless the folder holds exactly the files of the manifest, junk aside."""
     known = set(whole.loc[whole["reason"] != scan.IGNORED, "path"])
-    found = scan.present(images)
+    found = scan.list_files(images)
     if gone := sorted(known - found):
         raise ChangedInput(
-            f"{images / gone[0]}: is gone, but validate found it; put it back (`dvc checkout`) or "
+            f"{images / gone[0]}: is gone, but validate found it; restore it (`dvc checkout`) or "
             "run `dvc repro` to validate the folder as it is now."
         )
     if new := sorted(found - known):
         raise ChangedInput(
             f"{images / new[0]}: was added after validate; run `dvc repro` to validate the folder "
-            "as it is now, or take the file out (`dvc checkout`)."
+            "as it is now, or remove the file (`dvc checkout`)."
         )
 
 
@@ -107,10 +108,17 @@ def _require_same_bytes(images: Path, rows: pd.DataFrame) -> None:
         list(pool.map(check, range(0, len(named), _CHUNK)))
 
 
-def require_same_data(path: Path, found: str, wanted: str, step: str) -> None:
-    """Raise `ChangedInput` when an artifact was made from other data than the manifest's."""
-    if found != wanted:
+def require_same_data(path: Path, found: str, expected: str, step: str) -> None:
+    """Raise `ChangedInput` when an artifact was made from other data than the manifest's.
+
+    Args:
+        path: of the artifact.
+        found: data digest in the artifact.
+        expected: data digest of the manifest.
+        step: that writes the artifact.
+    """
+    if found != expected:
         raise ChangedInput(
-            f"{path}: was made from data {found[:12]}, but the manifest is {wanted[:12]}; "
-            f"run `dvc repro {step}`."
+            f"{path}: was made from data {short_digest(found)}, but the manifest is about "
+            f"{short_digest(expected)}; run `dvc repro {step}`."
         )

@@ -1,6 +1,6 @@
-"""Decode once: resized pictures in a memory-mapped file, shared by all trials and steps.
+"""Decode once: resized images in a memory-mapped file, shared by all trials and steps.
 
-The cache is keyed by the pictures' digests, the reader's settings and the size, verified when
+The cache is keyed by the images' digests, the decoding settings and the size, verified when
 opened, and safe to delete. What does not fit its limit, or the disk, is decoded again on every use.
 Each file is hashed when it is decoded: bytes other than the manifest's are refused.
 """
@@ -38,7 +38,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the pictures come from and how they are read."""
+    """Where the images come from and how they are decoded."""
 
     images: Path
     paths: list[str]
@@ -47,16 +47,16 @@ class _Source:
     size: int
 
     def key(self) -> str:
-        reader = self.data.reader.model_dump_json()
-        text = "\n".join([str(CONVERSION_VERSION), reader, str(self.size), *self.digests])
+        settings = self.data.decode_params.model_dump_json()
+        text = "\n".join([str(CONVERSION_VERSION), settings, str(self.size), *self.digests])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """Picture `index`, (S, S, 3), from bytes that are checked against the manifest."""
+        """Image `index`, (S, S, 3), from bytes that are checked against the manifest."""
         path = self.images / self.paths[index]
         content = read_unchanged(path, self.digests[index])
         try:
-            return load_image(content, self.size, self.data.reader)
+            return load_image(content, self.size, self.data.decode_params)
         except InvalidImage as error:
             raise ChangedInput(
                 f"{path}: validate could read it, but now: {error}; run `dvc repro`."
@@ -69,19 +69,19 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise ChangedInput(
-            f"{path}: could not be read ({error.strerror}), but validate used it; put it back "
+            f"{path}: could not be read ({error.strerror}), but validate used it; restore it "
             "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ChangedInput(
-            f"{path}: its bytes are not the ones that validate saw; restore the file "
+            f"{path}: its bytes have changed since validate; restore the file "
             "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
         )
     return content
 
 
 class _Streamed:
-    """Pictures decoded on every use, one thread a core."""
+    """Images decoded on every use, one thread per core."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -96,7 +96,7 @@ class _Streamed:
 
 
 class _Cached:
-    """Pictures in a memory-mapped file."""
+    """Images in a memory-mapped file."""
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         self._array = array
@@ -111,13 +111,13 @@ class _Cached:
 def open_pixels(
     rows: pd.DataFrame, images: Path, cache: Path, data: DataParams, image_size: int
 ) -> ImageArray:
-    """The pictures of these manifest rows, in order, as squares of `image_size`.
+    """The images of these manifest rows, in order, as squares of `image_size`.
 
     Args:
         rows: manifest rows with `path` and `sha256`.
         images: folder that the paths are relative to.
         cache: folder of the cache files.
-        data: how to read pictures, and the limit of the cache in GiB.
+        data: how to decode images, and the limit of the cache in GiB.
         image_size: side in pixels.
 
     Raises:
@@ -131,7 +131,7 @@ def open_pixels(
     needed = len(rows) * image_size * image_size * 3
     if not _make_room(cache, needed, int(data.cache_gib * _GIB)):
         _log.info(
-            "cache     %.1f GiB of pixels do not fit (data.cache_gib, free disk): pictures are "
+            "cache     %.1f GiB of pixels do not fit (data.cache_gib, free disk): images are "
             "decoded again in every epoch",
             needed / _GIB,
         )
@@ -143,8 +143,8 @@ def open_pixels(
 def _intact(path: Path) -> bool:
     """Whether the cache file has the digest noted beside it when it was built."""
     try:
-        wanted = json.loads(path.with_suffix(".json").read_text())["sha256"]
-        return bool(wanted == files.digest_file(path))
+        recorded = json.loads(path.with_suffix(".json").read_text())["sha256"]
+        return bool(recorded == files.digest_file(path))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -154,12 +154,12 @@ def _make_room(cache: Path, needed: int, limit: int) -> bool:
     cache.mkdir(parents=True, exist_ok=True)
     if needed > limit:
         return False
-    held = []
+    cached = []
     for path in cache.glob("*.npy"):
         with suppress(FileNotFoundError):  # other processes move and delete files here, too
-            held.append((path.stat().st_mtime, path.stat().st_size, path))
-    total = sum(size for _, size, _ in held)
-    for _, size, oldest in sorted(held):
+            cached.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in cached)
+    for _, size, oldest in sorted(cached):
         if total + needed <= limit:
             break
         total -= size
@@ -172,7 +172,7 @@ def _build(path: Path, source: _Source) -> None:
     shape = (len(source.paths), source.size, source.size, 3)
     with files.replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        _claim_disk(temporary)
+        _reserve_disk(temporary)
 
         def fill(index: int) -> None:
             array[index] = source.read(index)
@@ -184,8 +184,8 @@ def _build(path: Path, source: _Source) -> None:
     files.write_text(path.with_suffix(".json"), note + "\n")
 
 
-def _claim_disk(path: Path) -> None:
-    """Let a full disk say so now: a mapped page without disk behind it would kill the process."""
+def _reserve_disk(path: Path) -> None:
+    """Fail now on a full disk: a mapped page without disk behind it would kill the process."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

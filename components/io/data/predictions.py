@@ -16,6 +16,7 @@ from components.core.artifacts import PREDICTION_COLUMNS
 from components.core.errors import ChangedInput, MissingInput
 from components.core.evaluation.metrics import predicted_classes
 from components.core.evaluation.predictions import Predictions
+from components.core.phrases import short_digest
 from components.core.training import inference
 from components.io import files
 
@@ -88,8 +89,8 @@ def read(path: Path, sha256: str) -> Predictions:
     content = path.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise ChangedInput(
-            f"{path}: has SHA-256 {found[:12]}, but {sha256[:12]} is recorded; it was changed. "
-            "Restore it with `dvc checkout`, or run `dvc repro evaluate register`."
+            f"{path}: has SHA-256 {short_digest(found)}, but {short_digest(sha256)} is recorded; "
+            "it was changed. Restore it with `dvc checkout`, or run `dvc repro evaluate register`."
         )
     try:
         table = pd.read_parquet(BytesIO(content))

@@ -1,4 +1,4 @@
-"""What lies below the image folder: every file found, judged by name, then read and decoded once.
+"""What lies below the image folder: every file found, classified by name, read and decoded once.
 
 Two layouts: class folders, or train/ val/ test/ of class folders. Deeper folders belong to their
 class. Symbolic links are never followed, and only regular files are ever opened.
@@ -14,93 +14,38 @@ import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from fnmatch import translate
 from pathlib import Path
 from typing import Literal
 
 from components.core.artifacts import SPLITS, Split
 from components.core.data.decoding import CONVERSION_VERSION, ImageParams, InvalidImage, decode
+from components.core.data.files import ImageFile, ImageInfo, Scan
 from components.core.data.fingerprints import fingerprint, perceptual_hash, pixel_digest
 from components.io import files
 
-FileRule = Literal["", "names", "non_regular_files", "unlabeled_files", "formats", "max_unreadable"]
-Status = Literal["used", "quarantined", "ignored"]
-
 IGNORED = "hidden or junk file"
 
-# Besides hidden ones: what operating systems, storage boxes and DVC leave between pictures.
+# Besides hidden ones: what operating systems, storage boxes and DVC leave between images.
 _IGNORED = re.compile(
     r"\..*|thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r|__macosx|@eadir|\$recycle\.bin"
     r"|system volume information|lost\+found|.*\.dvc",
     re.IGNORECASE,
 )
 
-# Files of one task of the thread pool, so that the cost of tasks is lost in the cost of images.
+# Files of one task of the thread pool, so the cost of tasks is lost in that of images.
 _CHUNK = 32
 
 
-@dataclass(frozen=True)
-class ImageInfo:
-    """What the content of an image is, in the words of the manifest; empty when undecodable.
-
-    Attributes:
-        fingerprint: little-endian words of `fingerprints.fingerprint`.
-    """
-
-    pixel_sha256: str = ""
-    phash: str = ""
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    format: str = ""
-    fingerprint: bytes = b""
-
-
-@dataclass(frozen=True)
-class File:
-    """One file found.
-
-    Attributes:
-        path: relative to the image folder; characters that cannot be shown are escaped.
-        label: class name; empty outside the class folders.
-        split: of a ready-made split; otherwise empty.
-        rule: the rule of the suite that the file breaks all by itself.
-        reason: why it is not used; empty when it is.
-    """
-
-    path: str
-    label: str = ""
-    split: Split | Literal[""] = ""
-    status: Status = "used"
-    rule: FileRule = ""
-    reason: str = ""
-    sha256: str = ""
-    bytes: int = 0
-    info: ImageInfo = ImageInfo()
-
-    def quarantined(self, rule: FileRule, reason: str) -> File:
-        """The same file, not to be used."""
-        return replace(self, status="quarantined", rule=rule, reason=reason)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """All files by path, the class folders (empty ones too), and whether the splits were ready."""
-
-    files: list[File]
-    class_names: list[str]
-    predefined_split: bool
-
-
 def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Path) -> Scan:
-    """Find and measure every file below `images`: one read, one hash, one full decode each.
+    """Find and decode every file below `images`: one read, one hash, one full decode each.
 
     Args:
         images: the image folder.
         exclude: glob patterns of relative paths that are left out; `*` crosses folders.
         params: how to decode.
-        cache: folder that remembers the info of known bytes; safe to delete.
+        cache: folder that keeps what known bytes decode to; safe to delete.
     """
     globs = {g: re.compile(f"{translate(g)}|{translate(g.rstrip('/') + '/*')}") for g in exclude}
     entries = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
@@ -112,17 +57,21 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
         if kind != "folder"
     ]
     found.sort(key=lambda file: file.path)
-    labels = {show(path).split("/")[-1] for path in folders if path.count("/") == predefined_split}
+    labels = {
+        printable(path).split("/")[-1] for path in folders if path.count("/") == predefined_split
+    }
     labels |= {file.label for file in found if file.label}
     return Scan(_measure_all(images, found, params, cache), sorted(labels), predefined_split)
 
 
-def present(images: Path) -> set[str]:
+def list_files(images: Path) -> set[str]:
     """The paths of all files below `images`, as the manifest shows them, without junk."""
-    return {show(path) for path, kind in _walk(images) if kind != "folder" and not _is_junk(path)}
+    return {
+        printable(path) for path, kind in _walk(images) if kind != "folder" and not _is_junk(path)
+    }
 
 
-def show(path: str) -> str:
+def printable(path: str) -> str:
     r"""A path fit for tables and terminals: control and undecodable characters as \n or \udcff.
 
     Backslashes are escaped too, so that no two files are shown alike.
@@ -173,57 +122,59 @@ def _why_ignored(path: str, exclude: Mapping[str, re.Pattern[str]]) -> str:
     return next((f"excluded by {name}" for name, glob in exclude.items() if glob.match(path)), "")
 
 
-def _classify(path: str, kind: str, why_ignored: str, predefined_split: bool) -> File:
+def _classify(path: str, kind: str, why_ignored: str, predefined_split: bool) -> ImageFile:
     """What is known without opening the file."""
-    shown = show(path)
+    shown = printable(path)
     if why_ignored:
-        return File(shown, status="ignored", reason=why_ignored)
+        return ImageFile(shown, status="ignored", reason=why_ignored)
     folder, *rest = shown.split("/")
     split: Split | Literal[""] = next((s for s in SPLITS if predefined_split and s == folder), "")
     parts = rest if split else [folder, *rest]
-    file = File(shown, parts[0] if parts[1:] else "", split)
+    file = ImageFile(shown, parts[0] if parts[1:] else "", split)
     if kind != "file":
         return file.quarantined("non_regular_files", kind)
     if shown != path:
-        return file.quarantined("names", "a control or undecodable character in the name")
+        return file.quarantined("invalid_names", "a control or undecodable character in the name")
     return file if file.label else file.quarantined("unlabeled_files", "not inside a class folder")
 
 
 def _measure_all(
-    images: Path, found: Sequence[File], params: ImageParams, cache: Path
-) -> list[File]:
+    images: Path, found: Sequence[ImageFile], params: ImageParams, cache: Path
+) -> list[ImageFile]:
     from tqdm import tqdm
 
-    memory = _cache_path(cache, params)
-    known = _read_cache(memory)
+    cache_path = _cache_path(cache, params)
+    known = _read_cache(cache_path)
     chunks = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)]
 
-    def compute_metrics(chunk: Sequence[File]) -> list[File]:
+    def measure(chunk: Sequence[ImageFile]) -> list[ImageFile]:
         return [_measure(images, file, params, known) for file in chunk]
 
-    measured: list[File] = []
+    measured: list[ImageFile] = []
     # disable=None: a bar on terminals only
     bar = tqdm(total=len(found), desc="validate", unit="img", leave=False, disable=None)
     with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for chunk in pool.map(compute_metrics, chunks):
+            for chunk in pool.map(measure, chunks):
                 measured += chunk
                 bar.update(len(chunk))
         except BaseException:
             # Interrupted: stop soon, and let the next run go on from here.
             pool.shutdown(cancel_futures=True)
-            _write_cache(memory, {**known, **_image_info(measured)})
+            _write_cache(cache_path, {**known, **_image_info(measured)})
             raise
-    if (seen := _image_info(measured)) != known:
-        _write_cache(memory, seen)
+    if (now_known := _image_info(measured)) != known:
+        _write_cache(cache_path, now_known)
     return measured
 
 
-def _image_info(measured: Sequence[File]) -> dict[str, ImageInfo]:
+def _image_info(measured: Sequence[ImageFile]) -> dict[str, ImageInfo]:
     return {file.sha256: file.info for file in measured if file.info.pixel_sha256}
 
 
-def _measure(images: Path, file: File, params: ImageParams, known: Mapping[str, ImageInfo]) -> File:
+def _measure(
+    images: Path, file: ImageFile, params: ImageParams, known: Mapping[str, ImageInfo]
+) -> ImageFile:
     if file.status != "used":
         return file
     try:
@@ -237,17 +188,17 @@ def _measure(images: Path, file: File, params: ImageParams, known: Mapping[str, 
     try:
         image = decode(content, params)
     except InvalidImage as error:
-        foreign = error.format and error.format not in params.formats
+        not_allowed = error.format and error.format not in params.formats
         file = replace(file, info=ImageInfo(format=error.format))
-        return file.quarantined("formats" if foreign else "max_unreadable", str(error))
+        return file.quarantined("formats" if not_allowed else "max_unreadable", str(error))
     info = ImageInfo(
         pixel_sha256=pixel_digest(image.pixels),
-        phash=perceptual_hash(seen := fingerprint(image.pixels)),
+        phash=perceptual_hash(words := fingerprint(image.pixels)),
         width=image.width,
         height=image.height,
         mode=image.mode,
         format=image.format,
-        fingerprint=seen.astype("<u8").tobytes(),
+        fingerprint=words.astype("<u8").tobytes(),
     )
     return replace(file, info=info)
 
@@ -268,15 +219,15 @@ def read_regular(path: Path, params: ImageParams) -> bytes:
 
 
 def _cache_path(cache: Path, params: ImageParams) -> Path:
-    """The file that remembers info; another reader or conversion has another file."""
+    """The cache file of these settings and of this version of the conversion."""
     key = hashlib.sha256(f"{CONVERSION_VERSION} {params.model_dump_json()}".encode()).hexdigest()
     return cache / f"info-{key[:16]}.json"
 
 
-def _read_cache(memory: Path) -> dict[str, ImageInfo]:
-    """ImageInfo by sha256 of the bytes; none when the file is absent or damaged."""
+def _read_cache(path: Path) -> dict[str, ImageInfo]:
+    """What is known by sha256 of the bytes; nothing when the file is absent or damaged."""
     try:
-        digest, body = memory.read_bytes().split(b"\n", 1)
+        digest, body = path.read_bytes().split(b"\n", 1)
         if hashlib.sha256(body).hexdigest().encode() == digest:
             table, fingerprints = body.split(b"\n", 1)
             rows = json.loads(table)
@@ -292,9 +243,9 @@ def _read_cache(memory: Path) -> dict[str, ImageInfo]:
     return {}
 
 
-def _write_cache(memory: Path, seen: Mapping[str, ImageInfo]) -> None:
+def _write_cache(path: Path, known: Mapping[str, ImageInfo]) -> None:
     """One line of digest, one of JSON, then the fingerprints: a hundred thousand take 0.2 GB."""
-    rows = {sha256: astuple(info)[:-1] for sha256, info in seen.items()}
-    fingerprints = b"".join(info.fingerprint for info in seen.values())
+    rows = {sha256: astuple(info)[:-1] for sha256, info in known.items()}
+    fingerprints = b"".join(info.fingerprint for info in known.values())
     body = json.dumps(rows).encode() + b"\n" + fingerprints
-    files.write_bytes(memory, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    files.write_bytes(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)

@@ -18,6 +18,7 @@ from components.core.evaluation.predictions import Predictions
 from components.core.gate.decide import measure_accuracy
 from components.core.gate.policy import Verdict
 from components.core.gate.record import Check, CheckStatus, DecisionRecord
+from components.core.phrases import listing, short_digest
 from components.io import files
 from components.io.data.predictions import read_evidence
 
@@ -100,8 +101,7 @@ class DecisionSummary:
         """Weak spots, changes against the champion and data as plain lines."""
         lines = [self.weak_spots, self.comparison]
         for kind, paths in self.changed_paths().items():
-            more = f" and {len(paths) - _EXAMPLES:,} more" if len(paths) > _EXAMPLES else ""
-            lines += [f"{kind}: {', '.join(paths[:_EXAMPLES])}{more}"] if paths else []
+            lines += [f"{kind}: {listing(paths, _EXAMPLES)}"] if paths else []
         return [*lines, self.data]
 
 
@@ -226,7 +226,7 @@ def _comparison(record: DecisionRecord, changes: Sequence[Change]) -> str:
         return f"The champion cannot be used for a comparison: {champion.reason}"
     wrong = sum(change.kind == "newly wrong" for change in changes)
     return (
-        f"Against the champion {champion.model_digest[:12]} on the same test images: "
+        f"Against the champion {short_digest(champion.model_digest)} on the same test images: "
         f"{len(changes) - wrong:,} newly right, {wrong:,} newly wrong."
     )
 

@@ -3,6 +3,7 @@
 import re
 
 from components.core.artifacts import ValidationReport
+from components.core.phrases import short_digest
 from components.io.reports.summary import CheckRow, DecisionSummary
 
 # MLflow's database column holds 5,000.
@@ -66,7 +67,7 @@ def _origin(lineage: dict[str, str], run_route: str) -> str:
 
 def _short(digest: str) -> str:
     """Twelve digits, and whether files differed from the commit."""
-    return digest[:12] + ("-dirty" if digest.endswith("-dirty") else "")
+    return short_digest(digest) + ("-dirty" if digest.endswith("-dirty") else "")
 
 
 def _plain(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""The step on real pictures, with a network of random weights: its numbers need not be good."""
+"""The step on real images, with a network of random weights: its numbers need not be good."""
 
 import contextlib
 import csv
@@ -18,20 +18,20 @@ from components.core.artifacts import (
     Evaluation,
     Latency,
     Metrics,
-    ModelCard,
     ValidationReport,
     split_digest,
 )
-from components.core.errors import ChangedInput, InvalidData, PipelineError
-from components.core.gate import decide as gate
+from components.core.errors import ChangedInput, InvalidData, MissingInput, PipelineError
+from components.core.gate.decide import decide
 from components.io import files, models
-from components.io.data import predictions as answers
+from components.io.data import predictions as prediction_table
 from components.io.params import load
-from components.io.reports.plots import predictions as pictures
-from tests.components.conftest import LENIENT, Settings, Workspace, first_model, write_params
+from components.io.reports.plots import predictions as plots
+from tests import factories
+from tests.components.conftest import Settings, Workspace, write_params
 
 TABLES = {"confusion.csv", "per_class.csv", "reliability.csv", "roc.csv"}
-PICTURES = {"confusion.png", "per_class.png", "reliability.png", "top_losses.png"}
+PLOTS = {"confusion.png", "per_class.png", "reliability.png", "top_losses.png"}
 
 Outputs = dict[str, Path]
 Evaluate = Callable[..., Outputs]
@@ -49,24 +49,17 @@ class Done:
 def write_model(folder: Path, report: ValidationReport) -> None:
     import torch
 
-    from components.core.training.architectures import build
+    from components.core.training.architectures import build_network
 
     torch.manual_seed(0)
-    network = build("resnet18", len(report.class_names))
+    network = build_network("resnet18", len(report.class_names))
     params = load(write_params(folder.parent / "params.yaml", {}), evaluate.Params)
-    card = ModelCard(
-        architecture="resnet18",
+    card = factories.model_card(
         class_names=report.class_names,
-        image_size=32,
-        images=params.data.reader,
-        temperature=1.5,
+        images=params.data.decode_params,
         weights_sha256=models.save_weights(folder, network.state_dict()),
-        initial_weights="random",
         data_digest=report.data_digest,
         training_key=str(folder),
-        settings={},
-        best_epoch=1,
-        val_loss=0.7,
     )
     models.save_card(folder, card)
 
@@ -135,14 +128,14 @@ def contents(outputs: Outputs) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in found if path != outputs["latency"]}
 
 
-def test_numbers_tables_and_pictures_are_written(done: Done, original: Path) -> None:
+def test_numbers_tables_and_plots_are_written(done: Done, original: Path) -> None:
     outputs = done.outputs
 
     evaluation = files.read_artifact(outputs["evaluation"], Evaluation)
     assert files.read_artifact(outputs["metrics"], Metrics) == evaluation.metrics
     assert evaluation.model_digest == files.digest_folder(original)
     assert evaluation.predictions_sha256 == files.digest_file(outputs["predictions"])
-    assert {path.name for path in outputs["plots"].iterdir()} == TABLES | PICTURES
+    assert {path.name for path in outputs["plots"].iterdir()} == TABLES | PLOTS
     with (outputs["plots"] / "confusion.csv").open(newline="") as table:
         assert len(list(csv.DictReader(table))) == evaluation.metrics.num_images
 
@@ -172,18 +165,19 @@ def test_predictions_hold_each_test_image_once_and_agree_with_the_numbers(
 
 def test_the_gate_finds_no_contradiction_in_the_evidence(done: Done, workspace: Workspace) -> None:
     evaluation = files.read_artifact(done.outputs["evaluation"], Evaluation)
-    said = answers.read(done.outputs["predictions"], evaluation.predictions_sha256)
+    predictions = prediction_table.read(done.outputs["predictions"], evaluation.predictions_sha256)
 
-    decision = gate.decide(
-        LENIENT, first_model(evaluation, said.class_names), evaluation, said, None
-    )
+    evidence = factories.evidence(class_names=predictions.class_names)
+    outcome = decide(factories.gate_policy(), evidence, predictions, None)
 
-    assert [c.reason for c in decision.checks if c.verdict == "error"] == []
+    assert [c.message for c in outcome.checks if c.status == "error"] == []
+    assert outcome.accuracy is not None
+    assert outcome.accuracy.value == evaluation.metrics.accuracy
     manifest = pd.read_parquet(workspace.inputs["manifest"])
     assert evaluation.test_digest == split_digest(manifest[manifest["split"] == "test"])
 
 
-def test_the_run_says_on_which_test_set_the_model_was_measured(done: Done) -> None:
+def test_the_run_names_the_test_set_of_the_model(done: Done) -> None:
     evaluation = files.read_artifact(done.outputs["evaluation"], Evaluation)
     client = MlflowClient(done.store)
     [experiment] = client.search_experiments(filter_string="name = 'image-classification'")
@@ -191,10 +185,10 @@ def test_the_run_says_on_which_test_set_the_model_was_measured(done: Done) -> No
     assert run.data.tags["test"] == evaluation.test_digest
 
 
-def test_single_pictures_are_timed(done: Done, workspace: Workspace) -> None:
+def test_single_images_are_timed(done: Done, workspace: Workspace) -> None:
     found = files.read_artifact(done.outputs["latency"], Latency)
     assert 0 < found.p50_ms <= found.p95_ms < 10_000
-    assert found.pictures == files.read_artifact(done.outputs["metrics"], Metrics).num_images
+    assert found.images == files.read_artifact(done.outputs["metrics"], Metrics).num_images
     assert found.machine.startswith("cpu (")
     assert any(f"95 % at most {found.p95_ms:.0f} ms" in line for line in done.lines)
 
@@ -209,11 +203,11 @@ def test_the_order_of_the_manifest_changes_no_number(
     outputs = run(manifest=shuffled)
 
     assert outputs["metrics"].read_bytes() == done.outputs["metrics"].read_bytes()
-    found, wanted = (
+    found, expected = (
         pd.read_parquet(o["predictions"]).sort_values("path", ignore_index=True)
         for o in (outputs, done.outputs)
     )
-    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
 def test_the_batch_size_changes_nothing_beyond_rounding(
@@ -225,8 +219,8 @@ def test_the_batch_size_changes_nothing_beyond_rounding(
     both = (done.outputs, pairs)
     one, two = (files.read_artifact(o["metrics"], Metrics).model_dump() for o in both)
     assert one == pytest.approx(two, abs=1e-5)
-    said = [pd.read_parquet(o["predictions"])["predicted"].tolist() for o in both]
-    assert said[0] == said[1]
+    predicted = [pd.read_parquet(o["predictions"])["predicted"].tolist() for o in both]
+    assert predicted[0] == predicted[1]
 
 
 def test_no_file_outside_the_test_split_is_needed(
@@ -243,7 +237,7 @@ def test_no_file_outside_the_test_split_is_needed(
 
 
 def test_images_are_read_as_the_card_says_whatever_params_say(run: Evaluate, done: Done) -> None:
-    changed = {"data.fit": "stretch", "data.formats": ["GIF"], "data.max_pixels": 1}
+    changed = {"data.resize_mode": "stretch", "data.formats": ["GIF"], "data.max_pixels": 1}
 
     assert contents(run(changed)) == contents(done.outputs)
 
@@ -285,7 +279,7 @@ def test_outputs_that_are_not_finite_leave_nothing_behind(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_folder_of_pictures_is_replaced_whole_or_not_at_all(
+def test_the_folder_of_plots_is_replaced_whole_or_not_at_all(
     run: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = run()
@@ -296,19 +290,19 @@ def test_the_folder_of_pictures_is_replaced_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "top_losses", fail)
+        patch.setattr(plots, "top_losses", fail)
         with pytest.raises(PipelineError, match=r"plots: could not be written \(No space left"):
             run()
     assert contents(outputs) == before
 
     run({"evaluate.top_losses": 0})
     left = {path.name for path in outputs["plots"].iterdir()}
-    assert left == (TABLES | PICTURES) - {"top_losses.png"}
+    assert left == (TABLES | PLOTS) - {"top_losses.png"}
     beside = {path.name for path in outputs["plots"].parent.iterdir()}
     assert beside == {path.name for path in outputs.values()}
 
 
-def test_the_run_of_the_model_holds_the_numbers_and_pictures(done: Done, original: Path) -> None:
+def test_the_run_of_the_model_holds_the_numbers_and_plots(done: Done, original: Path) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(done.store)
@@ -322,24 +316,19 @@ def test_the_run_of_the_model_holds_the_numbers_and_pictures(done: Done, origina
     (dataset,) = found.inputs.dataset_inputs
     assert [tag.value for tag in dataset.tags] == ["test"]
     logged = {Path(file.path).name for file in client.list_artifacts(found.info.run_id, "test")}
-    assert logged == PICTURES
+    assert logged == PLOTS
 
 
-def test_at_most_six_lines_say_how_good_the_model_is(done: Done) -> None:
+def test_at_most_seven_lines_say_how_good_the_model_is(done: Done) -> None:
     metrics = files.read_artifact(done.outputs["metrics"], Metrics)
 
-    assert len(done.lines) <= 6
+    assert len(done.lines) <= 7
     assert done.lines[0].startswith(f"evaluate  test accuracy {metrics.accuracy:.3f} (95 % ")
-    assert done.lines[0].endswith(f": {metrics.majority_class_accuracy:.3f}")
+    assert done.lines[0].endswith(f"majority-class baseline {metrics.majority_class_accuracy:.3f}")
     assert sum("weakest class" in line for line in done.lines) == 1
 
 
-def test_a_missing_model_ends_in_one_line_and_code_1(
-    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Settings
-) -> None:
-    settings(evaluate.Params)
-    paths = {**workspace.inputs, "model": tmp_path / "none", **outputs_in(tmp_path)}
-    argv = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
-
-    assert evaluate.main([*argv, "--params", str(tmp_path / "params.yaml")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+def test_a_missing_model_is_named_in_one_line(run: Evaluate, tmp_path: Path) -> None:
+    with pytest.raises(MissingInput, match=r"card\.json: does not exist") as caught:
+        run(model=tmp_path / "none")
+    assert "\n" not in str(caught.value)

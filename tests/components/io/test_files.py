@@ -1,5 +1,6 @@
 """Files are whole or absent, whatever goes wrong; digests say what a folder holds."""
 
+import csv
 import errno
 import os
 import subprocess
@@ -21,7 +22,7 @@ class Note(Artifact):
 
 
 class Other(BaseModel):
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
 
 
 NOTE = Note(text="\u00e9", numbers={"b": 0.1, "a": 2.0})
@@ -51,6 +52,20 @@ def test_a_file_appears_under_its_name_only_when_it_is_whole(target: Path) -> No
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     files.write_text(tmp_path / "a" / "b" / "c.txt", "gr\u00fc\u00dfe")
     assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "gr\u00fc\u00dfe".encode()
+
+
+def test_a_table_is_csv_with_a_header_and_survives_commas_quotes_and_line_breaks(
+    tmp_path: Path,
+) -> None:
+    rows = [['a,"b".png', 1], ["two\nlines", 0.5]]
+    files.write_csv(tmp_path / "t.csv", ["name", "number"], rows)
+    assert (tmp_path / "t.csv").read_text() == ('name,number\n"a,""b"".png",1\n"two\nlines",0.5\n')
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["name", "number"],
+            ['a,"b".png', "1"],
+            ["two\nlines", "0.5"],
+        ]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "page.html", "Makefile", ".dvcignore"])
@@ -228,10 +243,11 @@ def test_equal_artifacts_are_equal_bytes(tmp_path: Path) -> None:
         b"text",
         b"[]",
         b"\xff\xfe\x00",
-        b'{"schema_version": 2, "text": "", "numbers": {}}',
-        b'{"schema_version": 1, "text": "", "numbers": {}, "more": 1}',
-        b'{"schema_version": 1, "text": ""}',
-        b'{"schema_version": 1, "text": "", "numbers": {"a": "x"}}',
+        b'{"schema_version": 1, "text": "", "numbers": {}}',
+        b'{"schema_version": 3, "text": "", "numbers": {}}',
+        b'{"schema_version": 2, "text": "", "numbers": {}, "more": 1}',
+        b'{"schema_version": 2, "text": ""}',
+        b'{"schema_version": 2, "text": "", "numbers": {"a": "x"}}',
     ],
 )
 def test_a_foreign_artifact_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
@@ -305,10 +321,11 @@ def test_digest_of_a_folder_notices_every_change(
     assert files.digest_folder(folder) != before
 
 
-def test_digest_of_the_sources_covers_this_package() -> None:
-    digest = files.digest_sources()
-    assert digest == files.digest_sources()
+def test_digest_of_the_sources_covers_the_named_modules_and_folders() -> None:
+    digest = files.digest_sources(["core/data", "io/files.py"])
+    assert digest == files.digest_sources(["io/files.py", "core/data"])
     assert len(digest) == 64
+    assert len({digest, files.digest_sources(["core/data"]), files.digest_sources(["core"])}) == 3
 
 
 def test_what_a_killed_process_left_is_removed_but_not_what_a_live_one_writes(

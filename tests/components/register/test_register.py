@@ -18,13 +18,12 @@ from pydantic import ValidationError
 
 from components import register
 from components.core.artifacts import Evaluation
-from components.core.errors import ChangedInput, PipelineError
+from components.core.errors import ChangedInput, PipelineError, ServiceUnavailable
 from components.core.gate.record import DecisionRecord
 from components.io import files, models
-from components.registry import promotion
-from components.registry import versions as registry
+from components.registry import promotion, versions
 from components.tracking.store import open_store
-from pipeline.replay import replay
+from pipeline.verify_decision import verify
 from tests.planted import (
     NAME,
     Planted,
@@ -44,7 +43,7 @@ FEW, MANY = range(0, 216, 12), range(0, 216, 3)
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    """360 pictures, 216 of them in the test split."""
+    """360 images, 216 of them in the test split."""
     return plant_data(tmp_path_factory.mktemp("planted"), {"intact": 180, "scratch|ed": 180})
 
 
@@ -72,7 +71,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def note(_store: object, model_id: str, *_: object) -> None:
         asked.append(model_id)
 
-    monkeypatch.setattr(registry, "verify", note)
+    monkeypatch.setattr(versions, "verify", note)
     return asked
 
 
@@ -94,8 +93,8 @@ def aliases(client: MlflowClient) -> dict[str, str]:
     return {k: str(v) for k, v in client.get_registered_model(NAME).aliases.items()}
 
 
-def failing(receipt: DecisionRecord) -> list[str]:
-    return [check.name for check in receipt.decision.checks if check.verdict in ("hold", "error")]
+def failing(record: DecisionRecord) -> list[str]:
+    return [check.name for check in record.outcome.checks if check.status in ("fail", "error")]
 
 
 def out(planted: Planted, folder: Path) -> Path:
@@ -107,27 +106,27 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     folder = model("few", FEW)
-    receipt = register_model(planted, folder)
+    record = register_model(planted, folder)
 
-    assert receipt.decision.verdict == "promote"
-    assert receipt.decision.first_model
-    assert receipt.evidence.champion.state == "none"
-    assert receipt.data_diff.baseline == ""
+    assert record.outcome.verdict == "passed"
+    assert record.outcome.first_model
+    assert record.evidence.champion.state == "none"
+    assert record.data_diff.baseline == ""
     assert aliases(client) == {"candidate": "1", "champion": "1"}
     printed = capsys.readouterr().out
-    assert "register  PASS 0.917 accuracy on 216 test images" in printed
+    assert "register  passed 0.917 accuracy on 216 test images" in printed
     assert f"champion is version 1: models:/{NAME}@champion" in printed
     assert f"register  report: {out(planted, folder) / 'comparison/report.html'}" in printed
     version = client.get_model_version(NAME, "1")
-    assert str(version.description).startswith("PASS 0.917 ")
+    assert str(version.description).startswith("passed 0.917 ")
     assert version.tags["model"] == version.tags["verified"] == files.digest_folder(folder)
-    assert version.tags["test"] == receipt.evidence.test_digest
+    assert version.tags["test"] == record.evidence.test_digest
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     row = planted.test.iloc[1]
-    picture = (planted.location.images / row["path"]).read_bytes()
+    image = (planted.data_paths.images / row["path"]).read_bytes()
     served = pyfunc.load_model(f"models:/{NAME}@champion")
-    good, bad = served.predict([base64.b64encode(picture).decode(), "no image"])
+    good, bad = served.predict([base64.b64encode(image).decode(), "no image"])
     assert good["label"] == row["label"]
     assert bad == {"error": "not base64"}
 
@@ -139,45 +138,45 @@ def test_a_second_run_changes_nothing_anywhere(
     register_model(planted, model("many", MANY))
     register_model(planted, model("few", FEW))
     decision = out(planted, model("few", FEW)) / "decision.json"
-    before, records = decision.read_bytes(), journal_of(client)
+    before, records = decision.read_bytes(), events_of(client)
 
     capsys.readouterr()
     register_model(planted, model("few", FEW))
 
     assert decision.read_bytes() == before
-    assert journal_of(client) == records
+    assert events_of(client) == records
     assert len(quick) == 2
     assert f"already registered: {NAME} version 2" in capsys.readouterr().out
     assert aliases(client) == {"candidate": "2", "champion": "2", "previous": "1"}
 
 
-def journal_of(client: MlflowClient) -> dict[str, str]:
-    run = client.get_run(client.get_registered_model(NAME).tags["journal"])
+def events_of(client: MlflowClient) -> dict[str, str]:
+    run = client.get_run(client.get_registered_model(NAME).tags["audit_log"])
     return dict(run.data.params)
 
 
-def test_a_better_model_succeeds_the_champion_that_answered_the_same_images(
+def test_a_better_model_replaces_the_champion_on_the_same_images(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
 ) -> None:
     register_model(planted, model("many", MANY))
     folder = model("few", FEW)
-    receipt = register_model(planted, folder, **{"register.gate.champion_test": "superior"})
+    record = register_model(planted, folder, **{"register.gate.champion_test": "superior"})
 
-    assert receipt.decision.verdict == "promote"
+    assert record.outcome.verdict == "passed"
     assert aliases(client) == {"candidate": "2", "champion": "2", "previous": "1"}
     champion = pd.read_parquet(out(planted, folder) / "comparison/champion.parquet")
     wrong = np.flatnonzero(champion["label"] != champion["predicted"])
-    assert wrong.tolist() == list(MANY), "these are the champion's own answers, given now"
+    assert wrong.tolist() == list(MANY), "these are the champion's own predictions, made now"
     with (out(planted, folder) / "comparison/changes.csv").open(newline="") as table:
         changes = list(csv.DictReader(table))
     assert [c["change"] for c in changes] == ["newly right"] * (len(MANY) - len(FEW))
     page = (out(planted, folder) / "comparison/report.html").read_text()
-    assert "<title>PASS: cells version 2</title>" in page
+    assert "<title>passed: cells version 2</title>" in page
     assert page.count('<img src="data:image/jpeg;base64,') == 12
     shown = set(re.findall(r'<div class="code soft">(.+?)</div>', page))
     assert len(shown) == 12
     assert shown <= {c["path"] for c in changes}
-    assert "54 test images newly right, 0 newly wrong" in describe(client, "2")
+    assert "54 newly right, 0 newly wrong" in describe(client, "2")
     assert "Since the champion's data: nothing changed." in describe(client, "2")
 
 
@@ -193,24 +192,24 @@ def test_a_worse_model_is_registered_but_the_champion_stays(
 ) -> None:  # fmt: skip
     register_model(planted, model("few", FEW))
     capsys.readouterr()
-    receipt = register_model(planted, model("many", MANY), **{"register.gate.min_accuracy": 0.1})
+    record = register_model(planted, model("many", MANY), **{"register.gate.min_accuracy": 0.1})
 
-    assert receipt.decision.verdict == "hold"
-    assert "champion" in failing(receipt)
+    assert record.outcome.verdict == "blocked"
+    assert "champion" in failing(record)
     assert aliases(client) == {"candidate": "2", "champion": "1"}
     printed = capsys.readouterr().out
     assert "champion stays version 1\n" in printed
-    assert 'to approve it: python -m pipeline approve 2 --reason "..."' in printed
-    assert describe(client, "2").startswith("HOLD 0.667 ")
+    assert 'python -m pipeline approve 2 --reason "..."' in printed
+    assert describe(client, "2").startswith("blocked 0.667 ")
     assert "pipeline approve 2" in describe(client, "2")
 
 
 def test_a_first_model_must_still_meet_every_bound(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
 ) -> None:
-    receipt = register_model(planted, model("many", MANY), **{"register.gate.min_accuracy": 0.8})
-    assert receipt.decision.first_model
-    assert failing(receipt) == ["accuracy"]
+    record = register_model(planted, model("many", MANY), **{"register.gate.min_accuracy": 0.8})
+    assert record.outcome.first_model
+    assert failing(record) == ["accuracy"]
     assert aliases(client) == {"candidate": "1"}
 
 
@@ -222,7 +221,7 @@ def test_an_equal_model_is_no_worse_but_not_superior(
     held = register_model(planted, twin, **{"register.gate.champion_test": "superior"})
     assert failing(held) == ["champion"]
     assert aliases(client)["champion"] == "1"
-    assert register_model(planted, twin).decision.verdict == "promote"
+    assert register_model(planted, twin).outcome.verdict == "passed"
     assert aliases(client)["champion"] == "2"
 
 
@@ -234,9 +233,9 @@ def test_a_champion_with_other_classes_needs_a_person(
     other = plant_data(tmp_path / "other", {"intact": 120, "dented": 120, "rusty": 120})
     plant_model(other, "three")
     evaluate_model(other, other.root / "models/three")
-    receipt = register_model(other, other.root / "models/three")
-    assert receipt.evidence.champion.state == "other_classes"
-    assert receipt.decision.verdict == "hold"
+    record = register_model(other, other.root / "models/three")
+    assert record.evidence.champion.state == "other_classes"
+    assert record.outcome.verdict == "blocked"
     assert aliases(client)["champion"] == "1"
 
 
@@ -250,9 +249,9 @@ def test_an_unreadable_champion_is_an_error_and_not_a_first_model(
     shutil.rmtree(location)
     with pytest.raises(PipelineError, match=r"no decision is possible: .*champion"):
         register_model(planted, model("few", FEW))
-    receipt = files.read_artifact(out(planted, model("few", FEW)) / "decision.json", DecisionRecord)
-    assert receipt.decision.verdict == "error"
-    assert receipt.evidence.champion.state == "unusable"
+    record = files.read_artifact(out(planted, model("few", FEW)) / "decision.json", DecisionRecord)
+    assert record.outcome.verdict == "error"
+    assert record.evidence.champion.state == "unusable"
     assert aliases(client) == {"candidate": "2", "champion": "1"}
     assert client.get_model_version(NAME, "2").tags["gate"] == "error"
 
@@ -267,7 +266,7 @@ def test_a_champion_that_was_moved_by_hand_blocks_until_somebody_looks(
     with pytest.raises(PipelineError, match="no decision is possible"):
         register_model(planted, model("perfect"))
     assert aliases(client)["champion"] == "1"
-    assert "who is champion is in doubt" in capsys.readouterr().out
+    assert "the alias champion cannot be trusted" in capsys.readouterr().out
 
 
 def test_a_model_that_was_rolled_back_does_not_return_by_itself(
@@ -276,11 +275,11 @@ def test_a_model_that_was_rolled_back_does_not_return_by_itself(
     register_model(planted, model("many", MANY))
     register_model(planted, model("few", FEW))
     with open_store() as store:
-        seat = promotion.seat(store, NAME)
-        promotion.promote(store, NAME, "1", over=seat, cause="rolled_back", reason="flicker")
-    receipt = register_model(planted, model("few", FEW))
-    assert failing(receipt) == ["history"]
-    assert "flicker" in receipt.decision.checks[0].reason
+        champion = promotion.current_champion(store, NAME)
+        promotion.promote(store, NAME, "1", over=champion, trigger="rolled_back", reason="flicker")
+    record = register_model(planted, model("few", FEW))
+    assert failing(record) == ["revocation"]
+    assert "flicker" in record.outcome.checks[0].message
     assert aliases(client)["champion"] == "1"
 
 
@@ -291,8 +290,8 @@ def test_a_champion_that_changes_meanwhile_is_compared_with_again(
     register_model(planted, model("many", MANY))
     register_model(
         planted, model("perfect"), **{"register.gate.max_accuracy": 0.999}
-    )  # held: too good
-    original = registry.record_decision
+    )  # blocked: implausible
+    original = versions.record_decision
     calls: list[int] = []
 
     def slow(*args: object, **kwargs: object) -> None:
@@ -300,20 +299,22 @@ def test_a_champion_that_changes_meanwhile_is_compared_with_again(
         if not calls:
             calls.append(1)
             with open_store() as store:
-                seat = promotion.seat(store, NAME)
-                promotion.promote(store, NAME, "2", over=seat, cause="approved", reason="checked")
+                champion = promotion.current_champion(store, NAME)
+                promotion.promote(
+                    store, NAME, "2", over=champion, trigger="approved", reason="checked"
+                )
 
-    monkeypatch.setattr(registry, "record_decision", slow)
+    monkeypatch.setattr(versions, "record_decision", slow)
     capsys.readouterr()
-    receipt = register_model(planted, model("few", FEW))
+    record = register_model(planted, model("few", FEW))
 
     assert "the champion has changed meanwhile: comparing again" in capsys.readouterr().out
-    assert receipt.evidence.champion.model_digest == files.digest_folder(model("perfect"))
-    assert receipt.decision.verdict == "hold"
+    assert record.evidence.champion.model_digest == files.digest_folder(model("perfect"))
+    assert record.outcome.verdict == "blocked"
     assert aliases(client) == {"candidate": "3", "champion": "2", "previous": "1"}
 
 
-def test_models_judged_on_one_test_set_are_counted(
+def test_models_evaluated_on_one_test_set_are_counted(
     planted: Planted, tmp_path: Path, model: Callable[..., Path], client: MlflowClient,
     quick: list[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -336,7 +337,7 @@ def test_changed_data_are_told_apart_from_the_champions(
     grown = Planted(root)
     added = plant_data(tmp_path / "more", {"a": 3, "b": 3}, **{"validate.min_images": 3,
                        "validate.min_images_per_class": 3})  # fmt: skip
-    for number, path in enumerate(sorted(added.location.images.rglob("*.png"))):
+    for number, path in enumerate(sorted(added.data_paths.images.rglob("*.png"))):
         shutil.copy(path, root / f"data/images/intact/new-{number}.png")
     validate_again(grown)
     plant_model(grown, "grown", FEW)
@@ -356,33 +357,33 @@ def test_a_decision_is_recomputed_to_the_byte_and_a_tampered_one_is_not(
     run = client.get_run(str(client.get_model_version(NAME, "2").run_id))
     kept = Path(shutil.copytree(f"{run.info.artifact_uri}/register", tmp_path / "kept"))
     decision = kept / "decision.json"
-    assert replay(decision).endswith("promote, recomputed from 216 answers, same bytes")
+    assert verify(decision).endswith("passed, recomputed from 216 predictions, same bytes")
 
     content = json.loads(decision.read_text())
     files.write_text(decision, files.to_json(DecisionRecord.model_validate(content)))
-    assert "same bytes" in replay(decision)
-    content["decision"]["verdict"] = "hold"
+    assert "same bytes" in verify(decision)
+    content["outcome"]["verdict"] = "blocked"
     files.write_text(decision, files.to_json(DecisionRecord.model_validate(content)))
-    with pytest.raises(ChangedInput, match=r"says hold, but its evidence gives promote"):
-        replay(decision)
+    with pytest.raises(ChangedInput, match=r"says blocked, but its evidence gives passed"):
+        verify(decision)
     for name in ("predictions.parquet", "champion.parquet", "evaluation.json"):
         (kept / name).write_bytes((kept / name).read_bytes() + b" ")
         with pytest.raises(ChangedInput, match=name):
-            replay(decision)
+            verify(decision)
         (kept / name).write_bytes((kept / name).read_bytes()[:-1])
 
 
-def test_an_experiment_is_judged_but_not_registered_unless_params_say_so(
+def test_an_experiment_is_evaluated_but_not_registered_unless_params_say_so(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     folder = model("few", FEW)
     monkeypatch.setenv("DVC_EXP_NAME", "hazy-owl")
-    receipt = register_model(planted, folder)
-    assert receipt.decision.verdict == "promote"
-    assert receipt.version is None
+    record = register_model(planted, folder)
+    assert record.outcome.verdict == "passed"
+    assert record.version is None
     assert client.search_registered_models() == []
-    assert "not registered: this is a DVC experiment" in capsys.readouterr().out
+    assert "Not registered, because this is a DVC experiment" in capsys.readouterr().out
     assert register_model(planted, folder, **{"register.from_experiments": True}).version == "1"
 
 
@@ -400,7 +401,7 @@ def edited(**values: object) -> Callable[[Path, Path], None]:
     return edit
 
 
-def swap_answers(_: Path, evaluated: Path) -> None:
+def swap_predictions(_: Path, evaluated: Path) -> None:
     """A table of other images, with an evaluation that names its digest."""
     path = evaluated / "predictions.parquet"
     table = pd.read_parquet(path)
@@ -418,11 +419,13 @@ def swap_answers(_: Path, evaluated: Path) -> None:
         (lambda _, e: files.write_text(e / "predictions.parquet", "x"), "it was changed"),
         (lambda _, e: (e / "predictions.parquet").unlink(), "parquet: does not exist"),
         (lambda _, e: (e / "latency.json").unlink(), "latency.json: does not exist"),
+        (edited(model_digest="e" * 64), "was made with eeeeeeeeeeee"),
+        (edited(predictions_sha256="e" * 64), "but eeeeeeeeeeee is recorded"),
         (edited(data_digest="e" * 64), "evaluation.json: its data digest is ee"),
         (edited(test_digest="e" * 64), "evaluation.json: its test digest is ee"),
         (edited(extra=1), "evaluation.json: is not a Evaluation"),
         (edited(per_class=[]), "its classes are not those of"),
-        (swap_answers, "its images, labels or groups are not the test split"),
+        (swap_predictions, "its images, labels or groups are not the test split"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(
@@ -446,21 +449,23 @@ def test_files_that_do_not_belong_together_are_refused(
     assert not (out(planted, folder) / "decision.json").exists()
 
 
-def test_numbers_that_do_not_follow_from_the_answers_are_an_error(
+def test_the_decision_is_about_the_predictions_whatever_evaluation_json_says(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
 ) -> None:
     folder = model("many", MANY)
     path = planted.root / "evaluated/many/evaluation.json"
     before = path.read_bytes()
-    stated = files.read_artifact(path, Evaluation)
-    better = stated.metrics.model_copy(update={"accuracy": 0.99})
-    files.write_artifact(path, stated.model_copy(update={"metrics": better}))
+    written = files.read_artifact(path, Evaluation)
+    better = written.metrics.model_copy(update={"accuracy": 0.99})
+    files.write_artifact(path, written.model_copy(update={"metrics": better}))
     try:
-        with pytest.raises(PipelineError, match=r"accuracy is stated as 0\.99"):
-            register_model(planted, folder)
+        record = register_model(planted, folder, **{"register.gate.min_accuracy": 0.8})
     finally:
         files.write_bytes(path, before)
-    assert aliases(client) == {"candidate": "1"}
+    assert failing(record) == ["accuracy"]
+    assert record.outcome.accuracy is not None
+    assert record.outcome.accuracy.value == 144 / 216
+    assert describe(client, "1").startswith("blocked 0.667 ")
 
 
 def test_latency_counts_only_where_it_is_bounded(
@@ -473,33 +478,17 @@ def test_latency_counts_only_where_it_is_bounded(
 
 
 def test_a_dead_server_is_found_within_30_seconds(
-    planted: Planted, model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    planted: Planted, model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = model("few", FEW)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     started = time.monotonic()
-    settings(planted, register.Params, {})
-    place, evaluated = planted.location, planted.root / "evaluated/few"
-    paths = {
-        "images": place.images,
-        "manifest": place.manifest,
-        "report": place.report,
-        "model": folder,
-        "cache": place.cache,
-        **{name: evaluated / f"{name}.json" for name in ("evaluation", "latency")},
-        "predictions": evaluated / "predictions.parquet",
-        "decision": planted.root / "dead/decision.json",
-        "comparison": planted.root / "dead/comparison",
-        "params": planted.root / "params.yaml",
-    }
-    arguments = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
-    assert register.main(arguments) == 5
+    with pytest.raises(ServiceUnavailable, match="does not answer"):
+        register_model(planted, folder)
     assert time.monotonic() - started < 30
-    assert "does not answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", " a", "-a", "a" * 101, "models@x", "\u00e9"])

@@ -259,19 +259,19 @@ def test_a_deletion_killed_between_two_files_is_finished_by_the_next(five: Store
     assert deletion.size(five, champion.logged_model(version)) == 0
 
 
-def test_a_champion_evaluated_again_is_not_compared_with_one_whose_weights_are_gone(
+def test_a_champion_evaluated_again_is_not_compared_before_one_whose_weights_are_gone(
     opened: Store,
 ) -> None:
     promote(opened, add(opened, "a"))
     promote(opened, add(opened, "b", champion="1", champion_digest="a"))
-    assert register_champion._compared_with(opened, NAME, "b") == ChampionStatus(
+    assert register_champion._compared_before(opened, NAME, "b") == ChampionStatus(
         "1", "a", run_id="None"
     )
     for digest in "cd":
         promote(opened, add(opened, digest))
     assert prune(opened, RetentionPolicy(days=30, keep=3)) == {"1": ""}
     promote(opened, "2", trigger="rolled_back")
-    assert register_champion._compared_with(opened, NAME, "b") is None
+    assert register_champion._compared_before(opened, NAME, "b") is None
 
 
 @contextmanager
@@ -328,7 +328,7 @@ def promote_some(locked: bool, until: float) -> None:
     with open_store() as store:
         while time.monotonic() < until:
             with suppress(PipelineError):
-                promote(store, random.decision("123456"), trigger="rolled_back")
+                promote(store, random.choice("123456"), trigger="rolled_back")
 
 
 def prune_until(locked: bool, until: float) -> None:
@@ -367,8 +367,8 @@ def test_rollbacks_that_race_with_deletions_leave_no_champion_without_weights(
 
 
 def test_a_champion_without_weights_would_be_noticed(five: Store) -> None:
-    champion = five.client.get_model_version(NAME, "3")
-    deletion._repository(five, champion.logged_model(champion)).delete_artifacts()  # type: ignore[no-untyped-call]
+    found = five.client.get_model_version(NAME, "3")
+    deletion._repository(five, champion.logged_model(found)).delete_artifacts()  # type: ignore[no-untyped-call]
     with pytest.raises(AssertionError):
         require_weights(five)
 

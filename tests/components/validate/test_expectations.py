@@ -1,9 +1,9 @@
-"""Great Expectations passes on nothing; the judge does not."""
+"""Great Expectations passes on nothing; `run_expectations` does not."""
 
 import pandas as pd
 import pytest
 
-from components.validate.expectations import Outcome, judge
+from components.validate.expectations import RuleOutcome, run_expectations
 from components.validate.rules import Rule
 
 BETWEEN = "ExpectColumnValuesToBeBetween"
@@ -11,52 +11,54 @@ SIDE = Rule("min_side", "used", BETWEEN, {"column": "side", "min_value": 8}, "",
 ROWS = Rule("min_images", "used", "ExpectTableRowCountToBeBetween", {"min_value": 2}, "")
 
 
-def judged(table: pd.DataFrame, *rules: Rule) -> dict[str, Outcome]:
-    return {str(name): outcome for name, outcome in judge({"used": table}, rules).items()}
+def evaluate(table: pd.DataFrame, *rules: Rule) -> dict[str, RuleOutcome]:
+    return {
+        str(name): outcome for name, outcome in run_expectations({"used": table}, rules).items()
+    }
 
 
-def test_offenders_are_named_with_their_reason() -> None:
+def test_unexpected_rows_are_named_with_their_reason() -> None:
     table = pd.DataFrame({"name": ["a", "b <&>", "c"], "side": [8, 7, 1000]})
-    outcomes = judged(table, SIDE, ROWS)
-    assert outcomes["min_side"] == Outcome(False, 3, {"b <&>": "side 7 px"})
-    assert outcomes["min_images"] == Outcome(True, 3, {})
+    outcomes = evaluate(table, SIDE, ROWS)
+    assert outcomes["min_side"] == RuleOutcome(False, 3, {"b <&>": "side 7 px"})
+    assert outcomes["min_images"] == RuleOutcome(True, 3, {})
 
 
-def test_a_tolerance_counts_shares_and_still_names_the_offenders() -> None:
+def test_a_tolerance_counts_shares_and_still_names_the_rows() -> None:
     bad = [""] * 9 + ["conflicts"]
     table = pd.DataFrame({"name": list("abcdefghij"), "max_unreadable": bad})
     for mostly, success in ((0.9, True), (0.91, False)):
         arguments = {"column": "max_unreadable", "value_set": [""], "mostly": mostly}
         rule = Rule("max_unreadable", "used", "ExpectColumnValuesToBeInSet", arguments, "")
-        outcome = judged(table, rule)["max_unreadable"]
-        assert outcome == Outcome(success, 10, {"j": "conflicts"})
+        outcome = evaluate(table, rule)["max_unreadable"]
+        assert outcome == RuleOutcome(success, 10, {"j": "conflicts"})
 
 
 def test_an_empty_table_fails_the_row_count() -> None:
     empty = pd.DataFrame({"name": [], "side": []})
-    outcomes = judged(empty, SIDE, ROWS)
-    assert outcomes["min_images"] == Outcome(False, 0, {})
+    outcomes = evaluate(empty, SIDE, ROWS)
+    assert outcomes["min_images"] == RuleOutcome(False, 0, {})
 
 
 @pytest.mark.parametrize("sides", [[None, None, None], [9.0, float("nan"), 9.0]])
-def test_empty_cells_are_red(sides: list[float | None]) -> None:
+def test_empty_cells_fail(sides: list[float | None]) -> None:
     table = pd.DataFrame({"name": ["a", "b", "c"], "side": sides}, dtype=object)
-    outcome = judged(table, SIDE)["min_side"]
+    outcome = evaluate(table, SIDE)["min_side"]
     assert not outcome.success
-    assert "empty cells" in outcome.fault
+    assert "empty cells" in outcome.exception
 
 
-def test_a_missing_column_is_red() -> None:
-    outcome = judged(pd.DataFrame({"name": ["a"]}), SIDE)["min_side"]
+def test_a_missing_column_fails() -> None:
+    outcome = evaluate(pd.DataFrame({"name": ["a"]}), SIDE)["min_side"]
     assert not outcome.success
-    assert outcome.fault.startswith("raised ")
-    assert "side" in outcome.fault
-    assert "\n" not in outcome.fault
+    assert outcome.exception.startswith("raised ")
+    assert "side" in outcome.exception
+    assert "\n" not in outcome.exception
 
 
-def test_a_rule_about_a_table_that_is_not_there_is_red() -> None:
+def test_a_rule_about_a_table_that_is_not_there_fails() -> None:
     stray = Rule("max_side", "classes", BETWEEN, {"column": "side", "max_value": 9}, "")
     table = pd.DataFrame({"name": ["a"], "side": [9]})
-    outcomes = judged(table, SIDE, stray)
+    outcomes = evaluate(table, SIDE, stray)
     assert outcomes["min_side"].success
-    assert outcomes["max_side"] == Outcome(False, fault="was not evaluated")
+    assert outcomes["max_side"] == RuleOutcome(False, exception="was not evaluated")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.pins import pin
+from components.io.data.split_files import pin_splits
 from tests.components.validate.test_validate import Ran, make_splits, tables, validate
 
 Folders = Callable[[Path, dict[str, int]], Path]
-Picture = Callable[..., bytes]
+ImageBytes = Callable[..., bytes]
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def scene(seed: int) -> Image.Image:
     return Image.fromarray(pixels).resize((160, 160), Image.Resampling.BICUBIC)
 
 
-def write_tables(images: Path, groups: str = "", ledger: str = "") -> Path:
+def write_tables(images: Path, groups: str = "", pinned: str = "") -> Path:
     folder = tables(images.parent / "out")
-    for name, lines in (("groups.csv", groups), ("splits.csv", ledger)):
+    for name, lines in (("groups.csv", groups), ("splits.csv", pinned)):
         with (folder / name).open("a") as file:
             file.write(lines)
     return folder
 
 
 def pin_all(ran: Ran) -> str:
-    return pin(
+    return pin_splits(
         ran.folder / "manifest.parquet", ran.folder / "report.json", ran.folder / "splits.csv"
     )
 
@@ -44,7 +44,7 @@ def by_pixels(ran: Ran) -> dict[str, str]:
     return dict(zip(used["pixel_sha256"], used["split"], strict=True))
 
 
-def test_look_alikes_share_a_group_and_a_split_and_are_counted(
+def test_near_duplicates_share_a_group_and_a_split_and_are_counted(
     pets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed in range(6):
@@ -60,12 +60,12 @@ def test_look_alikes_share_a_group_and_a_split_and_are_counted(
         assert family["group"].iloc[0] == family["pixel_sha256"].min()
     report = ran.report
     assert (report.near_duplicates, report.groups, report.largest_group) == (18, 34, 3)
-    assert "34 groups, the largest of 3; 18 images with look-alikes" in capsys.readouterr().out
-    assert "18 images look like another one" in ran.page
-    assert validate(pets, near_duplicate_bits=None).report.near_duplicates == 0
+    assert "34 groups, the largest of 3; 18 images with near duplicates" in capsys.readouterr().out
+    assert "18 images have near duplicates" in ran.page
+    assert validate(pets, near_duplicates=None).report.near_duplicates == 0
 
 
-def test_a_look_alike_across_ready_made_splits_names_both_files_and_says_why(
+def test_a_near_duplicate_across_predefined_splits_names_both_files_and_says_why(
     tmp_path: Path, class_folders: Folders
 ) -> None:
     images = tmp_path / "images"
@@ -74,20 +74,20 @@ def test_a_look_alike_across_ready_made_splits_names_both_files_and_says_why(
     scene(1).resize((90, 90)).save(images / "test" / "cat" / "b.png")
     ran = validate(images)
     assert ran.failed == ["split_leakage"]
-    assert "train/cat/a.png: looks like test/cat/b.png" in ran.message
-    assert "test/cat/b.png: looks like train/cat/a.png" in ran.message
+    assert "train/cat/a.png: near duplicate of test/cat/b.png" in ran.message
+    assert "test/cat/b.png: near duplicate of train/cat/a.png" in ran.message
 
 
-def test_a_group_across_ready_made_splits_says_why(tmp_path: Path, class_folders: Folders) -> None:
+def test_a_group_across_predefined_splits_says_why(tmp_path: Path, class_folders: Folders) -> None:
     images = tmp_path / "images"
     make_splits(images, class_folders)
     write_tables(images, groups="train/cat/000.png,g\nval/cat/006.png,g\n")
     ran = validate(images)
     assert ran.failed == ["split_leakage"]
-    assert "val/cat/006.png: stated to be of one group with train/cat/000.png" in ran.message
+    assert "val/cat/006.png: listed in one group with train/cat/000.png" in ran.message
 
 
-def test_a_captured_group_across_ready_made_splits_says_why(
+def test_a_captured_group_across_predefined_splits_says_why(
     tmp_path: Path, class_folders: Folders
 ) -> None:
     images = tmp_path / "images"
@@ -96,11 +96,11 @@ def test_a_captured_group_across_ready_made_splits_says_why(
         (images / name).rename(images / name.replace("/cat/", "/cat/film7_"))
     ran = validate(images, group_pattern=r"film\d")
     assert ran.failed == ["split_leakage"]
-    why = "by its name of one group with"
+    why = "by its name in one group with"
     assert f"val/cat/film7_006.png: {why} train/cat/film7_000.png" in ran.message
 
 
-def test_stated_groups_stay_in_one_split(pets: Path) -> None:
+def test_listed_groups_stay_in_one_split(pets: Path) -> None:
     names = [f"{label}/{number:03}.png" for label in ("cat", "dog") for number in range(6)]
     write_tables(pets, groups="".join(f"{name},film {name[-5]}\n" for name in names))
     ran = validate(pets)
@@ -119,10 +119,10 @@ def test_a_dropped_duplicate_still_joins_its_group(pets: Path) -> None:
     assert rows.loc[["cat/000.png", "cat/005.png"], "group"].nunique() == 1
 
 
-def test_a_stated_path_that_is_not_there_is_refused_in_one_line(pets: Path) -> None:
+def test_a_listed_path_that_is_not_there_is_refused_in_one_line(pets: Path) -> None:
     write_tables(pets, groups="cat/999.png,g\n")
     message = validate(pets).message
-    assert "line 2: cat/999.png is no file of the image folder" in message
+    assert "line 2: cat/999.png is not in the image folder" in message
     assert "\n" not in message
 
 
@@ -134,12 +134,12 @@ def test_a_group_that_is_most_of_a_class_is_reported(pets: Path) -> None:
     assert validate(pets, warning_rules=["max_group_share"]).message == ""
 
 
-def test_appending_ten_percent_moves_no_old_image(pets: Path, picture: Picture) -> None:
+def test_appending_ten_percent_moves_no_old_image(pets: Path, image_bytes: ImageBytes) -> None:
     ran = validate(pets)
     before = by_pixels(ran)
     assert pin_all(ran).endswith("28 images pinned, 28 of them new: train 20, val 4, test 4")
     for number in range(3):
-        (pets / "cat" / f"a{number}.png").write_bytes(picture(seed=5000 + number))
+        (pets / "cat" / f"a{number}.png").write_bytes(image_bytes(seed=5000 + number))
     ran = validate(pets, split_seed=7)
     after = by_pixels(ran)
     assert {pixels: after[pixels] for pixels in before} == before
@@ -159,7 +159,7 @@ def test_renaming_and_moving_within_a_class_moves_no_image(pets: Path) -> None:
     assert by_pixels(validate(pets, split_seed=3)) == before
 
 
-def test_a_new_look_alike_goes_where_the_pinned_one_is(pets: Path) -> None:
+def test_a_new_near_duplicate_goes_where_the_pinned_one_is(pets: Path) -> None:
     for seed in range(4):
         scene(seed).save(pets / "cat" / f"s{seed}.png")
     pin_all(validate(pets))
@@ -175,18 +175,18 @@ def pixels_of(ran: Ran, path: str) -> str:
 
 
 def test_a_new_image_that_joins_two_splits_is_refused_with_the_way_out(
-    pets: Path, picture: Picture
+    pets: Path, image_bytes: ImageBytes
 ) -> None:
     ran = validate(pets)
     one, other = (pixels_of(ran, f"cat/{name}.png") for name in ("000", "001"))
-    write_tables(pets, ledger=f"{one},train,old name.png\n{other},test,cat/001.png\n")
-    (pets / "cat" / "new.png").write_bytes(picture(seed=77))
+    write_tables(pets, pinned=f"{one},train,old name.png\n{other},test,cat/001.png\n")
+    (pets / "cat" / "new.png").write_bytes(image_bytes(seed=77))
     write_tables(pets, groups="cat/000.png,g\ncat/001.png,g\ncat/new.png,g\n")
     ran = validate(pets)
     assert ran.failed == ["pinned_split_conflicts"]
     assert (
-        "found 1 of 29 files; wanted groups pinned to one split; remove the image, or one side's "
-        "lines in the ledger. cat/new.png: belongs together with cat/000.png (pinned to train) and "
+        "found 1 of 29 files; expected groups pinned to one split; remove the image, or the pinned "
+        "splits of one side. cat/new.png: belongs together with cat/000.png (pinned to train) and "
         "cat/001.png (pinned to test)."
     ) in ran.message
     (pets / "cat" / "new.png").unlink()
@@ -196,10 +196,13 @@ def test_a_new_image_that_joins_two_splits_is_refused_with_the_way_out(
     assert {path for path, _, _ in ran.problems} == {"cat/000.png", "cat/001.png"}
 
 
-def test_a_ledger_beside_a_ready_made_split_is_refused(
+def test_pinned_splits_beside_a_predefined_split_is_refused(
     tmp_path: Path, class_folders: Folders
 ) -> None:
     images = tmp_path / "images"
     make_splits(images, class_folders)
-    write_tables(images, ledger=f"{'a' * 64},train,x.png\n")
-    assert "comes split into train, val and test; remove all lines" in validate(images).message
+    write_tables(images, pinned=f"{'a' * 64},train,x.png\n")
+    assert (
+        "has a predefined split (folders train, val and test); remove all lines"
+        in validate(images).message
+    )

@@ -14,8 +14,7 @@ from components.validate.rules import RuleName, ValidateParams, suite
 GOOD: dict[str, object] = {
     "exclude": [],
     "group_pattern": None,
-    "near_duplicate_bits": None,
-    "near_duplicate_likeness": 0.7,
+    "near_duplicates": None,
     "split": {"train": 0.7, "val": 0.15, "test": 0.15},
     "split_seed": 0,
     "min_images": 10,
@@ -46,8 +45,9 @@ def test_the_committed_settings_are_valid() -> None:
         ("min_images", 0, "greater than or equal to 1"),
         ("max_unreadable", 95, "less than 1"),
         ("max_aspect_ratio", 0.5, "greater than or equal to 1"),
-        ("near_duplicate_bits", 17, "less than or equal to 16"),
-        ("near_duplicate_likeness", 0.0, "greater than 0"),
+        ("near_duplicates", {"max_hamming_distance": 17, "min_similarity": 0.7}, "equal to 16"),
+        ("near_duplicates", {"max_hamming_distance": 11, "min_similarity": 0.0}, "greater than 0"),
+        ("near_duplicates", {"max_hamming_distance": 11}, "Field required"),
         ("max_group_share", 20, "less than or equal to 1"),
         ("warning_rules", ["min_classes"], "Input should be"),
         ("warning_rules", ["pinned_split_conflicts"], "Input should be"),
@@ -70,6 +70,24 @@ def test_a_wrong_setting_is_one_line_with_the_place(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text().replace("train: 0.7", "train: 0.9")
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InvalidParams, match=r"validate\.split is .* should be shares of train"):
+        load(tmp_path / "params.yaml", Params)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_hamming_distance: 11", "max_hamming_distance: 40", "is 40; .* number from 4 to 16"),
+        ("max_hamming_distance: 11", "max_hamming: 11", "Did you mean .*max_hamming_distance"),
+        ("    min_similarity: 0.7", "    # min_similarity: 0.7", "min_similarity is missing"),
+    ],
+)
+def test_a_wrong_setting_of_near_duplicates_is_named(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    with pytest.raises(InvalidParams, match=rf"validate\.near_duplicates\..*{message}"):
         load(tmp_path / "params.yaml", Params)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,29 +16,23 @@ from PIL import Image
 
 from components.core.artifacts import MANIFEST_COLUMNS, ValidationReport, data_digest
 from components.core.data.decoding import DataParams
+from components.core.data.near_duplicates import NearDuplicateParams
 from components.core.errors import InvalidData, MissingInput
 from components.io.data import manifest
-from components.validate import Params, main, run
+from components.validate import Params, Paths, run
 from components.validate.rules import ValidateParams
+from tests import factories
 
 ROOT = Path(__file__).parents[3]
 Folders = Callable[[Path, dict[str, int]], Path]
-Picture = Callable[..., bytes]
+ImageBytes = Callable[..., bytes]
 
 PARAMS = Params(
-    data=DataParams(
-        formats=["PNG", "JPEG"],
-        max_pixels=1_000_000,
-        multi_frame="refuse",
-        background=(255, 255, 255),
-        fit="crop",
-        cache_gib=1.0,
-    ),
+    data=DataParams(**factories.image_params().model_dump(), cache_gib=1.0),
     validate=ValidateParams(
         exclude=[],
         group_pattern=None,
-        near_duplicate_bits=11,
-        near_duplicate_likeness=0.7,
+        near_duplicates=NearDuplicateParams(max_hamming_distance=11, min_similarity=0.7),
         split={"train": 0.7, "val": 0.15, "test": 0.15},
         split_seed=0,
         min_images=12,
@@ -78,27 +72,28 @@ class Ran:
 
     @property
     def failed(self) -> list[str]:
-        return [r.rule for r in self.report.rules if not r.success and r.level == "error"]
+        return [r.rule for r in self.report.rules if not r.success and r.severity == "critical"]
 
     @property
     def page(self) -> str:
         return (self.folder / "report.html").read_text()
 
 
-def paths(folder: Path) -> dict[str, Path]:
-    return {
-        "groups": folder / "groups.csv",
-        "ledger": folder / "splits.csv",
-        "manifest": folder / "manifest.parquet",
-        "quarantine": folder / "quarantine.csv",
-        "report": folder / "report.json",
-        "page": folder / "report.html",
-        "cache": folder / "cache",
-    }
+def paths(images: Path, folder: Path) -> Paths:
+    return Paths(
+        images=images,
+        groups=folder / "groups.csv",
+        pinned_splits=folder / "splits.csv",
+        manifest=folder / "manifest.parquet",
+        quarantine=folder / "quarantine.csv",
+        report=folder / "report.json",
+        page=folder / "report.html",
+        cache=folder / "cache",
+    )
 
 
 def tables(folder: Path) -> Path:
-    """Groups and ledger with their header lines alone, unless they are there."""
+    """Groups and pinned splits with their header lines alone, unless they are there."""
     folder.mkdir(exist_ok=True)
     for name, header in (("groups.csv", "path,group"), ("splits.csv", "pixel_sha256,split,path")):
         if not (folder / name).exists():
@@ -111,7 +106,7 @@ def validate(images: Path, **settings: object) -> Ran:
     section = ValidateParams.model_validate(PARAMS.validate.model_dump() | settings)
     folder = tables(images.parent / "out")
     try:
-        run(images=images, **paths(folder), params=replace(PARAMS, validate=section))
+        run(paths(images, folder), replace(PARAMS, validate=section))
     except InvalidData as error:
         return Ran(folder, str(error))
     return Ran(folder, "")
@@ -153,14 +148,13 @@ def test_later_steps_can_read_it(pets: Path) -> None:
     assert Counter(rows["label"]) == {"cat": 2, "dog": 2}
 
 
+OUTPUTS = ("manifest.parquet", "quarantine.csv", "report.json", "report.html")
+
+
 def test_equal_input_gives_equal_bytes(pets: Path) -> None:
-    first = {name: path.read_bytes() for name, path in outputs(validate(pets)).items()}
-    second = {name: path.read_bytes() for name, path in outputs(validate(pets)).items()}
+    first = [(validate(pets).folder / name).read_bytes() for name in OUTPUTS]
+    second = [(validate(pets).folder / name).read_bytes() for name in OUTPUTS]
     assert first == second
-
-
-def outputs(ran: Ran) -> dict[str, Path]:
-    return {name: path for name, path in paths(ran.folder).items() if name != "cache"}
 
 
 def test_renamed_files_keep_their_splits(pets: Path) -> None:
@@ -171,7 +165,7 @@ def test_renamed_files_keep_their_splits(pets: Path) -> None:
     assert after.to_dict() == before.to_dict()
 
 
-def test_exact_duplicates_are_dropped_but_one(pets: Path) -> None:
+def test_all_but_one_of_exact_duplicates_are_dropped(pets: Path) -> None:
     content = (pets / "cat" / "003.png").read_bytes()
     for name in ("000-first.png", "999.png"):
         (pets / "cat" / name).write_bytes(content)
@@ -206,7 +200,7 @@ def test_files_with_equal_captured_text_stay_in_one_split(pets: Path) -> None:
     assert table.groupby(film)["group"].nunique().max() == 1
 
 
-def test_ready_made_splits_are_honoured(tmp_path: Path, class_folders: Folders) -> None:
+def test_predefined_splits_are_kept(tmp_path: Path, class_folders: Folders) -> None:
     make_splits(tmp_path / "images", class_folders)
     table = validate(tmp_path / "images").manifest
     assert (table["split"] == table["path"].str.split("/").str[0]).all()
@@ -223,7 +217,7 @@ def make_splits(images: Path, class_folders: Folders) -> None:
                 source.rename(images / split / label / source.name)
 
 
-def test_a_picture_in_two_ready_made_splits_names_both_files(
+def test_an_image_in_two_predefined_splits_names_both_files(
     tmp_path: Path, class_folders: Folders
 ) -> None:
     images = tmp_path / "images"
@@ -244,19 +238,19 @@ def test_a_missing_folder_names_three_ways_to_get_it(tmp_path: Path) -> None:
         assert way in str(caught.value)
 
 
-def test_an_empty_folder_is_red(tmp_path: Path) -> None:
+def test_an_empty_folder_fails(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     ran = validate(tmp_path / "images")
-    assert "min_images: found no image; wanted at least 12 images in class folders" in ran.message
+    assert "min_images: found no image; expected at least 12 images in class folders" in ran.message
     assert ran.manifest.empty
     assert list(ran.manifest.columns) == list(MANIFEST_COLUMNS)
     assert {"min_images", "min_classes"} <= set(ran.failed)
 
 
-def test_one_class_only_is_red(tmp_path: Path, class_folders: Folders) -> None:
+def test_one_class_only_fails(tmp_path: Path, class_folders: Folders) -> None:
     ran = validate(class_folders(tmp_path / "images", {"cat": 20}))
     assert ran.failed == ["min_classes"]
-    assert "found 1 class folder (cat); wanted at least 2 class folders" in ran.message
+    assert "found 1 class folder (cat); expected at least 2 class folders" in ran.message
 
 
 def test_a_class_below_the_minimum_is_named_with_its_count(
@@ -264,7 +258,7 @@ def test_a_class_below_the_minimum_is_named_with_its_count(
 ) -> None:
     ran = validate(class_folders(tmp_path / "images", {"cat": 12, "dog": 4}))
     assert ran.failed == ["min_images_per_class"]
-    assert "(dog: 4 images); wanted at least 5 of every class" in ran.message
+    assert "(dog: 4 images); expected at least 5 of every class" in ran.message
 
 
 def test_an_empty_class_folder_is_named(pets: Path) -> None:
@@ -275,7 +269,7 @@ def test_an_empty_class_folder_is_named(pets: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_class_too_small_to_be_in_every_split_is_red(
+def test_a_class_too_small_to_be_in_every_split_fails(
     tmp_path: Path, class_folders: Folders, count: int
 ) -> None:
     images = class_folders(tmp_path / "images", {"cat": 20, "dog": count})
@@ -299,7 +293,7 @@ def test_three_images_are_enough_to_be_in_every_split(
         ("paper.jpg", b"%PDF-1.7", "a PDF, not an image"),
     ],
 )
-def test_an_unreadable_file_is_red_with_its_path_and_reason(
+def test_an_unreadable_file_fails_with_its_path_and_reason(
     pets: Path, name: str, content: bytes, reason: str
 ) -> None:
     (pets / "cat" / name).write_bytes(content)
@@ -310,8 +304,8 @@ def test_an_unreadable_file_is_red_with_its_path_and_reason(
     assert f"cat/{name}" in ran.page
 
 
-def test_a_truncated_image_is_red(pets: Path, picture: Picture) -> None:
-    content = picture(kind="JPEG")
+def test_a_truncated_image_fails(pets: Path, image_bytes: ImageBytes) -> None:
+    content = image_bytes(kind="JPEG")
     (pets / "cat" / "cut.jpg").write_bytes(content[: len(content) // 2])
     assert "cat/cut.jpg: truncated" in validate(pets).message
 
@@ -326,19 +320,19 @@ def test_a_few_unreadable_files_can_be_tolerated(pets: Path) -> None:
     assert ran.problems == [("cat/zero.png", "zero bytes", "max_unreadable")]
 
 
-def test_too_many_pixels_are_red(pets: Path, picture: Picture) -> None:
-    (pets / "cat" / "huge.png").write_bytes(picture(size=(1001, 1000)))
+def test_too_many_pixels_fail(pets: Path, image_bytes: ImageBytes) -> None:
+    (pets / "cat" / "huge.png").write_bytes(image_bytes(size=(1001, 1000)))
     assert "cat/huge.png: 1,001,000 pixels, more than 1,000,000" in validate(pets).message
 
 
-def test_a_format_that_is_not_allowed_is_red(pets: Path, picture: Picture) -> None:
-    (pets / "cat" / "x.png").write_bytes(picture(kind="GIF"))
+def test_a_format_that_is_not_allowed_fails(pets: Path, image_bytes: ImageBytes) -> None:
+    (pets / "cat" / "x.png").write_bytes(image_bytes(kind="GIF"))
     ran = validate(pets)
     assert ran.failed == ["formats"]
     assert "cat/x.png: GIF, not one of PNG, JPEG" in ran.message
 
 
-def test_links_out_of_the_tree_are_red_and_never_read(pets: Path, tmp_path: Path) -> None:
+def test_links_out_of_the_tree_fail_and_never_read(pets: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes((pets / "cat" / "000.png").read_bytes())
     (pets / "cat" / "link.png").symlink_to(secret)
@@ -360,7 +354,7 @@ def test_junk_is_counted_and_harmless(pets: Path) -> None:
     assert ran.report.duplicates == 0
 
 
-def test_a_stray_file_beside_the_class_folders_is_red(pets: Path) -> None:
+def test_a_file_beside_the_class_folders_fails(pets: Path) -> None:
     (pets / "notes.txt").write_text("hello")
     ran = validate(pets)
     assert ran.failed == ["unlabeled_files"]
@@ -379,10 +373,10 @@ def test_names_in_other_scripts_and_with_spaces_work(tmp_path: Path, pets: Path)
     assert "Katze (grau) &amp; &#39;s\u00fc\u00df&#39;" in ran.page
 
 
-def test_a_newline_in_a_name_is_red_and_shown_escaped(pets: Path, picture: Picture) -> None:
-    (pets / "cat" / "a\nb.png").write_bytes(picture(5))
+def test_a_newline_in_a_name_fails_and_shown_escaped(pets: Path, image_bytes: ImageBytes) -> None:
+    (pets / "cat" / "a\nb.png").write_bytes(image_bytes(5))
     ran = validate(pets)
-    assert ran.failed == ["names"]
+    assert ran.failed == ["invalid_names"]
     assert "cat/a\\nb.png" in ran.message
     assert "\n" not in ran.message
 
@@ -391,15 +385,15 @@ def test_a_newline_in_a_name_is_red_and_shown_escaped(pets: Path, picture: Pictu
     ("one", "other"),
     [("cat/\u00e9.png", "cat/e\u0301.png"), ("cat/a.png", "cat/A.PNG"), ("Cat/x.png", "cat/y.png")],
 )
-def test_names_that_other_systems_take_for_one_are_red(
-    pets: Path, picture: Picture, one: str, other: str
+def test_names_that_other_systems_take_for_one_fail(
+    pets: Path, image_bytes: ImageBytes, one: str, other: str
 ) -> None:
     for number, name in enumerate((one, other)):
         (pets / name).parent.mkdir(exist_ok=True)
-        (pets / name).write_bytes(picture(number))
+        (pets / name).write_bytes(image_bytes(number))
     ran = validate(pets, min_images_per_class=1)
-    assert ran.failed[0] == "names"
-    found = {path for path, _, rule in ran.problems if rule == "names"}
+    assert ran.failed[0] == "invalid_names"
+    found = {path for path, _, rule in ran.problems if rule == "invalid_names"}
     assert {one, other} <= found
 
 
@@ -410,7 +404,7 @@ def test_names_that_other_systems_take_for_one_are_red(
         (("train", "Valid", "test"), "looks like a split"),
     ],
 )
-def test_odd_class_names_are_red(
+def test_odd_class_names_fail(
     tmp_path: Path, class_folders: Folders, names: tuple[str, ...], reason: str
 ) -> None:
     ran = validate(class_folders(tmp_path / "images", dict.fromkeys(names, 8)))
@@ -418,7 +412,7 @@ def test_odd_class_names_are_red(
     assert reason in ran.message
 
 
-def test_one_picture_with_two_labels_is_red_and_both_files_are_named(pets: Path) -> None:
+def test_one_image_with_two_labels_fails_and_both_files_are_named(pets: Path) -> None:
     (pets / "dog" / "x.png").write_bytes((pets / "cat" / "003.png").read_bytes())
     ran = validate(pets)
     assert ran.failed == ["label_conflicts"]
@@ -434,19 +428,19 @@ def test_one_picture_with_two_labels_is_red_and_both_files_are_named(pets: Path)
         ((501, 400), "max_side", "longer side 501 px"),
     ],
 )
-def test_sides_outside_the_limits_are_red(
-    pets: Path, picture: Picture, size: tuple[int, int], rule: str, reason: str
+def test_sides_outside_the_limits_fail(
+    pets: Path, image_bytes: ImageBytes, size: tuple[int, int], rule: str, reason: str
 ) -> None:
-    (pets / "cat" / "x.png").write_bytes(picture(size=size))
+    (pets / "cat" / "x.png").write_bytes(image_bytes(size=size))
     ran = validate(pets)
     assert ran.failed == [rule]
     assert f"cat/x.png: {reason}" in ran.message
 
 
 def test_a_warning_reports_and_does_not_block(
-    pets: Path, picture: Picture, capsys: pytest.CaptureFixture[str]
+    pets: Path, image_bytes: ImageBytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pets / "cat" / "wide.png").write_bytes(picture(size=(100, 20)))
+    (pets / "cat" / "wide.png").write_bytes(image_bytes(size=(100, 20)))
     ran = validate(pets)
     assert ran.message == ""
     assert ran.problems == [("cat/wide.png", "sides are 5.0 : 1", "max_aspect_ratio")]
@@ -466,10 +460,10 @@ def test_imbalance_is_measured_against_the_largest_class(
     assert "dog: the largest class is 3.3 times as large" in ran.message
 
 
-def test_too_few_images_in_all_are_red(tmp_path: Path, class_folders: Folders) -> None:
+def test_too_few_images_in_all_fail(tmp_path: Path, class_folders: Folders) -> None:
     ran = validate(class_folders(tmp_path / "images", {"cat": 5, "dog": 6}))
     assert ran.failed == ["min_images"]
-    assert "found 11 images; wanted at least 12 images" in ran.message
+    assert "found 11 images; expected at least 12 images" in ran.message
 
 
 def test_excluded_classes_are_out(tmp_path: Path, class_folders: Folders) -> None:
@@ -480,10 +474,10 @@ def test_excluded_classes_are_out(tmp_path: Path, class_folders: Folders) -> Non
     assert ran.manifest.set_index("path").loc["old/000.png", "reason"] == "excluded by old/*"
 
 
-def test_red_writes_everything_without_splits(pets: Path) -> None:
+def test_a_failed_validation_writes_everything_without_splits(pets: Path) -> None:
     (pets / "cat" / "zero.png").write_bytes(b"")
     ran = validate(pets)
-    assert {path.name for path in outputs(ran).values()} <= {p.name for p in ran.folder.iterdir()}
+    assert set(OUTPUTS) <= {path.name for path in ran.folder.iterdir()}
     assert not ran.report.success
     assert set(ran.manifest["split"]) == {""}
     assert ran.report.data_digest == data_digest(ran.manifest)
@@ -500,7 +494,7 @@ def test_all_failing_rules_are_named_in_one_line(pets: Path) -> None:
     assert "Also failed: max_unreadable, max_side." in ran.message
 
 
-def test_at_most_three_offenders_are_in_the_line_and_all_in_the_list(pets: Path) -> None:
+def test_at_most_three_files_are_in_the_line_and_all_in_the_list(pets: Path) -> None:
     for number in range(30):
         (pets / "cat" / f"zero{number:02}.png").write_bytes(b"")
     ran = validate(pets)
@@ -511,31 +505,36 @@ def test_at_most_three_offenders_are_in_the_line_and_all_in_the_list(pets: Path)
     assert len(rule.files) == 20
 
 
-def test_the_command_exits_1_with_one_line(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exits_1_with_one_line(pets: Path) -> None:
     (pets / "cat" / "zero.png").write_bytes(b"")
-    arguments = [f"--{name}={path}" for name, path in paths(tables(pets.parent / "out")).items()]
-    code = main([f"--images={pets}", *arguments, f"--params={ROOT / 'params.yaml'}"])
-    assert code == 1
-    error = capsys.readouterr().err.strip()
-    assert error.startswith(f"error: {pets}: rule max_unreadable:")
-    assert len(error.splitlines()) == 1
+    places = asdict(paths(pets, tables(pets.parent / "out")))
+    options = [f"--{name.replace('_', '-')}={path}" for name, path in places.items()]
+    command = [sys.executable, "-m", "pipeline", "step", "validate", *options]
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {pets}: rule max_unreadable:")
+    assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_module_runs_as_a_command_and_imports_nothing_heavy_for_its_help() -> None:
+def test_the_help_of_the_command_names_each_path_and_imports_nothing_heavy() -> None:
     script = (
         "import sys, runpy\n"
-        "sys.argv = ['validate', '--help']\n"
+        "sys.argv = ['__main__.py', 'step', 'validate', '--help']\n"
         "try:\n"
-        "    runpy.run_module('components.validate', run_name='__main__')\n"
+        "    runpy.run_module('pipeline', run_name='__main__')\n"
         "except SystemExit as stop:\n"
         "    heavy = {'pandas', 'scipy', 'great_expectations', 'torch', 'mlflow', 'jinja2'}\n"
         "    print(stop.code, sorted(heavy & set(sys.modules)))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
     )
-    assert "python -m components.validate" in done.stdout
+    for field in fields(Paths):
+        assert f"--{field.name.replace('_', '-')}" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 []"
 
 

@@ -61,10 +61,10 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
 
 
 @pytest.fixture(scope="module")
-def versions(origin: Origin, picture: Callable[..., bytes]) -> list[tuple[str, str]]:
+def versions(origin: Origin, image_bytes: Callable[..., bytes]) -> list[tuple[str, str]]:
     """Two revisions with different images."""
-    first = origin.publish(cat=picture(1), dog=picture(2), **{"a-b": picture(4)})
-    return [first, origin.publish(dog=picture(3))]
+    first = origin.publish(cat=image_bytes(1), dog=image_bytes(2), **{"a-b": image_bytes(4)})
+    return [first, origin.publish(dog=image_bytes(3))]
 
 
 def test_an_old_revision_comes_with_its_own_images_and_can_be_fetched_twice(

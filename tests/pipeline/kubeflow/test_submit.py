@@ -207,7 +207,7 @@ def misspell(checkout: Checkout) -> None:
         (forget_pointer, "data/images.dvc: is not in git", "git add data/images.dvc"),
         (remove_storage, ".dvc/config: names no default remote", "dvc remote add --default"),
         (remove_origin, "there is no remote `origin`", "--repository URL"),
-        (misspell, "tune.trails is not a setting", "tune.trials"),
+        (misspell, "tune.num_trails is not a setting", "tune.num_trials"),
     ],
 )
 def test_a_checkout_that_a_cluster_could_not_fetch_is_refused_before_the_server_is_asked(

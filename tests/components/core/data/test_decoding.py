@@ -1,4 +1,4 @@
-"""The one conversion from bytes to pixels: every kind of picture, and every kind of damage."""
+"""The one conversion from bytes to pixels: every kind of image, and every kind of damage."""
 
 import struct
 import subprocess
@@ -33,18 +33,18 @@ PARAMS = ImageParams(
     max_pixels=1_000_000,
     multi_frame="refuse",
     background=(10, 20, 30),
-    fit="crop",
+    resize_mode="crop",
 )
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def corners() -> Image.Image:
-    """A 40 x 20 picture with another color in each quarter: every turn of it looks different."""
-    picture = Image.new("RGB", (40, 20), RED)
-    picture.paste(GREEN, (20, 0, 40, 10))
-    picture.paste(BLUE, (0, 10, 20, 20))
-    picture.paste(WHITE, (20, 10, 40, 20))
-    return picture
+    """A 40 x 20 image with another color in each quarter: every turn of it looks different."""
+    image = Image.new("RGB", (40, 20), RED)
+    image.paste(GREEN, (20, 0, 40, 10))
+    image.paste(BLUE, (0, 10, 20, 20))
+    image.paste(WHITE, (20, 10, 40, 20))
+    return image
 
 
 def noise(width: int = 48, height: int = 32, mode: str = "RGB") -> Image.Image:
@@ -52,9 +52,9 @@ def noise(width: int = 48, height: int = 32, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(pixels).convert(mode)
 
 
-def encode(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -130,11 +130,11 @@ def test_all_eight_orientations_stand_upright(kind: str, orientation: int) -> No
 
 
 def test_transparent_pixels_show_the_background_not_the_color_below() -> None:
-    picture = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
-    picture.putpixel((1, 0), (255, 0, 0, 255))
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
+    image.putpixel((1, 0), (255, 0, 0, 255))
     for kind in ("PNG", "TIFF"):
-        assert pixel(encode(picture, kind)) == (10, 20, 30)
-        assert pixel(encode(picture, kind), x=1) == RED
+        assert pixel(encode(image, kind)) == (10, 20, 30)
+        assert pixel(encode(image, kind), x=1) == RED
 
 
 def test_half_transparent_pixels_are_mixed() -> None:
@@ -156,9 +156,9 @@ def test_gray_with_alpha_and_palettes_with_transparency_are_composited() -> None
 
 @pytest.mark.parametrize(("mode", "key"), [("L", 7), ("RGB", (7, 7, 7))])
 def test_a_color_marked_transparent_becomes_background(mode: str, key: object) -> None:
-    picture = Image.new(mode, (2, 1), 7 if mode == "L" else (7, 7, 7))
-    picture.putpixel((1, 0), 9 if mode == "L" else (9, 9, 9))
-    content = encode(picture, "PNG", transparency=key)
+    image = Image.new(mode, (2, 1), 7 if mode == "L" else (7, 7, 7))
+    image.putpixel((1, 0), 9 if mode == "L" else (9, 9, 9))
+    content = encode(image, "PNG", transparency=key)
     assert pixel(content) == (10, 20, 30)
     assert pixel(content, x=1) == (9, 9, 9)
 
@@ -188,15 +188,15 @@ def test_thirty_two_bit_integers_are_read_as_sixteen_bit_or_refused() -> None:
 
 
 def test_float_pixels_are_refused() -> None:
-    picture = Image.fromarray(np.zeros((2, 2), dtype=np.float32))
-    assert reason(encode(picture, "TIFF")) == "32-bit float pixels; store 8 or 16 bits"
+    image = Image.fromarray(np.zeros((2, 2), dtype=np.float32))
+    assert reason(encode(image, "TIFF")) == "32-bit float pixels; store 8 or 16 bits"
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
 def test_print_and_video_colors_become_rgb(mode: str) -> None:
     white = {"CMYK": (0, 0, 0, 0), "YCbCr": (255, 128, 128), "LAB": (255, 128, 128)}[mode]
-    picture = Image.new(mode, (8, 8), white)
-    decoded = decode(encode(picture, "TIFF"), PARAMS)
+    image = Image.new(mode, (8, 8), white)
+    decoded = decode(encode(image, "TIFF"), PARAMS)
     assert decoded.mode == mode
     assert np.asarray(decoded.rgb).min() >= 254
 
@@ -207,10 +207,10 @@ def test_a_cmyk_jpeg_keeps_its_colors() -> None:
     assert np.abs(rgb - RED).max() <= 4
 
 
-def test_one_bit_pictures_become_black_and_white() -> None:
-    picture = Image.new("1", (2, 1))
-    picture.putpixel((1, 0), 1)
-    content = encode(picture, "PNG")
+def test_one_bit_images_become_black_and_white() -> None:
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    content = encode(image, "PNG")
     assert (pixel(content), pixel(content, x=1)) == ((0, 0, 0), WHITE)
 
 
@@ -224,13 +224,13 @@ def test_animations_are_refused_or_give_their_first_frame(kind: str) -> None:
     assert decode(content, first).rgb.getpixel((0, 0)) == RED
 
 
-def test_a_phone_jpeg_with_a_second_picture_behind_it_is_one_picture() -> None:
+def test_a_phone_jpeg_with_a_second_image_behind_it_is_one_image() -> None:
     content = encode(noise(), "MPO", save_all=True, append_images=[noise()])
     assert decode(content, PARAMS).format == "JPEG"
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
         (b"", "zero bytes"),
         (b"<!DOCTYPE html><html></html>", "text/HTML, not an image"),
@@ -243,8 +243,8 @@ def test_a_phone_jpeg_with_a_second_picture_behind_it_is_one_picture() -> None:
         (b"8BPS\0\1", "unknown content, not an image"),
     ],
 )
-def test_other_content_is_refused_by_what_it_is(content: bytes, wanted: str) -> None:
-    assert reason(content).startswith(wanted)
+def test_other_content_is_refused_by_what_it_is(content: bytes, expected: str) -> None:
+    assert reason(content).startswith(expected)
 
 
 def test_a_known_format_that_params_exclude_is_named() -> None:
@@ -292,7 +292,7 @@ def test_a_bomb_is_refused_by_its_header_in_little_memory() -> None:
         "limit = 400 << 20\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))\n"
         "params = ImageParams(formats=['PNG'], max_pixels=100_000_000, multi_frame='refuse',\n"
-        "                     background=(0, 0, 0), fit='crop')\n"
+        "                     background=(0, 0, 0), resize_mode='crop')\n"
         "try:\n"
         "    decode(content, params)\n"
         "except InvalidImage as error:\n"
@@ -340,9 +340,9 @@ def test_an_orientation_that_is_no_number_is_ignored() -> None:
 
 
 def test_no_warning_leaves_the_decoder_in_any_thread() -> None:
-    picture = corners().quantize(4)
+    image = corners().quantize(4)
     contents = [
-        encode(picture, "PNG", transparency=bytes([0] * 4)),
+        encode(image, "PNG", transparency=bytes([0] * 4)),
         encode(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09"),
     ] * 20
 
@@ -362,7 +362,7 @@ def test_crop_keeps_the_center_of_the_longer_side() -> None:
 
 
 def test_pad_shows_everything_on_the_background() -> None:
-    pad = PARAMS.model_copy(update={"fit": "pad"})
+    pad = PARAMS.model_copy(update={"resize_mode": "pad"})
     square = resize_to_square(Image.new("RGB", (40, 20), RED), 20, pad)
     assert (square[:5] == (10, 20, 30)).all()
     assert (square[5:15] == RED).all()
@@ -370,7 +370,7 @@ def test_pad_shows_everything_on_the_background() -> None:
 
 
 def test_stretch_ignores_the_aspect_ratio() -> None:
-    stretch = PARAMS.model_copy(update={"fit": "stretch"})
+    stretch = PARAMS.model_copy(update={"resize_mode": "stretch"})
     square = resize_to_square(corners(), 20, stretch)
     assert [tuple(square[y, x]) for y, x in [(0, 0), (0, 19), (19, 0), (19, 19)]] == [
         RED,
@@ -382,39 +382,39 @@ def test_stretch_ignores_the_aspect_ratio() -> None:
 
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     checks = np.indices((64, 64)).sum(axis=0) % 2 * 255
-    picture = Image.fromarray(checks.astype(np.uint8)).convert("RGB")
-    assert np.abs(resize_to_square(picture, 8, PARAMS).astype(int) - 127).max() <= 2
+    image = Image.fromarray(checks.astype(np.uint8)).convert("RGB")
+    assert np.abs(resize_to_square(image, 8, PARAMS).astype(int) - 127).max() <= 2
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("resize_mode", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5_000), (100_000, 1), (7, 3)])
-def test_any_shape_fits_the_square(fit: str, size: tuple[int, int]) -> None:
-    params = PARAMS.model_copy(update={"fit": fit})
+def test_any_shape_fits_the_square(resize_mode: str, size: tuple[int, int]) -> None:
+    params = PARAMS.model_copy(update={"resize_mode": resize_mode})
     square = resize_to_square(Image.new("RGB", size, RED), 16, params)
     assert square.shape == (16, 16, 3)
     assert square.dtype == np.uint8
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("resize_mode", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("mode", ["1", "L"])
-def test_gray_files_give_the_pixels_of_their_color_copies(mode: str, fit: str) -> None:
-    params = PARAMS.model_copy(update={"fit": fit})
+def test_gray_files_give_the_pixels_of_their_color_copies(mode: str, resize_mode: str) -> None:
+    params = PARAMS.model_copy(update={"resize_mode": resize_mode})
     gray = noise(mode=mode)
-    stored, copy = (encode(picture, "PNG") for picture in (gray, gray.convert("RGB")))
+    stored, copy = (encode(image, "PNG") for image in (gray, gray.convert("RGB")))
     assert decode(stored, params).pixels.mode == "L"
     assert decode(copy, params).pixels.mode == "RGB"
     assert (load_image(stored, 16, params) == load_image(copy, 16, params)).all()
 
 
-def test_read_square_is_decode_then_to_square() -> None:
+def test_load_image_is_decode_then_resize_to_square() -> None:
     content = encode(noise(), "PNG")
     assert (load_image(content, 16, PARAMS) == resize_to_square(noise(), 16, PARAMS)).all()
 
 
-def test_params_are_checked_and_the_reader_leaves_out_the_cache() -> None:
+def test_params_are_checked_and_the_decoding_ones_leave_out_the_cache() -> None:
     data = DataParams(**PARAMS.model_dump(), cache_gib=1.5)
-    assert data.reader == PARAMS
-    assert "cache_gib" not in data.reader.model_dump()
+    assert data.decode_params == PARAMS
+    assert "cache_gib" not in data.decode_params.model_dump()
     bad = [("formats", []), ("formats", ["PSD"]), ("max_pixels", 0), ("background", (0, 0, 256))]
     for name, value in bad:
         with pytest.raises(ValidationError):

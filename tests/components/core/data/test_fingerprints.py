@@ -1,4 +1,4 @@
-"""Equal pixels have equal digests; pictures that look alike have looks that are close."""
+"""Equal pixels have equal digests; near duplicates have close fingerprints."""
 
 import hashlib
 import struct
@@ -20,10 +20,10 @@ from components.core.data.fingerprints import (
 
 
 def test_the_pixel_digest_covers_size_and_color() -> None:
-    picture = Image.new("RGB", (2, 1), (1, 2, 3))
-    wanted = hashlib.sha256(struct.pack("<2I", 2, 1) + bytes([1, 2, 3, 1, 2, 3])).hexdigest()
-    assert pixel_digest(picture) == wanted
-    assert pixel_digest(Image.new("RGB", (1, 2), (1, 2, 3))) != wanted
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    expected = hashlib.sha256(struct.pack("<2I", 2, 1) + bytes([1, 2, 3, 1, 2, 3])).hexdigest()
+    assert pixel_digest(image) == expected
+    assert pixel_digest(Image.new("RGB", (1, 2), (1, 2, 3))) != expected
 
 
 def test_gray_has_one_digest_whether_it_is_stored_as_gray_or_as_color() -> None:
@@ -34,7 +34,7 @@ def test_gray_has_one_digest_whether_it_is_stored_as_gray_or_as_color() -> None:
     assert pixel_digest(tinted) != pixel_digest(gray)
 
 
-def test_gray_has_one_look_whether_it_is_stored_as_gray_or_as_color() -> None:
+def test_gray_has_one_fingerprint_whether_it_is_stored_as_gray_or_as_color() -> None:
     gray = scene(3).convert("L")
     assert np.array_equal(fingerprint(gray), fingerprint(gray.convert("RGB")))
 
@@ -44,16 +44,16 @@ def bits(one: Image.Image, other: Image.Image) -> int:
 
 
 def agreement(one: Image.Image, other: Image.Image) -> float:
-    """Share of equal bits in the sketches of the whole pictures."""
+    """Share of equal bits in the sketches of the whole images."""
     return (
         1
         - float(np.bitwise_count(fingerprint(one)[0, 1:] ^ fingerprint(other)[0, 1:]).sum()) / 4096
     )
 
 
-def jpeg(picture: Image.Image) -> BytesIO:
+def jpeg(image: Image.Image) -> BytesIO:
     file = BytesIO()
-    picture.save(file, "JPEG", quality=60)
+    image.save(file, "JPEG", quality=60)
     return file
 
 
@@ -71,7 +71,9 @@ def scene(seed: int, size: tuple[int, int] = (300, 300)) -> Image.Image:
         lambda p: Image.open(jpeg(p)).convert("RGB"),
     ],
 )
-def test_alike_pictures_have_alike_looks(change: Callable[[Image.Image], Image.Image]) -> None:
+def test_near_duplicates_have_close_fingerprints(
+    change: Callable[[Image.Image], Image.Image],
+) -> None:
     assert bits(scene(1), change(scene(1))) <= 6
     assert bits(scene(1), scene(2)) >= 16
     assert agreement(scene(1), change(scene(1))) > 0.9
@@ -79,7 +81,7 @@ def test_alike_pictures_have_alike_looks(change: Callable[[Image.Image], Image.I
 
 
 @pytest.mark.parametrize("cut", [0, 6, 12, 18])
-def test_a_cropped_picture_is_close_to_a_view_of_the_original(cut: int) -> None:
+def test_a_cropped_image_is_close_to_a_view_of_the_original(cut: int) -> None:
     whole = fingerprint(scene(4, (400, 400)))
     inside = fingerprint(scene(4, (400, 400)).crop((cut, cut, 400 - cut, 400 - cut)))
     counts = np.bitwise_count(whole[:, 1:] ^ inside[0, 1:]).sum(axis=1) / 4096
@@ -87,7 +89,7 @@ def test_a_cropped_picture_is_close_to_a_view_of_the_original(cut: int) -> None:
     assert int(np.argmin(counts)) == cut // 6
 
 
-def test_flat_pictures_have_no_bits() -> None:
+def test_flat_images_have_no_bits() -> None:
     for level in (0, 77, 255):
         found = fingerprint(Image.new("RGB", (50, 40), (level,) * 3))
         assert found.shape == FINGERPRINT_SHAPE
@@ -95,7 +97,7 @@ def test_flat_pictures_have_no_bits() -> None:
         assert not found.any()
 
 
-def test_the_hash_is_sixteen_hex_digits_of_the_whole_picture() -> None:
+def test_the_hash_is_sixteen_hex_digits_of_the_whole_image() -> None:
     found = fingerprint(scene(1))
     assert len(perceptual_hash(found)) == 16
     assert int(perceptual_hash(found), 16) == int(found[0, 0])
@@ -107,7 +109,7 @@ def test_a_horizontal_ramp_excites_only_the_constant_row() -> None:
     assert perceptual_hash(fingerprint(ramp)) == "0" * 16
 
 
-def test_the_hash_of_a_mirror_picture_is_known_without_looking_at_it() -> None:
+def test_the_hash_of_a_mirrored_image_is_known_without_computing_it() -> None:
     transpose = Image.Transpose
     flips = [transpose.FLIP_LEFT_RIGHT, transpose.FLIP_TOP_BOTTOM, transpose.ROTATE_180]
     whole = fingerprint(scene(5))[0, 0]

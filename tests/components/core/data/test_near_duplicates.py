@@ -1,4 +1,4 @@
-"""The search finds what the slow and obvious search finds; look-alikes are joined, others not."""
+"""The search finds what the slow and obvious one finds; near duplicates are joined, others not."""
 
 from collections.abc import Callable
 from itertools import product
@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.core.data.fingerprints import fingerprint
-from components.core.data.near_duplicates import close, find, similarity
+from components.core.data.near_duplicates import (
+    NearDuplicateParams,
+    find,
+    hamming_neighbors,
+    similarity,
+)
 
 Words = NDArray[np.uint64]
 Transpose = Image.Transpose
+CLOSE = NearDuplicateParams(max_hamming_distance=11, min_similarity=0.7)
+EQUAL = NearDuplicateParams(max_hamming_distance=11, min_similarity=1.0)
 
 
 def words(*values: int) -> Words:
@@ -22,7 +29,9 @@ def words(*values: int) -> Words:
 
 
 def found(ones: Words, others: Words, most: int) -> set[tuple[int, int]]:
-    pairs = (zip(i.tolist(), j.tolist(), strict=True) for i, j in close(ones, others, most))
+    pairs = (
+        zip(i.tolist(), j.tolist(), strict=True) for i, j in hamming_neighbors(ones, others, most)
+    )
     return {pair for part in pairs for pair in part}
 
 
@@ -38,17 +47,17 @@ def test_every_close_pair_is_found_and_no_other(
     for value in left[:6]:
         places = data.draw(st.lists(st.integers(0, 63), max_size=most + 2, unique=True))
         right = [*right, value ^ sum(1 << place for place in places)]
-    wanted = {
+    expected = {
         (i, j)
         for (i, one), (j, other) in product(enumerate(left), enumerate(right))
         if (one ^ other).bit_count() <= most
     }
-    assert found(words(*left), words(*right), most) == wanted
+    assert found(words(*left), words(*right), most) == expected
 
 
 @pytest.mark.parametrize("most", [0, 3, 4, 7, 11])
 def test_the_limit_itself_is_close_and_one_bit_more_is_not(most: int) -> None:
-    # the changed bits lie evenly over the pieces: the hardest case
+    # the changed bits lie evenly over the substrings: the hardest case
     changed = sum(1 << (16 * (k % 4) + k) for k in range(most))
     assert found(words(7), words(7 ^ changed), most) == {(0, 0)}
     assert found(words(7), words(7 ^ changed ^ (1 << 63)), most) == set()
@@ -60,26 +69,26 @@ def test_a_negative_limit_finds_nothing() -> None:
 
 def test_memory_stays_bounded_where_all_hashes_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.core.data.near_duplicates._AT_ONCE", 50)
-    parts = list(close(words(*[9] * 40), words(*[9] * 40), 0))
+    parts = list(hamming_neighbors(words(*[9] * 40), words(*[9] * 40), 0))
     assert max(len(left) for left, _ in parts) <= 50
     assert len(found(words(*[9] * 40), words(*[9] * 40), 0)) == 1600
 
 
-def test_likeness_is_the_correlation_of_the_bits() -> None:
+def test_similarity_is_the_correlation_of_the_bits() -> None:
     rng = np.random.default_rng(0)
     ones, others = rng.integers(0, 2**64, (2, 5, 64), dtype=np.uint64)
     others[:, :40] = ones[:, :40]
     bits = [np.unpackbits(w.view(np.uint8), axis=1).astype(float) for w in (ones, others)]
-    wanted = [np.corrcoef(a, b)[0, 1] for a, b in zip(*bits, strict=True)]
-    assert similarity(ones, others) == pytest.approx(wanted)
+    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(*bits, strict=True)]
+    assert similarity(ones, others) == pytest.approx(expected)
     assert similarity(ones, ones) == pytest.approx(1)
     assert similarity(ones, ~ones) == pytest.approx(-1)
 
 
-def test_a_picture_without_texture_is_like_nothing() -> None:
+def test_an_image_without_texture_is_like_nothing() -> None:
     flat = np.stack([fingerprint(Image.new("L", (64, 64), level)) for level in (0, 90, 90)])
     assert similarity(flat[:, 0, 1:], flat[:, 0, 1:]).tolist() == [0, 0, 0]
-    assert find(flat, 11, 0.5) == []
+    assert find(flat, CLOSE) == []
 
 
 def scene(seed: int) -> Image.Image:
@@ -104,17 +113,17 @@ CHANGES: list[Callable[[Image.Image], Image.Image]] = [
 def test_a_changed_copy_is_found_among_strangers(
     change: Callable[[Image.Image], Image.Image], copy_first: bool
 ) -> None:
-    pictures = [scene(1), scene(2), scene(3), change(scene(1))]
+    images = [scene(1), scene(2), scene(3), change(scene(1))]
     if copy_first:
-        pictures.reverse()
-    (pair,) = find(np.stack([fingerprint(picture) for picture in pictures]), 11, 0.7)
+        images.reverse()
+    (pair,) = find(np.stack([fingerprint(image) for image in images]), CLOSE)
     assert sorted(pair) == [0, 3]
 
 
 def test_a_family_is_connected_by_one_pair_less_than_it_has_members() -> None:
-    pictures = [scene(1), *(change(scene(1)) for change in CHANGES), scene(2)]
-    looks = np.stack([fingerprint(picture) for picture in pictures])
-    pairs = find(looks, 11, 0.7)
+    images = [scene(1), *(change(scene(1)) for change in CHANGES), scene(2)]
+    fingerprints = np.stack([fingerprint(image) for image in images])
+    pairs = find(fingerprints, CLOSE)
     assert len(pairs) == len(CHANGES)
     assert {position for pair in pairs for position in pair} == set(range(len(CHANGES) + 1))
 
@@ -122,27 +131,27 @@ def test_a_family_is_connected_by_one_pair_less_than_it_has_members() -> None:
 def test_the_sketch_tells_apart_what_the_hash_alone_would_join() -> None:
     one, other = fingerprint(scene(1)), fingerprint(scene(2))
     other[:, 0] = one[:, 0]
-    assert find(np.stack([one, other]), 11, 0.7) == []
-    assert find(np.stack([one, one]), 11, 1.0) == [(0, 1)]
+    assert find(np.stack([one, other]), CLOSE) == []
+    assert find(np.stack([one, one]), EQUAL) == [(0, 1)]
 
 
 @pytest.mark.timeout(60)
-def test_thousands_of_pictures_of_one_scene_are_one_family_at_once() -> None:
-    looks = np.repeat(fingerprint(scene(1))[None], 20_000, axis=0)
-    looks[7] = fingerprint(scene(2))
-    looks[9] = fingerprint(scene(1).transpose(Transpose.ROTATE_180))
-    pairs = find(looks, 11, 0.7)
+def test_thousands_of_images_of_one_scene_are_one_family_at_once() -> None:
+    fingerprints = np.repeat(fingerprint(scene(1))[None], 20_000, axis=0)
+    fingerprints[7] = fingerprint(scene(2))
+    fingerprints[9] = fingerprint(scene(1).transpose(Transpose.ROTATE_180))
+    pairs = find(fingerprints, CLOSE)
     assert len(pairs) == 19_998
     assert 7 not in {position for pair in pairs for position in pair}
 
 
-def test_nothing_is_found_among_no_pictures() -> None:
-    assert find(np.empty((0, 4, 65), dtype=np.uint64), 11, 0.7) == []
+def test_nothing_is_found_among_no_images() -> None:
+    assert find(np.empty((0, 4, 65), dtype=np.uint64), CLOSE) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_hundred_thousand_pictures_take_less_than_a_minute() -> None:
-    looks = np.random.default_rng(0).integers(0, 2**64, (100_000, 4, 65), dtype=np.uint64)
-    looks[-500:] = looks[:500]
-    assert sorted(find(looks, 11, 0.7)) == [(k, 99_500 + k) for k in range(500)]
+def test_a_hundred_thousand_images_take_less_than_a_minute() -> None:
+    fingerprints = np.random.default_rng(0).integers(0, 2**64, (100_000, 4, 65), dtype=np.uint64)
+    fingerprints[-500:] = fingerprints[:500]
+    assert sorted(find(fingerprints, CLOSE)) == [(k, 99_500 + k) for k in range(500)]

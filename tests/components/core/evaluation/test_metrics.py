@@ -49,7 +49,10 @@ def test_classes_that_nobody_has_or_predicts_get_empty_rows_and_columns() -> Non
 
 
 def test_of_equal_scores_the_first_class_is_predicted() -> None:
-    assert metrics.predicted_classes(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0]])).tolist() == [0, 1]
+    assert metrics.predicted_classes(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0]])).tolist() == [
+        0,
+        1,
+    ]
 
 
 def test_numbers_of_the_small_matrix_are_those_computed_by_hand() -> None:

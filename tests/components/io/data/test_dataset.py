@@ -1,4 +1,4 @@
-"""From a validated folder to labeled pictures; nothing that changed since is accepted."""
+"""From a validated folder to labeled images; nothing that changed since is accepted."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def whole(location: DataPaths) -> Dataset:
     return open_dataset(location, DATA, SIZE, ("train", "val", "test"))
 
 
-def test_pictures_labels_and_rows_belong_together(location: DataPaths) -> None:
+def test_images_labels_and_rows_belong_together(location: DataPaths) -> None:
     dataset = whole(location)
     assert dataset.class_names == ["lying", "standing"]
     for split, labeled in dataset.splits.items():
@@ -55,13 +55,13 @@ def test_pictures_labels_and_rows_belong_together(location: DataPaths) -> None:
         assert rows["path"].tolist() == sorted(rows["path"])
         pixels = labeled.pixels[:]
         for n, path in enumerate(rows["path"]):
-            # The folder of a picture is its class: the index must be the one of that name.
+            # The folder of an image is its class: the index must be the one of that name.
             assert dataset.class_names[labeled.labels[n]] == path.split("/")[0]
             content = (location.images / path).read_bytes()
-            assert np.array_equal(pixels[n], load_image(content, SIZE, DATA.reader))
+            assert np.array_equal(pixels[n], load_image(content, SIZE, DATA.decode_params))
 
 
-def test_the_splits_share_no_picture_and_hold_all_that_are_used(location: DataPaths) -> None:
+def test_the_splits_share_no_image_and_hold_all_that_are_used(location: DataPaths) -> None:
     dataset = whole(location)
     paths = [path for rows in dataset.rows.values() for path in rows["path"]]
     manifest = pd.read_parquet(location.manifest)
@@ -139,7 +139,7 @@ def test_a_changed_image_is_refused_also_when_its_pixels_are_cached(
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(ChangedInput) as refused:
         whole(location)
-    assert str(refused.value).startswith(f"{path}: its bytes are not the ones that validate saw; ")
+    assert str(refused.value).startswith(f"{path}: its bytes have changed since validate; ")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -211,7 +211,9 @@ def test_the_report_of_another_validation_is_refused(location: DataPaths, tmp_pa
     manifest = pd.read_parquet(location.manifest)
     manifest.loc[manifest["split"] == "val", "split"] = "train"
     manifest.to_parquet(location.manifest)
-    with pytest.raises(ChangedInput, match=r"has digest .* is about .* run `dvc repro validate`"):
+    with pytest.raises(
+        ChangedInput, match=r"has data digest .* is about .* run `dvc repro validate`"
+    ):
         whole(location)
 
 
@@ -220,6 +222,6 @@ def test_an_artifact_of_other_data_names_the_step_to_run() -> None:
     with pytest.raises(ChangedInput) as refused:
         require_same_data(Path("a.json"), "1" * 64, "2" * 64, "tune")
     assert str(refused.value) == (
-        "a.json: was made from data 111111111111, but the manifest is 222222222222; "
+        "a.json: was made from data 111111111111, but the manifest is about 222222222222; "
         "run `dvc repro tune`."
     )

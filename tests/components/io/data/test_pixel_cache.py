@@ -20,21 +20,15 @@ from components.core.errors import ChangedInput, PipelineError
 from components.core.training.inference import ImageArray
 from components.io.data import pixel_cache
 from components.io.data.pixel_cache import open_pixels
+from tests import factories
 
-DATA = DataParams(
-    formats=["PNG", "JPEG"],
-    max_pixels=1_000_000,
-    multi_frame="refuse",
-    background=(0, 0, 0),
-    fit="crop",
-    cache_gib=1.0,
-)
+DATA = DataParams(**factories.image_params(background=(0, 0, 0)).model_dump(), cache_gib=1.0)
 COUNT, SIZE = 10, 16
 BYTES = COUNT * SIZE * SIZE * 3
 
 
 class Folder:
-    """Pictures, their manifest rows, and an empty cache."""
+    """Images, their manifest rows, and an empty cache."""
 
     def __init__(self, root: Path) -> None:
         self.images, self.cache = root / "images", root / "cache"
@@ -47,7 +41,7 @@ class Folder:
 
     def decoded(self, data: DataParams = DATA, size: int = SIZE) -> NDArray[np.uint8]:
         contents = [(self.images / path).read_bytes() for path in self.rows["path"]]
-        return np.stack([load_image(content, size, data.reader) for content in contents])
+        return np.stack([load_image(content, size, data.decode_params) for content in contents])
 
     @property
     def arrays(self) -> list[Path]:
@@ -73,12 +67,12 @@ def test_cached_pixels_are_the_decoded_ones_in_the_order_of_the_rows(folder: Fol
 
 
 @pytest.mark.parametrize("gib", [1.0, 0.0])
-def test_pictures_are_read_by_slice_and_by_index(folder: Folder, gib: float) -> None:
-    pixels, wanted = folder.open(limited(gib)), folder.decoded()
+def test_images_are_read_by_slice_and_by_index(folder: Folder, gib: float) -> None:
+    pixels, expected = folder.open(limited(gib)), folder.decoded()
     for index in (slice(2, 5), slice(8, 99), slice(None), np.array([3, 0, 3]), np.array([9])):
         found = pixels[index]
         assert found.dtype == np.uint8
-        assert np.array_equal(found, wanted[index])
+        assert np.array_equal(found, expected[index])
 
 
 @pytest.mark.parametrize("gib", [1.0, 0.0])
@@ -91,30 +85,30 @@ def test_what_is_read_is_a_copy_that_may_be_written(folder: Folder, gib: float) 
 
 
 def test_the_second_opening_decodes_nothing(folder: Folder) -> None:
-    wanted = folder.open()[:]
+    expected = folder.open()[:]
     shutil.rmtree(folder.images)
-    assert np.array_equal(folder.open()[:], wanted)
+    assert np.array_equal(folder.open()[:], expected)
 
 
 @pytest.mark.parametrize("place", [0, 128, -1])
 def test_a_flipped_byte_in_the_cache_is_built_again(folder: Folder, place: int) -> None:
-    wanted = folder.open()[:]
+    expected = folder.open()[:]
     content = bytearray(folder.arrays[0].read_bytes())
     content[place] ^= 1
     folder.arrays[0].write_bytes(content)
-    assert np.array_equal(folder.open()[:], wanted)
+    assert np.array_equal(folder.open()[:], expected)
 
 
 @pytest.mark.parametrize("note", [None, "", "{", "null", "[]", '"text"', "{}", '{"sha256": "0"}'])
 def test_a_cache_without_a_sound_note_is_built_again(folder: Folder, note: str | None) -> None:
-    wanted = folder.open()[:]
+    expected = folder.open()[:]
     path = folder.arrays[0].with_suffix(".json")
     if note is None:
         path.unlink()
     else:
         path.write_text(note)
     folder.arrays[0].write_bytes(b"damaged")
-    assert np.array_equal(folder.open()[:], wanted)
+    assert np.array_equal(folder.open()[:], expected)
     assert json.loads(path.read_text())["sha256"]
 
 
@@ -130,7 +124,7 @@ def test_a_swapped_byte_in_an_image_is_refused(folder: Folder, gib: float, keep_
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(ChangedInput) as refused:
         folder.open(limited(gib))[:]
-    assert str(refused.value).startswith(f"{path}: its bytes are not the ones that validate saw; ")
+    assert str(refused.value).startswith(f"{path}: its bytes have changed since validate; ")
     assert not folder.arrays
 
 
@@ -150,7 +144,7 @@ def test_an_image_that_can_no_longer_be_decoded_is_refused(folder: Folder) -> No
 
 
 @pytest.mark.parametrize("gib", [0.0, (BYTES - 1) / 2**30])
-def test_over_its_limit_the_pictures_stream_with_equal_pixels(
+def test_over_its_limit_the_images_stream_with_equal_pixels(
     folder: Folder, gib: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -158,7 +152,7 @@ def test_over_its_limit_the_pictures_stream_with_equal_pixels(
     assert len(pixels) == COUNT
     assert np.array_equal(pixels[:], folder.decoded())
     assert folder.arrays == []
-    assert "pictures are decoded again in every epoch" in caplog.text
+    assert "images are decoded again in every epoch" in caplog.text
 
 
 def test_a_disk_without_room_streams_too(folder: Folder, small_disk: Path) -> None:
@@ -170,15 +164,15 @@ def test_a_disk_without_room_streams_too(folder: Folder, small_disk: Path) -> No
 
 def test_the_least_recently_used_files_make_room(folder: Folder) -> None:
     three = limited((3 * BYTES + 1000) / 2**30)
-    fits: dict[Path, str] = {}
-    for age, fit in ((30, "crop"), (20, "pad"), (10, "stretch")):
-        folder.open(three.model_copy(update={"fit": fit}))
-        (new,) = set(folder.arrays) - set(fits)
-        fits[new] = fit
+    modes: dict[Path, str] = {}
+    for age, resize_mode in ((30, "crop"), (20, "pad"), (10, "stretch")):
+        folder.open(three.model_copy(update={"resize_mode": resize_mode}))
+        (new,) = set(folder.arrays) - set(modes)
+        modes[new] = resize_mode
         os.utime(new, (1_000_000_000 - age, 1_000_000_000 - age))
     folder.open(three)  # used again: now the youngest
     folder.open(three.model_copy(update={"background": (9, 9, 9)}))
-    kept = [fits[path] for path in folder.arrays if path in fits]
+    kept = [modes[path] for path in folder.arrays if path in modes]
     assert sorted(kept) == ["crop", "stretch"]
     assert sum(path.stat().st_size for path in folder.arrays) <= 3 * BYTES + 1000
     assert {p.stem for p in folder.cache.glob("*.json")} == {p.stem for p in folder.arrays}
@@ -191,7 +185,7 @@ def test_everything_that_decides_about_pixels_is_in_the_key(
     seen = set(folder.arrays)
     changes: list[Callable[[], object]] = [
         lambda: folder.open(size=32),
-        lambda: folder.open(DATA.model_copy(update={"fit": "pad"})),
+        lambda: folder.open(DATA.model_copy(update={"resize_mode": "pad"})),
         lambda: folder.open(DATA.model_copy(update={"background": (1, 0, 0)})),
         lambda: monkeypatch.setattr(pixel_cache, "CONVERSION_VERSION", 99) or folder.open(),
     ]
@@ -218,6 +212,7 @@ from pathlib import Path
 import pandas as pd
 from components.core.data.decoding import DataParams
 from components.io.data.pixel_cache import open_pixels
+from tests import factories
 root, data = Path(sys.argv[1]), DataParams.model_validate_json(sys.argv[2])
 rows = pd.read_json(root / "rows.json")
 print("ready", flush=True)

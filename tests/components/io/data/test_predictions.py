@@ -1,4 +1,4 @@
-"""Answers of a model as a table: written once, read back only if nothing changed."""
+"""Predictions of a model as a table: written once, read back only if nothing changed."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import pytest
 from components.core.errors import ChangedInput, MissingInput
 from components.core.evaluation.predictions import Predictions
 from components.io import files
-from components.io.data import predictions as answers
+from components.io.data import predictions as prediction_table
 
-SAID = Predictions(
+PREDICTIONS = Predictions(
     class_names=["ant", "p:bee"],
     paths=["a/1.png", "a/2.png", "b/3.png"],
     groups=["g1", "g1", "g2"],
@@ -22,34 +22,34 @@ SAID = Predictions(
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
-    files.write_bytes(path, answers.to_parquet(SAID))
+    files.write_bytes(path, prediction_table.to_parquet(PREDICTIONS))
 
-    found = answers.read(path, files.digest_file(path))
+    found = prediction_table.read(path, files.digest_file(path))
 
-    for name, wanted in vars(SAID).items():
-        assert np.array_equal(getattr(found, name), wanted), name
+    for name, expected in vars(PREDICTIONS).items():
+        assert np.array_equal(getattr(found, name), expected), name
 
 
-def test_equal_answers_give_equal_bytes() -> None:
-    assert answers.to_parquet(SAID) == answers.to_parquet(SAID)
+def test_equal_predictions_give_equal_bytes() -> None:
+    assert prediction_table.to_parquet(PREDICTIONS) == prediction_table.to_parquet(PREDICTIONS)
 
 
 def test_a_changed_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
-    files.write_bytes(path, answers.to_parquet(SAID))
+    files.write_bytes(path, prediction_table.to_parquet(PREDICTIONS))
     with pytest.raises(ChangedInput, match=r"predictions\.parquet: has SHA-256 .* is recorded"):
-        answers.read(path, "0" * 64)
+        prediction_table.read(path, "0" * 64)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and no table", b"path,label\n"])
-def test_what_is_no_table_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_what_is_not_a_table_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     path.write_bytes(content)
     with pytest.raises(ChangedInput, match="is not a table of predictions") as caught:
-        answers.read(path, files.digest_file(path))
+        prediction_table.read(path, files.digest_file(path))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match=r"predictions\.parquet"):
-        answers.read(tmp_path / "predictions.parquet", "0" * 64)
+        prediction_table.read(tmp_path / "predictions.parquet", "0" * 64)

@@ -13,21 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core.data.decoding import Decoded, ImageParams, decode
+from components.core.data.files import ImageFile, Scan
 from components.core.data.fingerprints import FINGERPRINT_SHAPE
 from components.io.data import scan as module
-from components.io.data.scan import File, Scan, present, scan
+from components.io.data.scan import list_files, scan
+from tests import factories
 
-PARAMS = ImageParams(
-    formats=["PNG", "JPEG"],
-    max_pixels=1_000_000,
-    multi_frame="refuse",
-    background=(0, 0, 0),
-    fit="crop",
-)
-Picture = Callable[..., bytes]
+PARAMS = factories.image_params(background=(0, 0, 0))
+ImageBytes = Callable[..., bytes]
 
 
-def look(images: Path, *exclude: str) -> Scan:
+def run_scan(images: Path, *exclude: str) -> Scan:
     cache = images.parent / "cache"
     return scan(images, exclude=exclude, params=PARAMS, cache=cache)
 
@@ -40,7 +36,7 @@ def put(images: Path, contents: dict[str, bytes]) -> Path:
     return images
 
 
-def by_path(found: Scan) -> dict[str, File]:
+def by_path(found: Scan) -> dict[str, ImageFile]:
     return {file.path: file for file in found.files}
 
 
@@ -50,45 +46,45 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def test_a_file_is_measured(images: Path, picture: Picture) -> None:
-    content = picture(size=(40, 32))
+def test_a_file_is_measured(images: Path, image_bytes: ImageBytes) -> None:
+    content = image_bytes(size=(40, 32))
     put(images, {"cat/a.png": content})
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert (file.label, file.status, file.reason, file.split) == ("cat", "used", "", "")
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert file.bytes == len(content)
-    facts = file.info
-    assert (facts.width, facts.height, facts.mode, facts.format) == (40, 32, "RGB", "PNG")
-    assert len(facts.pixel_sha256) == 64
-    assert len(facts.phash) == 16
-    assert facts.fingerprint[:8] == bytes.fromhex(facts.phash)[::-1]
-    assert len(facts.fingerprint) == 8 * FINGERPRINT_SHAPE[0] * FINGERPRINT_SHAPE[1]
+    info = file.info
+    assert (info.width, info.height, info.mode, info.format) == (40, 32, "RGB", "PNG")
+    assert len(info.pixel_sha256) == 64
+    assert len(info.phash) == 16
+    assert info.fingerprint[:8] == bytes.fromhex(info.phash)[::-1]
+    assert len(info.fingerprint) == 8 * FINGERPRINT_SHAPE[0] * FINGERPRINT_SHAPE[1]
 
 
-def test_what_is_present_is_what_the_scan_finds_without_junk(
-    images: Path, picture: Picture
+def test_what_is_listed_is_what_the_scan_finds_without_junk(
+    images: Path, image_bytes: ImageBytes
 ) -> None:
     names = ["cat/a.png", "cat/Thumbs.db", ".hidden/a.png", "notes.txt", "cat/x\ny.png"]
     put(images, dict.fromkeys(names, b"x"))
     (images / "cat" / "link").symlink_to("nowhere")
-    assert present(images) == {"cat/a.png", "notes.txt", "cat/x\\ny.png", "cat/link"}
-    listed = {file.path for file in look(images).files if file.reason != "hidden or junk file"}
-    assert present(images) == listed
+    assert list_files(images) == {"cat/a.png", "notes.txt", "cat/x\\ny.png", "cat/link"}
+    listed = {file.path for file in run_scan(images).files if file.reason != "hidden or junk file"}
+    assert list_files(images) == listed
 
 
-def test_deeper_folders_belong_to_their_class(images: Path, picture: Picture) -> None:
-    put(images, {"cat/2024/may/a.png": picture(1), "dog/b.png": picture(2)})
-    found = look(images)
+def test_deeper_folders_belong_to_their_class(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/2024/may/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
+    found = run_scan(images)
     assert [file.label for file in found.files] == ["cat", "dog"]
     assert found.class_names == ["cat", "dog"]
     assert not found.predefined_split
 
 
-def test_ready_made_splits_are_kept(images: Path, picture: Picture) -> None:
+def test_predefined_splits_are_kept(images: Path, image_bytes: ImageBytes) -> None:
     names = ["train/cat/a.png", "val/dog/x/b.png", "test/cat/c.png"]
-    put(images, {name: picture(k) for k, name in enumerate(names)})
-    put(images, {"train/stray.png": picture(9)})
-    found = look(images)
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
+    put(images, {"train/stray.png": image_bytes(9)})
+    found = run_scan(images)
     assert found.predefined_split
     assert found.class_names == ["cat", "dog"]
     rows = by_path(found)
@@ -101,15 +97,20 @@ def test_ready_made_splits_are_kept(images: Path, picture: Picture) -> None:
 
 
 def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
-    put(images, {"train/a.png": picture(1), "bus/b.png": picture(2), "test/c.png": picture(3)})
-    found = look(images)
+    put(
+        images,
+        {"train/a.png": image_bytes(1), "bus/b.png": image_bytes(2), "test/c.png": image_bytes(3)},
+    )
+    found = run_scan(images)
     assert not found.predefined_split
     assert found.class_names == ["bus", "test", "train"]
 
 
-def test_hidden_and_junk_files_are_ignored_and_counted(images: Path, picture: Picture) -> None:
+def test_hidden_and_junk_files_are_ignored_and_counted(
+    images: Path, image_bytes: ImageBytes
+) -> None:
     junk = [
         ".DS_Store",
         "cat/Thumbs.db",
@@ -122,18 +123,20 @@ def test_hidden_and_junk_files_are_ignored_and_counted(images: Path, picture: Pi
         ".gitignore",
         "cat/.gitkeep",
     ]
-    put(images, dict.fromkeys(junk, b"junk") | {"cat/a.png": picture()})
-    found = look(images)
+    put(images, dict.fromkeys(junk, b"junk") | {"cat/a.png": image_bytes()})
+    found = run_scan(images)
     status = Counter((file.status, file.reason) for file in found.files)
     assert status == {("used", ""): 1, ("ignored", "hidden or junk file"): len(junk)}
     assert found.class_names == ["cat"]
     assert {file.label for file in found.files if file.status == "ignored"} == {""}
 
 
-def test_exclude_patterns_leave_out_files_and_classes(images: Path, picture: Picture) -> None:
+def test_exclude_patterns_leave_out_files_and_classes(
+    images: Path, image_bytes: ImageBytes
+) -> None:
     names = ["cat/a.png", "cat/draft_b.png", "dog/c.png", "owl/x/d.png", "eel/e.png"]
-    put(images, {name: picture(k) for k, name in enumerate(names)})
-    found = look(images, "*/draft_*", "dog/*", "owl")
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
+    found = run_scan(images, "*/draft_*", "dog/*", "owl")
     assert {file.path: file.reason for file in found.files} == {
         "cat/a.png": "",
         "cat/draft_b.png": "excluded by */draft_*",
@@ -145,37 +148,40 @@ def test_exclude_patterns_leave_out_files_and_classes(images: Path, picture: Pic
 
 
 @pytest.mark.parametrize("pattern", ["dog", "dog/", "dog/*", "d?g", "*og*", "[d]og/*"])
-def test_an_excluded_class_is_no_class(images: Path, picture: Picture, pattern: str) -> None:
-    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2), "dog/x/c.png": picture(3)})
-    found = look(images, pattern)
+def test_an_excluded_class_is_no_class(images: Path, image_bytes: ImageBytes, pattern: str) -> None:
+    put(
+        images,
+        {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2), "dog/x/c.png": image_bytes(3)},
+    )
+    found = run_scan(images, pattern)
     assert found.class_names == ["cat"]
     assert [file.status for file in found.files] == ["used", "ignored", "ignored"]
 
 
 def test_every_label_is_a_class_whatever_a_pattern_says_of_the_folder(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
     # the last ? means one character, which could be the slash that ends the folder
-    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2)})
-    found = look(images, "dog?")
+    put(images, {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
+    found = run_scan(images, "dog?")
     assert found.class_names == ["cat", "dog"]
     assert [file.status for file in found.files] == ["used", "used"]
 
 
-def test_an_empty_class_folder_is_still_a_class(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture()})
+def test_an_empty_class_folder_is_still_a_class(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes()})
     (images / "dog").mkdir()
-    assert look(images).class_names == ["cat", "dog"]
+    assert run_scan(images).class_names == ["cat", "dog"]
 
 
-def test_links_are_never_followed(images: Path, picture: Picture) -> None:
-    outside = put(images.parent / "outside", {"secret.png": picture(7)})
-    put(images, {"cat/a.png": picture(1)})
+def test_links_are_never_followed(images: Path, image_bytes: ImageBytes) -> None:
+    outside = put(images.parent / "outside", {"secret.png": image_bytes(7)})
+    put(images, {"cat/a.png": image_bytes(1)})
     (images / "cat" / "link.png").symlink_to(outside / "secret.png")
     (images / "dog").symlink_to(outside)
     (images / "cat" / "loop").symlink_to("..")
     (images / "cat" / "broken.png").symlink_to("nowhere")
-    found = look(images)
+    found = run_scan(images)
     rows = by_path(found)
     for name in ("cat/link.png", "dog", "cat/loop", "cat/broken.png"):
         file = rows.pop(name)
@@ -190,21 +196,21 @@ def test_links_are_never_followed(images: Path, picture: Picture) -> None:
 
 
 @pytest.mark.timeout(20)
-def test_fifos_and_sockets_are_never_opened(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture()})
+def test_fifos_and_sockets_are_never_opened(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes()})
     os.mkfifo(images / "cat" / "pipe.png")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(images / "cat" / "s.png"))
-        rows = by_path(look(images))
+        rows = by_path(run_scan(images))
     for name in ("cat/pipe.png", "cat/s.png"):
         assert (rows[name].status, rows[name].rule) == ("quarantined", "non_regular_files")
 
 
 @pytest.mark.timeout(20)
 def test_a_file_that_became_a_fifo_or_a_link_is_not_waited_for_or_followed(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
-    put(images, {"real.png": picture()})
+    put(images, {"real.png": image_bytes()})
     os.mkfifo(images / "pipe")
     (images / "link").symlink_to("real.png")
     for name in ("pipe", "link"):
@@ -215,14 +221,14 @@ def test_a_file_that_became_a_fifo_or_a_link_is_not_waited_for_or_followed(
 def test_a_file_larger_than_any_image_is_not_read(images: Path) -> None:
     put(images, {"cat/film.png": b""})
     os.truncate(images / "cat" / "film.png", 10 << 30)
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert file.rule == "max_unreadable"
     assert "10,737,418,240 bytes, more than 1,000,000 pixels take" in file.reason
 
 
-def test_a_stray_file_beside_the_class_folders_is_named(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture(1), "notes.txt": b"text", "b.png": picture(2)})
-    rows = by_path(look(images))
+def test_a_file_beside_the_class_folders_is_named(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes(1), "notes.txt": b"text", "b.png": image_bytes(2)})
+    rows = by_path(run_scan(images))
     for name in ("notes.txt", "b.png"):
         assert (rows[name].status, rows[name].rule) == ("quarantined", "unlabeled_files")
 
@@ -239,25 +245,25 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_reason(
     images: Path, content: bytes, reason: str
 ) -> None:
     put(images, {"cat/a.jpg": content})
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert (file.status, file.rule, file.reason) == ("quarantined", "max_unreadable", reason)
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert file.info.pixel_sha256 == ""
 
 
-def test_a_truncated_image_is_quarantined(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.jpg": picture(kind="JPEG")[:-200]})
-    (file,) = look(images).files
+def test_a_truncated_image_is_quarantined(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.jpg": image_bytes(kind="JPEG")[:-200]})
+    (file,) = run_scan(images).files
     assert (file.rule, file.reason) == ("max_unreadable", "truncated")
 
 
-def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture(kind="GIF")})
-    (file,) = look(images).files
+def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes(kind="GIF")})
+    (file,) = run_scan(images).files
     assert (file.rule, file.info.format) == ("formats", "GIF")
 
 
-def test_strange_names_work(images: Path, picture: Picture) -> None:
+def test_strange_names_work(images: Path, image_bytes: ImageBytes) -> None:
     names = [
         "K\u00e4se 100 %/gr\u00fc\u00dfe #1?.png",
         "K\u00e4se 100 %/-rf.png",
@@ -267,28 +273,30 @@ def test_strange_names_work(images: Path, picture: Picture) -> None:
         "\u65e5\u672c\u8a9e/no suffix",
         "rtl \u202ex/<b>.png",
     ]
-    put(images, {name: picture(k) for k, name in enumerate(names)})
-    rows = by_path(look(images))
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
+    rows = by_path(run_scan(images))
     assert set(rows) == set(names)
     assert {file.status for file in rows.values()} == {"used"}
 
 
 def test_control_and_undecodable_characters_are_escaped_and_refused(
-    images: Path, picture: Picture
+    images: Path, image_bytes: ImageBytes
 ) -> None:
-    put(images, {"cat/a\nb.png": picture(1), "cat/back\\slash.png": picture(2)})
+    put(images, {"cat/a\nb.png": image_bytes(1), "cat/back\\slash.png": image_bytes(2)})
     raw = os.fsencode(images) + b"/cat/\xff.png"
     with open(raw, "wb") as file:  # noqa: PTH123 - pathlib refuses byte names
-        file.write(picture(3))
-    rows = by_path(look(images))
+        file.write(image_bytes(3))
+    rows = by_path(run_scan(images))
     assert set(rows) == {"cat/a\\nb.png", "cat/back\\\\slash.png", "cat/\\udcff.png"}
-    assert {(file.status, file.rule) for file in rows.values()} == {("quarantined", "names")}
+    assert {(file.status, file.rule) for file in rows.values()} == {
+        ("quarantined", "invalid_names")
+    }
 
 
 def test_a_folder_that_cannot_be_read_is_a_finding(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {"cat/a.png": picture(1), "dog/b.png": picture(2)})
+    put(images, {"cat/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
     listed = os.scandir
 
     def refuse(path: Path) -> object:
@@ -298,15 +306,15 @@ def test_a_folder_that_cannot_be_read_is_a_finding(
 
     # a stand-in for mode 000, which does not stop root
     monkeypatch.setattr(os, "scandir", refuse)
-    file = by_path(look(images))["dog"]
+    file = by_path(run_scan(images))["dog"]
     assert (file.status, file.rule) == ("quarantined", "non_regular_files")
     assert file.reason == "a folder that cannot be read (Permission denied)"
 
 
 def test_a_file_that_vanishes_is_a_finding(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {"cat/a.png": picture(1)})
+    put(images, {"cat/a.png": image_bytes(1)})
     opened = os.open
 
     def vanish(path: Path, flags: int) -> int:
@@ -315,24 +323,24 @@ def test_a_file_that_vanishes_is_a_finding(
         return opened(path, flags)
 
     monkeypatch.setattr(os, "open", vanish)
-    (file,) = look(images).files
+    (file,) = run_scan(images).files
     assert file.rule == "max_unreadable"
     assert file.reason == "cannot be read (No such file or directory)"
 
 
 def test_the_second_run_decodes_nothing(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {f"cat/{k}.png": picture(k) for k in range(5)})
-    first = look(images)
+    put(images, {f"cat/{k}.png": image_bytes(k) for k in range(5)})
+    first = run_scan(images)
     monkeypatch.setattr(module, "decode", None)
-    assert look(images) == first
+    assert run_scan(images) == first
 
 
 def test_an_interrupted_scan_goes_on_where_it_stopped(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {f"cat/{k:03}.png": picture(k) for k in range(100)})
+    put(images, {f"cat/{k:03}.png": image_bytes(k) for k in range(100)})
     decoded: list[bytes] = []
 
     def refuse_once(content: bytes, params: ImageParams) -> Decoded:
@@ -344,50 +352,54 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(
     resumed = False
     monkeypatch.setattr(module, "decode", refuse_once)
     with pytest.raises(KeyboardInterrupt):
-        look(images)
+        run_scan(images)
     resumed = True
     decoded.clear()
-    assert {file.status for file in look(images).files} == {"used"}
+    assert {file.status for file in run_scan(images).files} == {"used"}
     # two chunks of 32 were complete
     assert len(decoded) == 36
 
 
-def test_changed_bytes_of_equal_size_and_time_are_seen(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.bmp.png": picture(1)})
+def test_changed_bytes_of_equal_size_and_time_are_seen(
+    images: Path, image_bytes: ImageBytes
+) -> None:
+    put(images, {"cat/a.bmp.png": image_bytes(1)})
     path = images / "cat" / "a.bmp.png"
-    before = look(images)
+    before = run_scan(images)
     times = path.stat()
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert look(images).files[0].sha256 != before.files[0].sha256
+    assert run_scan(images).files[0].sha256 != before.files[0].sha256
 
 
 @pytest.mark.parametrize("damage", [b"", b"no digest", b"0" * 64 + b"\n{}", None])
-def test_a_damaged_memory_is_ignored(images: Path, picture: Picture, damage: bytes | None) -> None:
-    put(images, {"cat/a.png": picture()})
-    first = look(images)
-    (memory,) = (images.parent / "cache").iterdir()
-    good = memory.read_bytes()
-    memory.write_bytes(good.replace(b"RGB", b"XYZ") if damage is None else damage)
-    assert look(images) == first
-    assert memory.read_bytes() == good
+def test_a_damaged_cache_is_ignored(
+    images: Path, image_bytes: ImageBytes, damage: bytes | None
+) -> None:
+    put(images, {"cat/a.png": image_bytes()})
+    first = run_scan(images)
+    (path,) = (images.parent / "cache").iterdir()
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"RGB", b"XYZ") if damage is None else damage)
+    assert run_scan(images) == first
+    assert path.read_bytes() == good
 
 
-def test_another_reader_has_another_memory(images: Path, picture: Picture) -> None:
-    put(images, {"cat/a.png": picture()})
-    look(images)
+def test_other_settings_have_another_cache(images: Path, image_bytes: ImageBytes) -> None:
+    put(images, {"cat/a.png": image_bytes()})
+    run_scan(images)
     other = PARAMS.model_copy(update={"background": (1, 2, 3)})
     scan(images, exclude=[], params=other, cache=images.parent / "cache")
     assert len(list((images.parent / "cache").iterdir())) == 2
 
 
 def test_listing_order_does_not_matter(
-    images: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(images, {f"{c}/{k}.png": picture(k) for c in ("b", "a", "a/z") for k in range(40)})
-    first = look(images)
+    put(images, {f"{c}/{k}.png": image_bytes(k) for c in ("b", "a", "a/z") for k in range(40)})
+    first = run_scan(images)
     assert [file.path for file in first.files] == sorted(file.path for file in first.files)
     listed = os.scandir
 
@@ -402,7 +414,7 @@ def test_listing_order_does_not_matter(
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(os, "scandir", Shuffled)
-    assert look(images) == first
+    assert run_scan(images) == first
 
 
 NAMES = st.sampled_from(
@@ -417,13 +429,13 @@ KINDS = st.sampled_from(["png", "jpeg", "gif", "text", "empty", "cut", "link", "
 @given(st.dictionaries(st.tuples(st.sampled_from(["", "cat/", "dog/"]), NAMES), KINDS))
 def test_found_is_used_plus_quarantined_plus_ignored(
     tmp_path_factory: pytest.TempPathFactory,
-    picture: Picture,
+    image_bytes: ImageBytes,
     tree: dict[tuple[str, str], str],
 ) -> None:
     images = tmp_path_factory.mktemp("tree") / "images"
     images.mkdir()
-    sound = {"png": picture(), "jpeg": picture(kind="JPEG"), "gif": picture(kind="GIF")}
-    contents = sound | {"text": b"text", "empty": b"", "cut": picture(kind="JPEG")[:-90]}
+    sound = {"png": image_bytes(), "jpeg": image_bytes(kind="JPEG"), "gif": image_bytes(kind="GIF")}
+    contents = sound | {"text": b"text", "empty": b"", "cut": image_bytes(kind="JPEG")[:-90]}
     for (folder, name), kind in tree.items():
         path = images / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -433,7 +445,7 @@ def test_found_is_used_plus_quarantined_plus_ignored(
             os.mkfifo(path)
         else:
             path.write_bytes(contents[kind])
-    found = look(images).files
+    found = run_scan(images).files
     assert len(found) == len(tree)
     assert len({file.path for file in found}) == len(found)
     for file in found:

@@ -13,7 +13,7 @@ from components.io.data.split_files import (
 )
 
 A, B, C = "a" * 64, "b" * 64, "0c" * 32
-LEDGER = "pixel_sha256,split,path\n"
+PINNED = "pixel_sha256,split,path\n"
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def table(tmp_path: Path) -> Path:
 def test_header_lines_alone_say_nothing(table: Path) -> None:
     table.write_text("path,group\n")
     assert read_groups(table, []) == {}
-    table.write_text(LEDGER)
+    table.write_text(PINNED)
     assert read_pinned_splits(table) == {}
 
 
@@ -40,19 +40,19 @@ def test_what_office_programs_write_is_read(table: Path, content: bytes) -> None
     assert read_groups(table, ["a"]) == {"a": "g"}
 
 
-def test_a_ledger_comes_back_as_it_was_written_sorted_by_path(table: Path) -> None:
-    pins = {
+def test_pinned_splits_come_back_as_written_and_sorted_by_path(table: Path) -> None:
+    pinned = {
         B: PinnedSplit("test", 'z "q", 1.png'),
         A: PinnedSplit("train", "y\u00e9.png"),
         C: PinnedSplit("val", "z"),
     }
-    write_pinned_splits(table, pins)
-    assert read_pinned_splits(table) == pins
+    write_pinned_splits(table, pinned)
+    assert read_pinned_splits(table) == pinned
     assert [line.rpartition(",")[2] for line in table.read_text().splitlines()[1:2]] == [
         "y\u00e9.png"
     ]
     first = table.read_bytes()
-    write_pinned_splits(table, dict(reversed(pins.items())))
+    write_pinned_splits(table, dict(reversed(pinned.items())))
     assert table.read_bytes() == first
 
 
@@ -65,8 +65,8 @@ def test_a_ledger_comes_back_as_it_was_written_sorted_by_path(table: Path) -> No
         ("path,group\na\n", "line 2: is not of the form path,group"),
         ("path,group\na,g,h\n", "line 2: is not of the form path,group"),
         ("path,group\na,\n", "line 2: is not of the form path,group"),
-        ("path,group\na,g\nb,g\na,h\n", "line 4: a stands there twice"),
-        ("path,group\nimages/a,g\n", "line 2: images/a is no file of the image folder"),
+        ("path,group\na,g\nb,g\na,h\n", "line 4: a is listed twice"),
+        ("path,group\nimages/a,g\n", "line 2: images/a is not in the image folder"),
         ('path,group\n"a"b,g\n', "is not CSV in UTF-8"),
         ("path,group\n\udcff,g\n", "is not CSV in UTF-8"),
     ],
@@ -83,18 +83,18 @@ def test_a_broken_table_of_groups_is_one_line(table: Path, content: str, message
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"{A},training,x.png", "line 2: 'training' is no split; write train, val or test"),
-        (f"{A},Train,x.png", "'Train' is no split"),
-        (f"{A[1:]},train,x.png", "is no pixel digest of 64 hex digits"),
-        (f"{A[1:]}G,train,x.png", "is no pixel digest of 64 hex digits"),
-        (f"{A.upper()},train,x.png", "is no pixel digest of 64 hex digits"),
+        (f"{A},training,x.png", "line 2: 'training' is not a split; write train, val or test"),
+        (f"{A},Train,x.png", "'Train' is not a split"),
+        (f"{A[1:]},train,x.png", "is not a pixel digest of 64 hex digits"),
+        (f"{A[1:]}G,train,x.png", "is not a pixel digest of 64 hex digits"),
+        (f"{A.upper()},train,x.png", "is not a pixel digest of 64 hex digits"),
         (f"{A},train,x.png\n{A},train,x.png", "line 3: pins x.png a second time"),
         (f"{A},train,x.png\n{A},test,y.png", "line 3: pins y.png a second time"),
         (f"{A},train", "line 2: is not of the form pixel_sha256,split,path"),
     ],
 )
-def test_a_broken_ledger_is_one_line(table: Path, line: str, message: str) -> None:
-    table.write_text(f"{LEDGER}{line}\n")
+def test_a_broken_table_of_pinned_splits_is_one_line(table: Path, line: str, message: str) -> None:
+    table.write_text(f"{PINNED}{line}\n")
     with pytest.raises(InvalidData) as refused:
         read_pinned_splits(table)
     assert message in str(refused.value)
@@ -102,7 +102,7 @@ def test_a_broken_ledger_is_one_line(table: Path, line: str, message: str) -> No
 
 
 def test_a_missing_table_names_the_line_to_write(table: Path) -> None:
-    with pytest.raises(MissingInput, match=r"holds only the line path,group$"):
+    with pytest.raises(MissingInput, match=r"with the header line alone: path,group$"):
         read_groups(table, [])
-    with pytest.raises(MissingInput, match=r"holds only the line pixel_sha256,split,path$"):
+    with pytest.raises(MissingInput, match=r"with the header line alone: pixel_sha256,split,path$"):
         read_pinned_splits(table)

@@ -1,4 +1,4 @@
-"""The page that people decide by: every reason on it, the right pictures, hostile names as text."""
+"""The page that people decide by: every message on it, the right images, hostile names as text."""
 
 import re
 from html.parser import HTMLParser
@@ -6,83 +6,66 @@ from typing import Any
 
 import pytest
 
-from components.core.artifacts import Evaluation
 from components.core.data.data_diff import DataDiff, ShareShift
-from components.core.gate.evidence import ChampionEvidence
-from components.core.gate.record import Check, Decision, DecisionRecord
-from components.io.reports.decision import Change, Kind, decision_page, gallery
-from tests.components.conftest import LENIENT, first_model
+from components.core.evaluation.changes import Change, Kind
+from components.core.gate.policy import GatePolicy
+from components.core.gate.record import DecisionRecord
+from components.io.reports.decision import decision_page, gallery
+from components.io.reports.summary import summarize
+from tests import factories
 
 NASTY = "<script>alert('1')</script> \"&amp;\" {{ 7 * 7 }} \u65e5\u672c"
 
-NO_BASELINE = DataDiff(
-    baseline="", unchanged=0, added=0, removed=0, relabeled=0, moved=0, largest_shift=None,
-    examples={},
-)  # fmt: skip
-GROWN = DataDiff(
-    baseline="b" * 64, unchanged=1_200, added=7, removed=2, relabeled=1, moved=0,
-    largest_shift=ShareShift(name=NASTY, before=0.25, now=0.305),
-    examples={"added": [f"new/{k}.png" for k in range(5)], "removed": ["a.png", NASTY],
-              "relabeled": ["c.png"], "moved": []},
-)  # fmt: skip
+NO_BASELINE = factories.data_diff()
+GROWN = factories.data_diff(
+    baseline="b" * 64,
+    unchanged=1_200,
+    added=7,
+    removed=2,
+    relabeled=1,
+    largest_shift={"name": NASTY, "before": 0.25, "now": 0.305},
+    examples={
+        "added": [f"new/{k}.png" for k in range(5)],
+        "removed": ["a.png", NASTY],
+        "relabeled": ["c.png"],
+        "moved": [],
+    },
+)
 
 CHECKS = [
-    Check(name="accuracy", value=0.73054, wanted=">= 0.800", verdict="hold", reason="too low"),
-    Check(name="test_set_reuse", value=12, wanted="<= 20", verdict="warn", reason="nearly used up"),
-    Check(name="leak", value=0, wanted="0", verdict="promote", reason=f"none in {NASTY}"),
+    factories.check("accuracy", "fail", value=0.73054, threshold=">= 0.800", message="too low"),
+    factories.check("test-set reuse", "warn", value=12, threshold="<= 20", message="much used"),
+    factories.check("leakage", value=0, threshold="0", message=f"none in {NASTY}"),
+    factories.check("latency", "skipped", value=None, threshold="no bound", message="not measured"),
 ]
 
 
-def evaluation() -> Evaluation:
-    metrics: dict[str, Any] = dict.fromkeys(
-        [
-            "balanced_accuracy",
-            "macro_f1",
-            "log_loss",
-            "ece",
-            "ece_uncalibrated",
-            "majority_class_accuracy",
-        ],
-        0.5,
-    )
-    metrics |= {"num_images": 1_334, "roc_auc": None}
-    metrics |= {"accuracy": 0.7521, "accuracy_low": 0.728, "accuracy_high": 0.7751}
-    return Evaluation.model_validate(
-        {
-            "metrics": metrics,
-            "per_class": [],
-            "confusion": [],
-            "model_digest": "1" * 64,
-            "data_digest": "2" * 64,
-            "test_digest": "3" * 64,
-            "predictions_sha256": "4" * 64,
-        }
-    )
-
-
-def receipt(
-    verdict: str = "hold", state: str = "compared", diff: DataDiff = GROWN, **changes: Any
+def record_of(
+    verdict: str = "blocked", state: str = "compared", diff: DataDiff = GROWN, **changes: Any
 ) -> DecisionRecord:
-    evidence = first_model(evaluation(), ["cat", NASTY])
-    incumbent = {"state": state, "model_digest": "", "predictions_sha256": "", "reason": ""}
-    if state != "none":
-        incumbent |= {"model_digest": "c" * 64, "reason": NASTY}
-    champion = ChampionEvidence.model_validate(incumbent)
-    values = {
-        "decision": Decision.model_validate(
-            {"verdict": verdict, "first_model": state == "none", "checks": CHECKS}
+    accuracy = {"value": 0.7521, "low": 0.728, "high": 0.7751, "num_images": 1_334}
+    outcome = factories.outcome(
+        verdict, first_model=state == "none", checks=CHECKS, accuracy=accuracy
+    )
+    reason = NASTY if state in ("other_classes", "unusable") else ""
+    evidence = factories.evidence(
+        class_names=["cat", NASTY],
+        model_digest="1" * 64,
+        data_digest="2" * 64,
+        test_digest="3" * 64,
+        predictions_sha256="4" * 64,
+        evaluation_sha256="e" * 64,
+        champion=factories.champion_evidence(
+            state, model_digest="" if state == "none" else "c" * 64,
+            predictions_sha256="", reason=reason,
         ),
-        "policy": LENIENT,
-        "evidence": evidence.model_copy(update={"champion": champion}),
-        "data_diff": diff,
-        "model_name": "cells",
-        "version": "3",
-    }
-    return DecisionRecord.model_validate(values | changes)
+    )  # fmt: skip
+    values = {"outcome": outcome, "evidence": evidence, "data_diff": diff}
+    return factories.decision_record(**values | changes)
 
 
-def change(kind: Kind, number: int, certainty: float = 0.5) -> Change:
-    return Change(kind, f"{kind[6]}/{number:02}.png", NASTY, "cat", NASTY, certainty)
+def change(kind: Kind, number: int, confidence: float = 0.5) -> Change:
+    return Change(kind, f"{kind[6]}/{number:02}.png", NASTY, "cat", NASTY, confidence)
 
 
 MANY = [change("newly right", k, k / 100) for k in range(40)]
@@ -90,21 +73,19 @@ MANY += [change("newly wrong", k, k / 100) for k in range(40)]
 
 
 def page(
-    decided: DecisionRecord | None = None,
+    record: DecisionRecord | None = None,
     changes: list[Change] = MANY,
     thumbnails: dict[str, bytes] | None = None,
 ) -> str:
-    pictures = {c.path: c.path.encode() for c in gallery(changes)}
-    return decision_page(
-        decided or receipt(),
-        evaluation(),
-        changes,
-        pictures if thumbnails is None else thumbnails,
-    )
+    record = record or record_of()
+    images = {c.path: c.path.encode() for c in gallery(changes)}
+    predictions = factories.predictions_of([[9, 1], [2, 8]], ["cat", NASTY])
+    summary = summarize(record, predictions, changes)
+    return decision_page(record, summary, images if thumbnails is None else thumbnails)
 
 
 class Seen(HTMLParser):
-    """What a person sees: text with single spaces, and where pictures come from."""
+    """What a person sees: text with single spaces, and where images come from."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -130,9 +111,9 @@ def text(*arguments: Any, **keywords: Any) -> str:
 
 
 @pytest.mark.parametrize("state", ["none", "same", "compared", "other_classes", "unusable"])
-@pytest.mark.parametrize("verdict", ["promote", "hold", "error"])
+@pytest.mark.parametrize("verdict", ["passed", "blocked", "error"])
 def test_names_are_text_and_nothing_comes_from_outside(verdict: str, state: str) -> None:
-    html = page(receipt(verdict, state))
+    html = page(record_of(verdict, state))
     seen = Seen(html)
     assert "script" not in seen.tags
     assert f"none in {NASTY}" in seen.text
@@ -141,22 +122,22 @@ def test_names_are_text_and_nothing_comes_from_outside(verdict: str, state: str)
 
 
 def test_verdict_and_accuracy_with_its_interval_come_first() -> None:
-    assert "<title>HOLD: cells version 3</title>" in page()
+    assert "<title>blocked: cells version 3</title>" in page()
     first = text().partition("What to do")[0]
-    assert "HOLD 0.752 accuracy on 1,334 test images (95 %: 0.728 to 0.775)" in first
-    assert "2 of 3 checks did not pass." in first
+    assert "blocked 0.752 accuracy on 1,334 test images (95 %: 0.728 to 0.775)" in first
+    assert "2 of 4 checks failed or warn." in first
     assert "It is the first model" not in first
-    assert "It is the first model" in text(receipt(state="none")).partition("What to do")[0]
+    assert "It is the first model" in text(record_of(state="none")).partition("What to do")[0]
 
 
 @pytest.mark.parametrize(
     ("decided", "command"),
     [
-        (receipt("hold"), 'python -m pipeline approve 3 --reason "..."'),
-        (receipt("promote"), "python -m pipeline status"),
-        (receipt("error"), "dvc repro register"),
-        (receipt("hold", version=None), "dvc exp apply NAME"),
-        (receipt("promote", version=None), "dvc exp apply NAME"),
+        (record_of("blocked"), 'python -m pipeline approve 3 --reason "..."'),
+        (record_of("passed"), "python -m pipeline status"),
+        (record_of("error"), "dvc repro register"),
+        (record_of("blocked", version=None), "dvc exp apply NAME"),
+        (record_of("passed", version=None), "dvc exp apply NAME"),
     ],
 )
 def test_what_to_do_next_is_a_command(decided: DecisionRecord, command: str) -> None:
@@ -165,17 +146,18 @@ def test_what_to_do_next_is_a_command(decided: DecisionRecord, command: str) -> 
     assert ("pipeline approve" in to_do) == ("approve" in command)
 
 
-def test_every_check_has_a_row_with_its_reason_in_the_order_of_the_decision() -> None:
-    table = text().partition("Checks")[2].partition("Against the champion")[0]
+def test_every_check_has_a_row_with_its_message_in_the_order_of_the_decision() -> None:
+    table = text().partition("Checks")[2].partition("Weak spots")[0]
     assert table.strip() == (
-        "check value wanted reason"
-        " \u2717 HOLD accuracy 0.731 >= 0.800 too low"
-        " ! WARN test_set_reuse 12 <= 20 nearly used up"
-        f" \u2713 PASS leak 0 0 none in {NASTY}"
+        "status check value threshold message"
+        " \u2717 fail accuracy 0.731 >= 0.800 too low"
+        " ! warn test-set reuse 12 <= 20 much used"
+        f" \u2713 pass leakage 0 0 none in {NASTY}"
+        " \u2013 skipped latency no bound not measured"
     )
 
 
-def test_the_gallery_has_the_surest_24_newly_wrong_then_12_newly_right() -> None:
+def test_the_gallery_has_the_most_confident_24_newly_wrong_then_12_newly_right() -> None:
     shown = [c.path for c in gallery(MANY)]
     assert shown == [f"w/{k:02}.png" for k in range(39, 15, -1)] + [
         f"r/{k:02}.png" for k in range(39, 27, -1)
@@ -187,24 +169,24 @@ def test_the_gallery_has_the_surest_24_newly_wrong_then_12_newly_right() -> None
     assert "12 of 40 are shown; all are in changes.csv." in text()
 
 
-def test_equally_sure_answers_are_in_the_order_of_their_paths() -> None:
+def test_equally_confident_predictions_are_in_the_order_of_their_paths() -> None:
     same = [change("newly wrong", k) for k in (3, 1, 2)]
     assert [c.path for c in gallery(same)] == ["w/01.png", "w/02.png", "w/03.png"]
 
 
-def test_each_picture_stands_above_its_own_answers() -> None:
+def test_each_image_stands_above_its_own_predictions() -> None:
     found = Change("newly wrong", "dog/1.png", "dog", "dog", "cat", 0.876)
     html = page(changes=[found], thumbnails={"dog/1.png": b"\xff\xd8jpeg"})
     assert Seen(html).links == ["data:image/jpeg;base64,/9hqcGVn"]
     assert "dog/1.png true dog champion \u2713 dog model \u2717 cat , 88 %" in Seen(html).text
-    assert "0 newly right , 1 newly wrong" in Seen(html).text
+    assert "0 newly right, 1 newly wrong" in Seen(html).text
     assert "are shown" not in Seen(html).text
     assert "Newly right" not in html
     found = found._replace(kind="newly right", champion="cat", model="dog")
     assert "champion \u2717 cat model \u2713 dog , 88 %" in text(changes=[found])
 
 
-def test_a_picture_that_cannot_be_read_leaves_its_words() -> None:
+def test_an_image_that_cannot_be_read_leaves_its_words() -> None:
     html = page(changes=MANY[:1], thumbnails={})
     assert Seen(html).links == []
     assert "cannot be read r/00.png true" in Seen(html).text
@@ -214,13 +196,13 @@ def test_a_picture_that_cannot_be_read_leaves_its_words() -> None:
     ("state", "words"),
     [
         ("none", "There is no champion yet"),
-        ("same", "This model is the champion already"),
+        ("same", "This model is the champion"),
         ("other_classes", f"no comparison is possible: {NASTY}"),
-        ("unusable", f"it cannot be compared with: {NASTY}"),
+        ("unusable", f"cannot be used for a comparison: {NASTY}"),
     ],
 )
 def test_why_nothing_was_compared_is_said(state: str, words: str) -> None:
-    found = text(receipt(state=state), changes=[]).partition("Against the champion")[2]
+    found = text(record_of(state=state), changes=[]).partition("Against the champion")[2]
     assert words in found
     assert "newly" not in found
 
@@ -237,27 +219,27 @@ def test_how_the_data_differ_is_told_with_examples() -> None:
 
 def test_equal_shares_are_no_shift() -> None:
     same = GROWN.model_copy(update={"largest_shift": ShareShift(name="a", before=0.5, now=0.5)})
-    assert "No class's share of the images changed." in text(receipt(diff=same))
+    assert "No class's share of the images changed." in text(record_of(diff=same))
 
 
 def test_a_missing_baseline_is_said_in_words() -> None:
-    found = text(receipt(diff=NO_BASELINE))
+    found = text(record_of(diff=NO_BASELINE))
     assert "No baseline: there are no champion's data to compare with." in found
     assert "unchanged" not in found
 
 
 def test_all_settings_of_the_gate_are_listed_with_their_values() -> None:
-    table = text().partition("What the gate demands")[2]
-    assert all(name in table for name in type(LENIENT).model_fields)
-    assert "confidence 0.95 Two-sided" in table
-    assert "max_ece no bound Expected calibration error." in table
+    table = text().partition("What the gate requires")[2]
+    assert all(name in table for name in GatePolicy.model_fields)
+    assert "confidence_level 0.95 Two-sided" in table
+    assert "max_ece no bound Expected calibration error (ECE)." in table
     assert "champion_test non_inferior" in table
 
 
 def test_digests_are_in_the_footer_and_absent_ones_are_left_out() -> None:
     footer = page().partition("<footer>")[2]
     assert re.findall(r"<code>(.)\1{63}</code>", footer) == list("123e4cb")
-    alone = page(receipt(state="none", diff=NO_BASELINE)).partition("<footer>")[2]
+    alone = page(record_of(state="none", diff=NO_BASELINE)).partition("<footer>")[2]
     assert "champion" not in alone
 
 

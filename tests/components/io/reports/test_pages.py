@@ -1,8 +1,6 @@
-"""The page carries everything inside itself and shows hostile names as text."""
+"""Every page is one self-contained file; thumbnails show whole images."""
 
-import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
@@ -10,116 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.artifacts import RuleResult, ValidationReport
-from components.core.data.decoding import ImageParams
-from components.io.reports.pages import Problem, render, thumbnails, validation_page
-
-NASTY = "<script>alert('1')</script> \"&amp;\" \u65e5\u672c\u8a9e"
-
-
-def rule(name: str, success: bool, level: str = "error") -> RuleResult:
-    values = {"rule": name, "level": level, "success": success, "found": NASTY, "wanted": "w"}
-    return RuleResult.model_validate(values | {"files": []})
-
-
-def report(success: bool) -> ValidationReport:
-    return ValidationReport(
-        success=success,
-        data_digest="d" * 64,
-        class_names=[NASTY, "dog"],
-        found=2_000,
-        used=1_990,
-        quarantined=7,
-        ignored=3,
-        duplicates=2,
-        counts={
-            NASTY: {"train": 1_400, "val": 90, "test": 0},
-            "dog": {"train": 300, "val": 100, "test": 100},
-        },
-        near_duplicates=7,
-        groups=900,
-        largest_group=4,
-        pinned=0,
-        rules=[rule("fine", True), rule("aspect", False, "warn"), rule("names", success)],
-    )
-
-
-class Tags(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.text: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in {"src", "href"}]
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
-def page(success: bool, count: int = 2) -> str:
-    problems = [Problem(f"{NASTY}/{k}", NASTY, "names") for k in range(count)]
-    return validation_page(report(success), problems, {f"{NASTY}/0": b"\xff\xd8jpeg"})
-
-
-@pytest.mark.parametrize("success", [True, False])
-def test_names_are_text_and_nothing_comes_from_outside(success: bool) -> None:
-    tags = Tags(page(success))
-    assert "script" not in tags.tags
-    assert any(NASTY in text for text in tags.text)
-    assert tags.links == ["data:image/jpeg;base64,/9hqcGVn"]
-    assert not re.search(r"https?:|url\(|@import", page(success))
-
-
-def test_the_verdict_comes_first_and_is_said_in_words() -> None:
-    assert "Data set: passed" in page(True)
-    assert "1,990 images of 2 classes can be used, with 1 warning." in page(True)
-    assert "Data set: blocked" in page(False)
-    assert "1 of 3 rules failed. First: <code>names</code>" in page(False)
-
-
-def test_failing_rules_stand_above_warnings_and_passes() -> None:
-    rows = re.findall(r'<td class="rule"><code>(\w+)</code></td><td>', page(False))
-    assert rows[:3] == ["names", "aspect", "fine"]
-
-
-def test_bars_are_as_wide_as_the_classes_are_large() -> None:
-    assert re.findall(r'class="bar" style="width: ([\d.]+)%"', page(True)) == ["100.0", "33.6"]
-    assert re.findall(r'style="flex: (\d+)"', page(True)) == [
-        "1400", "90", "0", "300", "100", "100",
-    ]  # fmt: skip
-
-
-def test_groups_look_alikes_and_pins_are_told() -> None:
-    text = " ".join(page(True).split())
-    assert "900 groups of images that never part, the largest of 4; 7 images look like" in text
-    assert "0 pinned to their split" in text
-    one = report(True).model_copy(update={"groups": 1, "near_duplicates": 1, "pinned": 1})
-    text = " ".join(validation_page(one, [], {}).split())
-    assert "1 group of images that never part, the largest of 4; 1 image looks like" in text
-    assert "1 pinned to its split" in text
-
-
-def test_a_blocked_data_set_shows_no_splits() -> None:
-    assert '<th class="number">train</th>' in page(True)
-    assert "train</th>" not in page(False)
-
-
-def test_the_page_stays_small_with_many_problems() -> None:
-    assert "The first 200 of 5,000; all of them are in quarantine.csv." in page(False, 5_000)
-    assert len(page(False, 5_000)) < 150_000
-
-
-def test_a_data_set_without_classes_has_a_page() -> None:
-    empty = report(False).model_copy(update={"counts": {}, "class_names": []})
-    assert "no class folder found" in validation_page(empty, [], {})
-
-
-def test_the_digest_is_in_the_footer() -> None:
-    assert "d" * 64 in page(True).partition("<footer>")[2]
+from components.io.reports.pages import render, thumbnails
+from tests import factories
 
 
 def test_a_missing_value_is_an_error_not_a_blank() -> None:
@@ -127,28 +17,28 @@ def test_a_missing_value_is_an_error_not_a_blank() -> None:
         render("validation.html", rules=[])
 
 
-READER = ImageParams(
-    formats=["PNG"], max_pixels=10_000, multi_frame="refuse", background=(0, 0, 0), fit="crop"
-)
+PARAMS = factories.image_params(formats=["PNG"], max_pixels=10_000, background=(0, 0, 0))
 
 
-def test_thumbnails_show_the_whole_picture(tmp_path: Path, picture: Callable[..., bytes]) -> None:
-    (tmp_path / "wide.png").write_bytes(picture(size=(80, 40), color=(250, 250, 250)))
-    jpegs = thumbnails(tmp_path, ["wide.png"], READER, side=64)
+def test_thumbnails_show_the_whole_image_bytes(
+    tmp_path: Path, image_bytes: Callable[..., bytes]
+) -> None:
+    (tmp_path / "wide.png").write_bytes(image_bytes(size=(80, 40), color=(250, 250, 250)))
+    jpegs = thumbnails(tmp_path, ["wide.png"], PARAMS, side=64)
     pixels = np.asarray(Image.open(BytesIO(jpegs["wide.png"])))
     assert pixels.shape == (64, 64, 3)
     assert pixels[:14].max() < 30
     assert pixels[20:44].min() > 150
-    assert jpegs == thumbnails(tmp_path, ["wide.png"], READER, side=64)
+    assert jpegs == thumbnails(tmp_path, ["wide.png"], PARAMS, side=64)
 
 
-def test_a_picture_that_cannot_be_read_is_left_out(
-    tmp_path: Path, picture: Callable[..., bytes]
+def test_an_image_that_cannot_be_read_is_left_out(
+    tmp_path: Path, image_bytes: Callable[..., bytes]
 ) -> None:
-    (tmp_path / "good.png").write_bytes(picture())
-    (tmp_path / "large.png").write_bytes(picture(size=(200, 100)))
+    (tmp_path / "good.png").write_bytes(image_bytes())
+    (tmp_path / "large.png").write_bytes(image_bytes(size=(200, 100)))
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "link.png").symlink_to(tmp_path / "good.png")
     (tmp_path / "folder.png").mkdir()
     names = ["absent.png", "large.png", "text.png", "link.png", "folder.png", "good.png"]
-    assert list(thumbnails(tmp_path, names, READER, side=16)) == ["good.png"]
+    assert list(thumbnails(tmp_path, names, PARAMS, side=16)) == ["good.png"]

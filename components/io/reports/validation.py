@@ -1,0 +1,40 @@
+"""The page about the data set: verdict, classes and splits, rules, problems with thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.core.artifacts import SPLITS, ValidationReport
+from components.io.reports.pages import render, to_uris
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file or class that breaks a rule."""
+
+    path: str
+    reason: str
+    rule: str
+
+
+def validation_page(
+    report: ValidationReport, problems: Sequence[Problem], thumbnails: Mapping[str, bytes]
+) -> str:
+    """The page about the data set.
+
+    Args:
+        report: what validate found.
+        problems: every problem; the page shows the first 200.
+        thumbnails: small JPEGs of problem files, by path.
+    """
+    largest = max((sum(by_split.values()) for by_split in report.counts.values()), default=0)
+    return render(
+        "validation.html",
+        report=report,
+        rules=sorted(report.rules, key=lambda rule: (rule.success, rule.severity)),
+        problems=problems,
+        thumbnails=to_uris(thumbnails),
+        largest=max(largest, 1),
+        shown_splits=SPLITS if report.success else (),
+    )
