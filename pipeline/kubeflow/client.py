@@ -187,7 +187,7 @@ def _address(endpoint: str | None) -> str:
     found = endpoint or os.environ.get(_ENDPOINT)
     if not found:
         raise MissingInput(
-            f"Kubeflow Pipelines: no address; say --endpoint URL or set {_ENDPOINT}. On your desk: "
+            f"Kubeflow Pipelines: no address; pass --endpoint URL or set {_ENDPOINT}. Locally: "
             "`kubectl -n kubeflow port-forward service/ml-pipeline-ui 8080:80`, then "
             "http://127.0.0.1:8080."
         )
@@ -213,14 +213,14 @@ def _refused(where: str, error: Any) -> PipelineError:
             f"{where} does not let you in (HTTP {status}); write a token into a file and its path "
             f"into {_TOKEN}."
         )
-    said = f"HTTP {status}: {_message(error)}" if status else _message(error)
+    message = f"HTTP {status}: {_message(error)}" if status else _message(error)
     if status >= 500:
-        return ServiceUnavailable(f"{where} fails ({said}); try again later.")
-    return PipelineError(f"{where} refuses ({said}); `python -m pipeline doctor --cluster`.")
+        return ServiceUnavailable(f"{where} fails ({message}); try again later.")
+    return PipelineError(f"{where} refuses ({message}); `python -m pipeline doctor --cluster`.")
 
 
 def _message(error: Any) -> str:
-    """The first line of the server's own words."""
+    """The first line of the server's message."""
     try:
         body = json.loads(error.body)
         text = str(body.get("message") or body.get("error") or error.reason)
@@ -258,7 +258,7 @@ def _task(found: Any) -> TaskStatus:
 
 
 def _moment(found: datetime | None) -> datetime | None:
-    """The server writes the beginning of some calendar for what has not happened."""
+    """The server writes the epoch of some calendar for what has not happened."""
     return found if found and found.year > 1970 else None
 
 

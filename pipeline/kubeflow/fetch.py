@@ -1,4 +1,4 @@
-"""Bring a pinned revision and its images into the workspace of a run, and prove both."""
+"""Bring a pinned revision and its images into the workspace of a run, and verify both."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None
         repository: URL or path that git understands; GIT_USERNAME and GIT_PASSWORD open one that is
             private, over https. Its .dvc/config names the DVC remote; where that is S3 without an
             `endpointurl`, AWS_ENDPOINT_URL_S3 says where S3 is from here.
-        revision: full git commit, 40 hex digits: a branch would be another one tomorrow.
+        revision: full git commit, 40 hex digits: a branch may be another one tomorrow.
         data_hash: DVC's hash of data/images, as in data/images.dvc: 32 hex digits and `.dir`.
 
     Raises:
         InvalidParams: revision or hash is not of that form.
-        ChangedInput: the revision has other images, or the storage gave other bytes.
+        ChangedInput: the revision has other images, or the storage returned other bytes.
         ServiceUnavailable: git or the storage did not deliver.
     """
     _require(r"[0-9a-f]{40}", "revision", revision, "a full git commit, 40 hex digits")
@@ -72,15 +72,17 @@ def _md5(path: Path) -> str:
     return md5.hexdigest()
 
 
-def _require(pattern: str, name: str, found: str, wanted: str) -> None:
+def _require(pattern: str, name: str, found: str, expected: str) -> None:
     if not re.fullmatch(pattern, found):
-        raise InvalidParams(f"{name} is {found!r}; it should be {wanted}. Start the run with that.")
+        raise InvalidParams(
+            f"{name} is {found!r}; it should be {expected}. Start the run with that."
+        )
 
 
-def _compare(where: str, found: str, wanted: str) -> None:
-    if found != wanted:
+def _compare(where: str, found: str, expected: str) -> None:
+    if found != expected:
         raise ChangedInput(
-            f"{where}: the images have the hash {found or 'of nothing'}, not {wanted}; start the "
+            f"{where}: the images have the hash {found or 'of nothing'}, not {expected}; start the "
             "run with the revision and the hash of one commit, after `dvc push` of that commit."
         )
 
@@ -90,7 +92,7 @@ def _run(folder: Path, *command: str) -> None:
         command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
-        # The reason comes first, what follows from it behind; DVC marks its lines with a level.
+        # The reason comes first, then its consequences; DVC marks its lines with a level.
         lines = re.sub(r"(?m)^(ERROR|WARNING): ", "", done.stderr or done.stdout).split("\n")
         reason = " ".join(line.strip() for line in lines if line.strip()) or "no message"
         raise ServiceUnavailable(
@@ -100,7 +102,7 @@ def _run(folder: Path, *command: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, in which git asks nobody at the keyboard, and has the credentials if there are any."""
+    """Ours, in which git never prompts, and has the credentials if there are any."""
     mine = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     if "GIT_USERNAME" in mine:
         setting = {"KEY_0": "credential.helper", "VALUE_0": _CREDENTIALS, "COUNT": "1"}

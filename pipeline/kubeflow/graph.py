@@ -11,7 +11,7 @@ from kfp import dsl, kubernetes
 
 from components import STEPS
 from components.io import params
-from pipeline.kubeflow import components as steps
+from pipeline.kubeflow import components
 from pipeline.kubeflow.resources import ClusterParams, GpuTask
 
 NAME = "image-classification"
@@ -25,7 +25,7 @@ def read_sections(root: Path) -> dict[str, str]:
     Text, because KFP turns the whole numbers of a structure into fractions.
     """
     raw = params.read_yaml(root / "params.yaml")
-    # Not ASCII: YAML, which reads it again, takes JSON's pairs of escapes for two characters.
+    # Not ASCII: YAML, which reads it again, would take JSON's surrogate pairs for two characters.
     return {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
 
 
@@ -42,13 +42,13 @@ def build(
 
     Args:
         default: section of params.yaml -> its content as JSON: the parameters' defaults.
-        image: what every task runs in.
+        image: of every task.
         cluster: resources; None = a local run, on data that is there: without fetch.
         workspace: folder of the run's volume.
         checkout: folder of the project, relative to the workspace.
         outputs: folder that stands for `artifacts`, relative to the project.
     """
-    functions = (steps.fetch, steps.tune_worker, *steps.STEPS)
+    functions = (components.fetch, components.tune_worker, *components.STEPS)
     make = {
         f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
     }
@@ -70,7 +70,7 @@ def build(
         evaluate: str = default["evaluate"],
         register: str = default["register"],
     ) -> str:
-        given = {
+        sections = {
             "data": data,
             "model": model,
             "validate": validate,
@@ -81,7 +81,7 @@ def build(
             "register": register,
         }
         source = {"repository": repository, "revision": revision, "data_hash": data_hash}
-        return tasks.chain(source, given)
+        return tasks.chain(source, sections)
 
     return image_classification
 
@@ -95,31 +95,31 @@ class _Tasks:
     workspace: str
     where: Mapping[str, str]
 
-    def chain(self, source: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-        """One task behind the other; returns the last one's answer.
+    def chain(self, source: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
+        """One task after the other; returns the output of the last one.
 
         Args:
             source: arguments of fetch.
-            given: section of params.yaml -> its content.
+            sections: section of params.yaml -> its content.
         """
         before = [self._add("fetch", source)] if self.cluster else []
         digest: dict[str, Any] = {}
         for step in STEPS:
-            wanted = {name: given[name] for name in _sections(step)}
+            arguments = {name: sections[name] for name in _sections(step)}
             if step == "tune":
-                self._add_workers(wanted, before)
-            task = self._add(step, {**digest, **wanted}).after(*before)
+                self._add_workers(arguments, before)
+            task = self._add(step, {**digest, **arguments}).after(*before)
             before = [task]
             digest = digest or {"data_digest": task.outputs["Output"]}
         verdict: str = task.outputs["Output"]
         return verdict
 
     def _add_workers(self, arguments: Mapping[str, Any], before: Sequence[Any]) -> None:
-        """Those that help tune, which is worker 0: it waits for their trials, and collects them.
+        """Further workers of tune, which is worker 0: it waits for their trials, and collects them.
 
-        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are. Nor
-        does the digest go in: kfp.local hands the loop's number to whatever comes from a task. The
-        study, which is named after the data, sees to it that all workers have the same.
+        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are. The
+        digest is no argument: kfp.local would pass the loop's number for what comes from a task.
+        The study, which is named after the data, makes sure that all workers have the same.
         """
         workers = self.cluster.workers if self.cluster else 1
         if workers > 1:
@@ -132,7 +132,7 @@ class _Tasks:
         name = "tune_worker" if "worker" in arguments else step
         task = self.make[name](workspace=self.workspace, layout=dict(self.where), **arguments)
         if self.cluster:
-            _place(task, step, self.cluster)
+            _apply_resources(task, step, self.cluster)
         return task
 
 
@@ -150,36 +150,36 @@ def _volume(cluster: ClusterParams) -> Any:
 
 
 def _size(gibibytes: float) -> str:
-    """As Kubernetes writes it, in whole units: kfp takes no others."""
+    """As Kubernetes writes it, in whole units: kfp accepts no others."""
     return f"{gibibytes:.0f}Gi" if gibibytes.is_integer() else f"{gibibytes * 1024:.0f}Mi"
 
 
-def _place(task: Any, step: str, cluster: ClusterParams) -> None:
-    """State what the task needs of the cluster."""
-    wanted = cluster.task(step)
-    # What a task writes lies in the volume of its run: an answer from another run's cache would
+def _apply_resources(task: Any, step: str, cluster: ClusterParams) -> None:
+    """Set what the task asks of the cluster."""
+    resources = cluster.task(step)
+    # What a task writes lies in the volume of its run: an output from another run's cache would
     # leave this volume empty.
     task.set_caching_options(enable_caching=False)
-    (cores, most_cores), (memory, most_memory) = wanted.cpu, wanted.memory_gib
+    (cores, most_cores), (memory, most_memory) = resources.cpu, resources.memory_gib
     task.set_cpu_request(f"{cores:g}").set_cpu_limit(f"{most_cores:g}")
     task.set_memory_request(_size(memory)).set_memory_limit(_size(most_memory))
     pause = f"{cluster.retry_seconds}s"
     task.set_retry(num_retries=cluster.retries, backoff_duration=pause, backoff_factor=2.0)
-    kubernetes.set_timeout(task, wanted.minutes * 60)
+    kubernetes.set_timeout(task, resources.minutes * 60)
     kubernetes.set_security_context(
         task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True
     )
-    # By it the cluster's network policies know who may reach the storage and the database.
+    # The cluster's network policies select by it who may reach the storage and the database.
     kubernetes.add_pod_label(task, "pipeline-step", step)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")  # noqa: S108
     task.set_env_variable("HOME", "/tmp")  # noqa: S108 - its own, the only place it may write to
-    _give_keys(task, step, cluster)
-    if isinstance(wanted, GpuTask):
-        _give_gpus(task, wanted, cluster)
+    _add_secrets(task, step, cluster)
+    if isinstance(resources, GpuTask):
+        _add_gpus(task, resources, cluster)
 
 
-def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
-    """Name the services and their secrets: each step has the keys that it uses, no others."""
+def _add_secrets(task: Any, step: str, cluster: ClusterParams) -> None:
+    """Name the services and their secrets: each step has the keys that it uses and no others."""
     if step == "fetch":
         keys = {"access-key": "AWS_ACCESS_KEY_ID", "secret-key": "AWS_SECRET_ACCESS_KEY"}
         kubernetes.use_secret_as_env(task, cluster.storage_secret, keys)
@@ -200,17 +200,17 @@ def _give_keys(task: Any, step: str, cluster: ClusterParams) -> None:
             kubernetes.use_secret_as_volume(task, cluster.ca_secret, mount_path="/ca")
 
 
-def _give_gpus(task: Any, wanted: GpuTask, cluster: ClusterParams) -> None:
+def _add_gpus(task: Any, resources: GpuTask, cluster: ClusterParams) -> None:
     kubernetes.empty_dir_mount(
         task,
         volume_name="shared-memory",
         mount_path="/dev/shm",  # noqa: S108
         medium="Memory",
-        size_limit=_size(wanted.shared_memory_gib),
+        size_limit=_size(resources.shared_memory_gib),
     )
-    if not wanted.gpus:
+    if not resources.gpus:
         return
-    task.set_accelerator_type(cluster.gpu.resource).set_accelerator_limit(wanted.gpus)
+    task.set_accelerator_type(cluster.gpu.resource).set_accelerator_limit(resources.gpus)
     for label, value in cluster.gpu.node_selector.items():
         kubernetes.add_node_selector(task, label, value)
     if cluster.gpu.taint:

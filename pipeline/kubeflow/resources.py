@@ -12,6 +12,9 @@ Cores = Annotated[float, Field(ge=0.1, le=512)]
 Gibibytes = Annotated[float, Field(ge=0.25, le=65536)]
 
 
+Url = Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,9 +22,9 @@ class _Section(BaseModel):
 class CpuTask(_Section):
     """A step without a GPU; the pairs are request and limit."""
 
-    cpu: tuple[Cores, Cores]
-    memory_gib: tuple[Gibibytes, Gibibytes]
-    minutes: Annotated[int, Field(ge=1, le=43200)]
+    cpu: tuple[Cores, Cores] = Field(description="Cores, request and limit.")
+    memory_gib: tuple[Gibibytes, Gibibytes] = Field(description="GiB, request and limit.")
+    minutes: int = Field(ge=1, le=43200, description="Then the task is killed.")
 
     @model_validator(mode="after")
     def _request_fits_limit(self) -> CpuTask:
@@ -34,8 +37,8 @@ class CpuTask(_Section):
 class GpuTask(CpuTask):
     """A step that trains. Its shared memory is part of its memory limit."""
 
-    gpus: Annotated[int, Field(ge=0, le=8)]
-    shared_memory_gib: Gibibytes
+    gpus: int = Field(ge=0, le=8, description="GPUs of the task; 0 = it trains on CPUs.")
+    shared_memory_gib: Gibibytes = Field(description="Size of /dev/shm, part of memory_gib.")
 
     @model_validator(mode="after")
     def _shared_memory_fits(self) -> GpuTask:
@@ -47,36 +50,57 @@ class GpuTask(CpuTask):
 class Gpu(_Section):
     """How the cluster names its GPUs, and where they are."""
 
-    resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$")]
-    node_selector: dict[str, str]
-    taint: str | None = Field(description="Key that is tolerated with the effect NoSchedule.")
+    resource: str = Field(
+        pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$", description="Resource name of the device plugin."
+    )
+    node_selector: dict[str, str] = Field(description="Labels of the nodes with GPUs.")
+    taint: str | None = Field(description="Key tolerated with the effect NoSchedule; null = none.")
 
 
 class ClusterParams(_Section):
-    """Section `cluster` of params.yaml. Secrets are named here, never written."""
+    """Section `cluster` of params.yaml. Secrets are named here, never written.
 
-    workspace_gib: Gibibytes
-    storage_class: Name | None
-    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"]
-    tracking_uri: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
-    repository_secret: Name | None
-    tracking_secret: Name
-    promoter_secret: Name
-    storage_secret: Name
-    storage_endpoint: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None
-    optuna_secret: Name | None
-    ca_secret: Name | None
-    user: Annotated[int, Field(ge=1)]
-    retries: Annotated[int, Field(ge=0, le=10)]
-    retry_seconds: Annotated[int, Field(ge=1, le=3600)]
-    workers: Annotated[int, Field(ge=1, le=64)]
-    gpu: Gpu
-    fetch: CpuTask
-    validate_: CpuTask = Field(alias="validate")  # pydantic's BaseModel has a `validate`
-    tune: GpuTask
-    train: GpuTask
-    evaluate: CpuTask
-    register_: CpuTask = Field(alias="register")  # and, by way of ABC, a `register`
+    `validate` and `register` are attributes of pydantic's BaseModel, hence the aliases.
+    """
+
+    workspace_gib: Gibibytes = Field(description="Size of the volume of one run.")
+    storage_class: Name | None = Field(description="Of that volume; null = the cluster's default.")
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+        description="Of that volume; several workers need ReadWriteMany."
+    )
+    tracking_uri: Url = Field(description="MLflow, as seen from a pod; without a password.")
+    repository_secret: Name | None = Field(
+        description="Keys username, password of a private git repository, for fetch; null = public."
+    )
+    tracking_secret: Name = Field(
+        description="Keys username, password for MLflow; tune, train and evaluate have it."
+    )
+    promoter_secret: Name = Field(
+        description="The same keys; only register has it, and may move an alias."
+    )
+    storage_secret: Name = Field(description="Keys access-key, secret-key of S3; for fetch.")
+    storage_endpoint: Url | None = Field(
+        description="Of an S3 that is not AWS; null = what .dvc/config says, which wins anyway."
+    )
+    optuna_secret: Name | None = Field(
+        description="Key uri, the database of the study, for tune; null = a file."
+    )
+    ca_secret: Name | None = Field(
+        description="Key ca.crt, mounted at /ca, which that uri names; null = not needed."
+    )
+    user: int = Field(ge=1, description="Numeric user of the image.")
+    retries: int = Field(ge=0, le=10, description="When a machine or a service fails.")
+    retry_seconds: int = Field(ge=1, le=3600, description="Before the first retry; then doubled.")
+    workers: int = Field(
+        ge=1, le=64, description="Of tune, each a pod like it; they share its budget."
+    )
+    gpu: Gpu = Field(description="How the cluster names its GPUs.")
+    fetch: CpuTask = Field(description="What fetch asks for.")
+    validate_: CpuTask = Field(alias="validate", description="What validate asks for.")
+    tune: GpuTask = Field(description="What tune and each of its workers ask for.")
+    train: GpuTask = Field(description="What train asks for.")
+    evaluate: CpuTask = Field(description="What evaluate asks for.")
+    register_: CpuTask = Field(alias="register", description="What register asks for.")
 
     @model_validator(mode="after")
     def _workers_can_meet(self) -> ClusterParams:

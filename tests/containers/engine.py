@@ -14,7 +14,7 @@ DOCKER = "/usr/bin/docker"
 
 UID = 54321  # not the image's own, and without an entry in /etc/passwd
 MEMORY = "4g"
-# What the cluster's pods ask for: see `_place` of pipeline/kubeflow/graph.py.
+# What the cluster's pods ask for: see `_apply_resources` of pipeline/kubeflow/graph.py.
 RESTRICTED = (
     "--read-only", "--tmpfs", "/tmp", "--user", f"{UID}:{UID}", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--memory", MEMORY,

@@ -89,7 +89,7 @@ def system_packages_are_few_and_their_lists_go(text: str) -> list[str]:
             packages = {word for word in words.split() if not word.startswith("-")}
             faults += [f"{name}: is not needed" for name in packages - SYSTEM_PACKAGES]
             if "--no-install-recommends" not in words:
-                faults.append("recommended packages come along")
+                faults.append("recommended packages are installed")
             if "rm -rf /var/lib/apt/lists/*" not in rest:
                 faults.append("the lists of apt stay")
     return faults

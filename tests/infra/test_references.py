@@ -1,4 +1,4 @@
-"""Names lead to something; each reference broken in turn turns its rule red."""
+"""Names lead to something; each reference broken in turn fails its rule."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The overlays keep every rule, and every rule turns red when what it looks at is changed."""
+"""The overlays keep every rule, and every rule fails when what it looks at is changed."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_every_rule_is_kept(rule: Rule, overlay: str) -> None:
 
 
 @pytest.mark.parametrize("mutation", [*SECURITY, *ACCESS], ids=str)
-def test_a_planted_fault_turns_its_rule_red(mutation: Mutation) -> None:
+def test_a_planted_fault_fails_its_rule(mutation: Mutation) -> None:
     assert mutation.rule(mutated(mutation)) != []
 
 

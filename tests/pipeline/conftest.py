@@ -1,4 +1,4 @@
-"""A real MLflow store for the verbs that read and change it."""
+"""A real MLflow store for the commands that read and change it."""
 
 import os
 import sys

@@ -80,7 +80,7 @@ def test_without_a_cluster_it_asks_nobody(
         ([CheckResult("fail", "", service=True), CheckResult("fail", "")], 1),
     ],
 )
-def test_the_exit_code_tells_a_fault_here_from_a_silent_service(
+def test_the_exit_code_tells_a_fault_here_from_a_service_that_does_not_answer(
     findings: list[CheckResult], code: int
 ) -> None:
     checks: dict[str, Check] = {str(n): lambda f=f: f for n, f in enumerate(findings)}  # type: ignore[misc]
@@ -403,7 +403,7 @@ def test_without_kubectl_or_its_context_there_is_a_warning(
 
 
 @pytest.mark.parametrize("check", BY_KUBECTL)
-def test_a_cluster_that_forbids_or_is_silent_is_not_taken_for_an_empty_one(
+def test_a_cluster_that_forbids_or_does_not_answer_is_not_taken_for_an_empty_one(
     check: Check, kube: Cluster, tmp_path: Path
 ) -> None:
     kube.forbidden = {"nodes", "secrets", "serviceaccounts"}

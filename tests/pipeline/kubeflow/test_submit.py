@@ -1,4 +1,4 @@
-"""The verb, through the real SDK, against a server that speaks the API of Kubeflow Pipelines."""
+"""The command, through the real SDK, against a server that speaks the API of Kubeflow Pipelines."""
 
 import _thread
 import subprocess
@@ -265,7 +265,7 @@ def test_a_password_in_the_repository_s_address_is_refused_and_not_shown(
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ([], "no address; say --endpoint URL or set KF_PIPELINES_ENDPOINT"),
+        ([], "no address; pass --endpoint URL or set KF_PIPELINES_ENDPOINT"),
         (["--endpoint", "kfp.example.org"], "is no address; it should be http(s)://HOST:PORT"),
         (["--endpoint", "http://a:b@kfp"], "without a password"),
     ],
@@ -422,7 +422,7 @@ def test_each_worker_of_a_loop_is_shown_and_the_loop_s_own_tasks_are_not(
     assert kfp.posted == {}
 
 
-def test_a_server_that_falls_silent_ends_the_following_and_not_the_run(
+def test_a_server_that_stops_answering_ends_the_following_and_not_the_run(
     kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.looks = [("RUNNING", [node("fetch", "RUNNING", 10)])]
@@ -490,7 +490,7 @@ def test_a_login_page_instead_of_the_new_run_is_no_run(
     assert "answers, but not as Kubeflow Pipelines" in refusal(capfd)
 
 
-def test_a_short_silence_is_borne(
+def test_a_short_outage_is_waited_for(
     kfp: Kubeflow, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # A run that is followed for longer than the patience does not use it up.

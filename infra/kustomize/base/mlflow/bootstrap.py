@@ -1,10 +1,10 @@
-"""Make MLflow's two working identities; running it again sets their passwords and rights again.
+"""Create MLflow's two users; running it again sets their passwords and rights again.
 
 trainer     logs runs in the experiment; has no right on the registered model
 promoter    the same, and owns the registered model: it alone moves `champion` and prunes weights
 
-The model is made here, by the administrator: whoever creates a model has all rights on it, and to
-anybody else a model that is not there yet looks like one that is forbidden.
+The registered model is created here, by the administrator: whoever creates a model has all rights
+on it, and to anybody else a missing model looks like a forbidden one.
 """
 
 import os
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.registry import audit_log as journal
+from components.registry import audit_log
 from components.tracking.store import EXPERIMENT, open_store
 
 
 @contextmanager
 def identity(secret: str) -> Iterator[tuple[str, str]]:
-    """Speak to MLflow as the user in this secret; gives name and password."""
+    """Act as the user in this secret; yields name and password."""
     folder = Path(os.environ["SECRETS"]) / secret
     name, password = ((folder / key).read_text().strip() for key in ("username", "password"))
     os.environ |= {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
@@ -52,7 +52,7 @@ def ensure_user(secret: str, rights: dict[str, tuple[str, str]]) -> None:
 
 @contextmanager
 def _already_there() -> Iterator[list[str]]:
-    """Gives a list that is filled when MLflow answers that the thing exists."""
+    """Yields a list that is filled when MLflow answers that the thing exists."""
     from mlflow.exceptions import MlflowException
 
     known: list[str] = []
@@ -68,9 +68,9 @@ def main() -> None:
     """Experiment and model first, then who may do what with them."""
     model = os.environ["MODEL_NAME"]
     with identity("mlflow-admin"), open_store() as store:
-        journal.ensure(store, model)
+        audit_log.ensure(store, model)
         working = {"experiment": (store.experiment_id, "EDIT")}
-    # Deleting stored weights takes MANAGE; of runs, the journal among them, nobody has it.
+    # Deleting stored weights takes MANAGE; nobody has it on runs, the audit log among them.
     owning = {"registered_model": (model, "MANAGE"), "logged_model": ("*", "MANAGE")}
     ensure_user("mlflow-trainer", working)
     ensure_user("mlflow-promoter", working | owning)

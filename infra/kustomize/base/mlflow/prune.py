@@ -1,4 +1,4 @@
-"""The verb `prune` as the promoter, whose name and password are mounted files.
+"""The command `prune` as the promoter, whose name and password are mounted files.
 
 python prune.py OPTIONS     those of `python -m pipeline prune`; the model is in MODEL_NAME
 """
