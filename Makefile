@@ -5,7 +5,11 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test test-slow test-services test-containers lint types format lock ui install bench
+.DEFAULT_GOAL := help
+.PHONY: help reference demo test test-slow test-services test-containers lint types format lock ui install bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s%s\n", $$1, $$2}' Makefile
 
 demo: install ## the whole pipeline on the sample images
 	$(BIN)/python -m pipeline demo
@@ -16,23 +20,23 @@ test: install ## all fast tests, with the branch coverage of components/core
 test-slow: install ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-services: install .tools/installed ## with PostgreSQL (from Debian if it is missing), S3, MLflow
+test-services: install .tools/installed ## tests with PostgreSQL (from Debian if it is missing), S3, MLflow
 	sh infra/install_postgres.sh
 	$(BIN)/python -m pytest -m services
 
-test-containers: install .tools/installed ## build the image, run the pipeline in containers
+test-containers: install .tools/installed ## the image, and the pipeline in containers of it
 	sh infra/install_docker.sh
 	$(BIN)/python -m pytest -m containers
 
-lint: install
+lint: install ## format, style and the contracts about imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-types: install
+types: install ## mypy, strict
 	$(BIN)/mypy
 
-format: install
+format: install ## write the code in its format, fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -41,11 +45,14 @@ ui: install ## runs and model versions at http://127.0.0.1:5000
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
 	  --default-artifact-root ./mlartifacts --host 127.0.0.1 --port $${PORT:-5000}
 
-bench: install ## every figure of docs/decisions.md that can be measured again
+bench: install ## every figure of docs/decisions that can be measured again
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.near_duplicates
 	$(BIN)/python -m bench.gate
+
+reference: install ## docs/reference, from the classes
+	$(BIN)/python -m docs.reference.generate
 
 lock: $(BIN)/uv ## resolve all packages anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
@@ -56,7 +63,7 @@ lock: $(BIN)/uv ## resolve all packages anew
 	$(BIN)/uv pip compile infra/tools.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o infra/tools.lock
 
-install: .venv/installed
+install: .venv/installed ## packages of the lock and the project itself into .venv
 
 # uv is pinned in the lock like everything else: take its lines from there.
 $(BIN)/uv:
@@ -68,6 +75,7 @@ $(BIN)/uv:
 
 .venv/installed: requirements.lock | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --editable .
 	@[ -e .git ] || $(BIN)/dvc config --local core.no_scm true
 	@touch $@
 

@@ -25,7 +25,7 @@ from components.core.gate.evidence import ChampionEvidence, Evidence
 from components.core.gate.gate_input import GateInput
 from components.core.gate.policy import GatePolicy
 from components.core.gate.record import Check
-from components.io.reports.plots.canvas import BLUE, GREEN, ORANGE, picture
+from components.io.reports.plots.canvas import BLUE, GREEN, ORANGE, saved_figure
 
 Bools = NDArray[np.bool_]
 
@@ -252,7 +252,7 @@ def draw_power(path: Path) -> None:
     title = (
         "How often the gate lets a model pass, by its true gain (12 % of the predictions differ)"
     )
-    with picture(path, 9, 3.8, title) as figure:
+    with saved_figure(path, 9, 3.8, title) as figure:
         for axes, (name, policy) in zip(figure.subplots(1, 2), rules.items(), strict=True):
             print(f"\npasses, {name}\ntrue gain  " + "".join(f"{g:>+8.2f}" for g in gains))
             for images, color in sizes.items():

@@ -4,8 +4,8 @@ Run: python -m bench.training [--rounds 3] [--size 128]
 
 Three sides learn from the same images in the same batches, each in a fresh process, in turn
 (A B C A B C ...), so that a machine that drifts drifts for all. `plain` and `ours` do equal work at
-the full size, after a short warm-up. `growing` is the loop as params.yaml runs it: some batches at
-the size of each of six epochs. The answers are the medians of the ratios, round by round.
+the full size, after a short warm-up. `resizing` is the loop as params.yaml runs it: some batches at
+the size of each of six epochs. The results are the medians of the ratios, round by round.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 IMAGES = Path("data/images")
 WARM_UP = 4  # batches
 BATCH = 32
-EPOCHS, FIRST_SIZE = 6, 0.5  # of the training with growing pictures
-SIDES = ("plain", "ours", "growing")
+EPOCHS, RESIZING_START = 6, 0.5  # of the training with progressive resizing
+SIDES = ("plain", "ours", "resizing")
 
 
 def plain(images: Path, size: int, batches: int) -> float:
@@ -46,9 +46,9 @@ def plain(images: Path, size: int, batches: int) -> float:
     loss_of = torch.nn.CrossEntropyLoss()
     started = 0.0
     network.train()
-    for done, (pictures, labels) in enumerate(loader, start=1):
+    for done, (inputs, labels) in enumerate(loader, start=1):
         optimizer.zero_grad()
-        loss_of(network(pictures), labels).backward()
+        loss_of(network(inputs), labels).backward()
         optimizer.step()
         if done == WARM_UP:
             started = time.perf_counter()
@@ -58,13 +58,13 @@ def plain(images: Path, size: int, batches: int) -> float:
 
 
 def ours(images: Path, size: int, batches: int) -> float:
-    """`core.training.fit` with the standard preset at constant size: images per second."""
-    from components.io import process as machine
+    """`core.training.loop.fit` with the standard preset at constant size: images per second."""
+    from components.io import process
 
-    machine.prepare()
+    process.configure()
     from components.core.training.loop import Stopped, fit
 
-    network, train, plan = _prepare(images, size)
+    network, train, config = _prepare(images, size)
     started, done = 0.0, 0
 
     def after_batch(_done: int, _total: int) -> bool:
@@ -75,27 +75,27 @@ def ours(images: Path, size: int, batches: int) -> float:
         return done == WARM_UP + batches
 
     with contextlib.suppress(Stopped):
-        next(fit(network, train, train, plan, after_batch=after_batch))
+        next(fit(network, train, train, config, after_batch=after_batch))
     return batches * BATCH / (time.perf_counter() - started)
 
 
-def growing(images: Path, size: int, batches: int) -> float:
-    """`ours` over the sizes of a training with growing pictures: images per second."""
+def resizing(images: Path, size: int, batches: int) -> float:
+    """`ours` over the image sizes of a training with progressive resizing: images per second."""
     from components.core.training.schedule import image_size_at
 
-    sizes = [image_size_at(epoch, EPOCHS, size, FIRST_SIZE) for epoch in range(1, EPOCHS + 1)]
+    sizes = [image_size_at(epoch, EPOCHS, size, RESIZING_START) for epoch in range(1, EPOCHS + 1)]
     return EPOCHS / sum(1 / ours(images, px, batches) for px in sizes)
 
 
 def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
-    """Network, pictures and plan of our side; the cache is built before the clock starts."""
+    """Network, images and config of our side; the cache is built before the clock starts."""
     import hashlib
 
     import numpy as np
     import pandas as pd
 
     from components import train
-    from components.core.training.architectures import build
+    from components.core.training.architectures import build_network
     from components.core.training.config import resolve_config
     from components.core.training.loop import LabeledImages
     from components.core.training.presets import choose_preset
@@ -112,7 +112,7 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
     folder = Path(tempfile.gettempdir()) / "bench-cache"
     pixels = cache.open_pixels(rows, images, folder, settings.data, size)
     preset = choose_preset("auto", len(paths), "random")
-    plan = resolve_config(
+    config = resolve_config(
         settings.training.model_copy(
             update={"progressive_resizing_start": 1.0, "batch_size": BATCH}
         ),
@@ -125,28 +125,28 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
         labels=labels,
         num_classes=len(classes),
     )
-    return build("resnet18", len(classes)), LabeledImages(pixels, labels), plan
+    return build_network("resnet18", len(classes)), LabeledImages(pixels, labels), config
 
 
 def compare(images: Path, size: int, rounds: int, batches: int) -> None:
     """Run all sides in turn and print every figure and the median ratios."""
-    ratios: dict[str, list[float]] = {"ours": [], "growing": []}
+    ratios: dict[str, list[float]] = {"ours": [], "resizing": []}
     for number in range(1, rounds + 1):
         rates = {side: _measure(side, images, size, batches) for side in SIDES}
-        for side, found in ratios.items():
-            found.append(rates[side] / rates["plain"])
+        for side, measured in ratios.items():
+            measured.append(rates[side] / rates["plain"])
         figures = "   ".join(f"{side} {rate:6.1f} img/s" for side, rate in rates.items())
         print(f"round {number}: {figures}", flush=True)
-    for side, found in ratios.items():
-        shown = ", ".join(f"{ratio:.2f}" for ratio in found)
-        print(f"{side} / plain: median {statistics.median(found):.2f} ({shown})")
+    for side, measured in ratios.items():
+        shown = ", ".join(f"{ratio:.2f}" for ratio in measured)
+        print(f"{side} / plain: median {statistics.median(measured):.2f} ({shown})")
 
 
 def _measure(side: str, images: Path, size: int, batches: int) -> float:
     options = ["--side", side, "--size", str(size), "--batches", str(batches)]
     command = [sys.executable, "-m", "bench.training", "--images", str(images), *options]
-    found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(json.loads(found.stdout.splitlines()[-1])["rate"])
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(json.loads(done.stdout.splitlines()[-1])["rate"])
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def main() -> None:
     if options.side is None:
         compare(options.images, options.size, options.rounds, options.batches)
         return
-    side = {"plain": plain, "ours": ours, "growing": growing}[options.side]
+    side = {"plain": plain, "ours": ours, "resizing": resizing}[options.side]
     print(json.dumps({"rate": side(options.images, options.size, options.batches)}))
 
 

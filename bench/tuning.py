@@ -121,9 +121,9 @@ def report(trials: list[Trial], orders: int, size: int) -> None:
 
 def run_trials(count: int, out: Path) -> None:
     """Train `count` random settings to their end; write each curve as it comes."""
-    from components.io import process as machine
+    from components.io import process
 
-    machine.prepare()
+    process.configure()
     from dataclasses import replace
 
     from components import tune
@@ -132,23 +132,19 @@ def run_trials(count: int, out: Path) -> None:
     from components.io.data.dataset import DataPaths, open_dataset
 
     settings = params.load(Path("params.yaml"), tune.Params)
-    done = Path("artifacts/validate")
-    location = DataPaths(
-        Path("data/images"), done / "manifest.parquet", done / "report.json", Path("cache")
-    )
-    data = open_dataset(location, settings.data, settings.model.image_size, ("train", "val"))
-    task = tune.prepare(data, settings)
-    low, high = task.space.learning_rate
+    data = open_dataset(DataPaths(), settings.data, settings.model.image_size, ("train", "val"))
+    context = tune.prepare(data, settings)
+    low, high = context.space.learning_rate
     rng = random.Random(1)  # noqa: S311 - not for secrets
     with out.open("w", newline="") as file:
         writer = csv.writer(file)
         for number in range(count):
             rate = low * (high / low) ** rng.random()
             epochs = (2, 3, 4, 6, 8)[number % 5]
-            plan = replace(task.plan, learning_rate=rate, epochs=epochs)
-            network, _ = models.create_model(task.model, task.num_classes, plan.seed)
+            config = replace(context.config, learning_rate=rate, epochs=epochs)
+            network, _ = models.create_model(context.model, context.num_classes, config.seed)
             least: list[float] = []
-            for epoch in fit(network, task.train, task.val, plan):
+            for epoch in fit(network, context.train, context.val, config):
                 least.append(min([epoch.val_loss, *least]))
             writer.writerow([f"{rate:.6g}", *(f"{v:.5f}" for v in least)])
             file.flush()

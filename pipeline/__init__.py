@@ -1,1 +1,1 @@
-"""What a person types: python -m pipeline VERB."""
+"""The entry points: the command line, the doctor, and Kubeflow Pipelines."""

@@ -1,7 +1,7 @@
 """The trained model as one ONNX file: uint8 pixels in, calibrated probabilities out.
 
 Standardization and temperature are inside the file, so that a consumer only decodes, orients and
-resizes a picture as the card beside it says. Nothing is written unless onnxruntime gives the same
+resizes an image as the card beside it says. Nothing is written unless onnxruntime gives the same
 probabilities as the model itself.
 """
 
@@ -16,7 +16,7 @@ from components.io import files, models
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# fp32 sums in another order; seen: 3e-7
+# fp32 sums in another order: 3e-7 was measured
 TOLERANCE = 1e-5
 _OPSET = 20
 
@@ -27,7 +27,7 @@ def export_onnx(model: Path, folder: Path) -> float:
     Input `pixels`: (N, S, S, 3) uint8. Output `probabilities`: (N, K) float32.
 
     Returns:
-        The largest difference in probability between the two on random pictures.
+        The largest difference in probability between the two on random images.
 
     Raises:
         PipelineError: the extra is not installed, or the difference is above `TOLERANCE`.
@@ -38,7 +38,7 @@ def export_onnx(model: Path, folder: Path) -> float:
     size = loaded.card.image_size
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (3, size, size, 3), generator=generator, dtype=torch.uint8)
-    network = _with_ends(loaded.network, loaded.card.temperature)
+    network = _complete_network(loaded.network, loaded.card.temperature)
     with files.replacing(folder / "model.onnx") as temporary:
         difference = _export(network, pixels, temporary)
         if not difference <= TOLERANCE:
@@ -50,22 +50,22 @@ def export_onnx(model: Path, folder: Path) -> float:
     return difference
 
 
-def _with_ends(network: nn.Module, temperature: float) -> nn.Module:
-    """The network with standardization in front and calibrated softmax behind."""
+def _complete_network(network: nn.Module, temperature: float) -> nn.Module:
+    """The network with standardization before it and calibrated softmax after it."""
     from torch import nn
 
-    from components.core.training import augmentation as transforms
+    from components.core.training import augmentation
 
-    class Ends(nn.Module):
+    class CompleteNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
         def forward(self, pixels: Tensor) -> Tensor:
-            logits: Tensor = self.network(transforms.normalize(pixels))
+            logits: Tensor = self.network(augmentation.normalize(pixels))
             return (logits / temperature).softmax(dim=1)
 
-    return Ends().eval()
+    return CompleteNetwork().eval()
 
 
 def _export(network: nn.Module, pixels: Tensor, path: Path) -> float:

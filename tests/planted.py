@@ -17,7 +17,7 @@ from components import evaluate, register, validate
 from components.core.artifacts import ValidationReport
 from components.core.data.decoding import DataParams
 from components.core.gate.record import DecisionRecord
-from components.core.training.architectures import build
+from components.core.training.architectures import build_network
 from components.io import files, models, params
 from components.io.data.dataset import DataPaths, open_dataset
 from tests import factories
@@ -124,7 +124,7 @@ def plant_model(planted: Planted, name: str, wrong: Sequence[int] = (), salt: in
     report = files.read_artifact(planted.data_paths.report, ValidationReport)
     data = settings(planted, evaluate.Params, {}).data
     torch.manual_seed(salt)
-    network = build("resnet18", len(report.class_names)).eval()
+    network = build_network("resnet18", len(report.class_names)).eval()
     test = open_dataset(planted.data_paths, data, SIZE, ("test",)).splits["test"]
     predicted = test.labels.copy()
     predicted[list(wrong)] = (predicted[list(wrong)] + 1) % len(report.class_names)

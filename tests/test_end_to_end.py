@@ -36,7 +36,7 @@ SLICE = {
     "validate.min_images": 100,
     "tune.epochs": [1, 1],
     "train.epochs": 2,
-    # any model of two epochs passes: this test is about the way, not about the quality
+    # any model of two epochs passes: this test is about the pipeline, not about the quality
     "register.gate.min_accuracy": 0.0,
     "register.gate.min_macro_f1": 0.0,
     "register.gate.min_class_recall": 0.0,
@@ -77,7 +77,7 @@ class Project:
     def set_params(self, changes: Mapping[str, object]) -> None:
         write_params(self.root / "params.yaml", {**SLICE, **changes})
 
-    def receipt(self) -> dict[str, object]:
+    def record(self) -> dict[str, object]:
         text = (self.root / "artifacts/register/decision.json").read_text()
         loaded: dict[str, object] = json.loads(text)
         return loaded
@@ -129,14 +129,14 @@ def first_run(project: Project) -> str:
 
 
 def test_the_whole_pipeline_ends_with_a_champion(project: Project, first_run: str) -> None:
-    assert "PASS" in first_run
-    decision = project.receipt()["decision"]
-    assert isinstance(decision, dict)
-    assert decision["verdict"] == "promote"
-    assert project.receipt()["version"] == "1"
+    assert "passed" in first_run
+    outcome = project.record()["outcome"]
+    assert isinstance(outcome, dict)
+    assert outcome["verdict"] == "passed"
+    assert project.record()["version"] == "1"
 
 
-def test_the_champion_loads_without_pickle_and_answers_like_evaluate(
+def test_the_champion_loads_without_pickle_and_predicts_like_evaluate(
     project: Project, first_run: str
 ) -> None:
     import pandas as pd
@@ -165,10 +165,10 @@ def test_the_champion_loads_without_pickle_and_answers_like_evaluate(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    answer, refusal = json.loads(done.stdout.splitlines()[-1])
-    assert answer["label"] == row["predicted"]
+    prediction, refusal = json.loads(done.stdout.splitlines()[-1])
+    assert prediction["label"] == row["predicted"]
     for name in ("functional", "defective"):
-        assert answer["probabilities"][name] == pytest.approx(row[f"p:{name}"], abs=1e-6)
+        assert prediction["probabilities"][name] == pytest.approx(row[f"p:{name}"], abs=1e-6)
     assert refusal["error"]
 
 
@@ -181,18 +181,18 @@ def test_a_second_run_does_nothing_but_check_the_registry(project: Project, firs
         assert f"Stage '{step}' didn't change, skipping" in output
     assert "Running stage 'register'" in output
     assert (project.root / "artifacts/register/decision.json").read_bytes() == before
-    assert project.receipt()["version"] == "1"
+    assert project.record()["version"] == "1"
     assert seconds < 30  # under 10 s on an idle machine
 
 
-def test_the_decision_is_proved_and_the_registry_tells_its_history(
+def test_the_decision_is_verified_and_the_registry_shows_its_history(
     project: Project, first_run: str
 ) -> None:
     pipeline = (sys.executable, "-m", "pipeline")
-    assert "promote, recomputed from" in project.run(*pipeline, "replay")
+    assert "passed, recomputed from" in project.run(*pipeline, "verify-decision")
     assert "version 1" in project.run(*pipeline, "status")
-    assert "promoted" in project.run(*pipeline, "history")
-    assert "PASS" in project.run(*pipeline, "review")
+    assert "promotion completed" in project.run(*pipeline, "history")
+    assert "passed" in project.run(*pipeline, "review")
 
 
 def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str) -> None:
@@ -211,7 +211,7 @@ def test_one_param_re_runs_only_what_depends_on_it(project: Project, first_run: 
         ({"register.gate.min_accuracy": 0.01}, STEPS[4:]),
         ({"evaluate.top_losses": 3}, STEPS[3:]),
         ({"train.early_stopping": 7}, STEPS[2:]),
-        ({"tune.trials": 3}, STEPS[1:]),
+        ({"tune.num_trials": 3}, STEPS[1:]),
         ({"validate.min_images": 99}, STEPS),
     ):
         project.set_params(changes)
@@ -224,7 +224,7 @@ def test_a_wiped_registry_is_noticed(project: Project, first_run: str) -> None:
     shutil.rmtree(project.root / "mlartifacts")
     output = project.run("dvc", "repro")
     assert "Running stage 'train'" not in output
-    assert project.receipt()["version"] == "1"
+    assert project.record()["version"] == "1"
     with_alias = project.run(
         sys.executable,
         "-c",
@@ -238,12 +238,12 @@ def test_an_experiment_decides_but_registers_nothing(project: Project, first_run
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "first run")
     project.run("dvc", "exp", "run", "-S", "train.epochs=1")
-    assert project.receipt()["version"] is None
+    assert project.record()["version"] is None
     history = project.root / "artifacts/train/history.csv"
     assert len(list(csv.DictReader(history.open()))) == 1
 
 
-def test_a_red_validation_stops_everything_behind_it(project: Project, first_run: str) -> None:
+def test_a_failed_validation_stops_every_later_step(project: Project, first_run: str) -> None:
     broken = next((project.root / "data/images/functional").glob("*.png"))
     broken.unlink()  # a link into DVC's cache must not be written through
     broken.write_bytes(b"")

@@ -43,7 +43,7 @@ from tests.components.core.gate.conftest import (
     policy,
     row,
 )
-from tests.components.core.training.test_loop import PLAN, TRAIN, VAL, equal, interrupted, tiny
+from tests.components.core.training.test_loop import CONFIG, TRAIN, VAL, equal, interrupted, tiny
 from tests.planted import Planted, plant_data
 
 ROOT = Path(__file__).parent.parent
@@ -115,17 +115,17 @@ def test_predictions_depend_neither_on_the_batch_size_nor_on_the_order() -> None
 
 
 def test_the_learning_rate_is_the_declared_one_at_the_end_of_each_epoch() -> None:
-    epochs = list(fit(tiny(), TRAIN, VAL, PLAN))
+    epochs = list(fit(tiny(), TRAIN, VAL, CONFIG))
     last = (2, 5, 8)  # of three batches an epoch
     expected = [
-        schedule.learning_rate_at(step, 9, PLAN.learning_rate, PLAN.warmup_fraction)
+        schedule.learning_rate_at(step, 9, CONFIG.learning_rate, CONFIG.warmup_fraction)
         for step in last
     ]
     assert [epoch.learning_rate for epoch in epochs] == expected
 
 
 def test_the_best_epoch_is_the_one_with_the_least_loss_not_the_first_or_last() -> None:
-    epochs = list(fit(tiny(), TRAIN, VAL, replace(PLAN, epochs=6, learning_rate=0.1)))
+    epochs = list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=6, learning_rate=0.1)))
     losses = [epoch.val_loss for epoch in epochs]
     kept = epochs[-1].state["best"]
     assert kept["val_loss"] == min(losses)
@@ -215,9 +215,9 @@ def test_a_split_is_the_same_when_it_is_made_again_in_another_order() -> None:
 
 
 def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one() -> None:
-    unbroken = list(fit(tiny(), TRAIN, VAL, PLAN))[-1]
-    _, state = interrupted(tiny(), PLAN, stop_at=5)
-    resumed = list(fit(tiny(seed=1), TRAIN, VAL, PLAN, resume=state))[-1]
+    unbroken = list(fit(tiny(), TRAIN, VAL, CONFIG))[-1]
+    _, state = interrupted(tiny(), CONFIG, stop_at=5)
+    resumed = list(fit(tiny(seed=1), TRAIN, VAL, CONFIG, resume=state))[-1]
     assert resumed.val_loss == unbroken.val_loss
     assert equal(resumed.state["network"], unbroken.state["network"])
 

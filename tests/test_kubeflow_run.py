@@ -26,7 +26,7 @@ def make_project(root: Path, per_class: int) -> Project:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One slice of the sample through both doors, each with an empty MLflow store of its own."""
+    """One slice of the sample through both entry points, each with an empty MLflow store."""
     project = make_project(tmp_path_factory.mktemp("project"), 60)
     project.run("git", "init", "-q")
     project.run("dvc", "add", "-q", "data/images")
@@ -42,7 +42,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_both_doors_end_with_the_same_data_split_model_metrics_and_decision(
+def test_both_entry_points_end_with_the_same_data_split_model_metrics_and_decision(
     both: Project,
 ) -> None:
     dvc, kubeflow = both.root / "artifacts", both.root / "artifacts/run-local"
@@ -53,12 +53,10 @@ def test_both_doors_end_with_the_same_data_split_model_metrics_and_decision(
     metrics = [json.loads((f / "evaluate/metrics.json").read_text()) for f in (dvc, kubeflow)]
     assert metrics[1] == pytest.approx(metrics[0], abs=1e-6)
     assert digest_folder(dvc / "train/model") == digest_folder(kubeflow / "train/model")
-    receipts = [
-        read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, kubeflow)
-    ]
-    assert receipts[0].decision == receipts[1].decision
-    assert receipts[0].decision.verdict == "promote"
-    assert receipts[1].version == "1"
+    records = [read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, kubeflow)]
+    assert records[0].outcome == records[1].outcome
+    assert records[0].outcome.verdict == "passed"
+    assert records[1].version == "1"
 
 
 @pytest.mark.slow
@@ -85,23 +83,24 @@ def shown_curves(folder: Path) -> dict[str, dict[str, list[dict[str, str]]]]:
 
 
 @pytest.mark.parametrize(
-    ("planted", "said"),
+    ("planted", "found"),
     [
         ("raise RuntimeError('planted')", "RuntimeError: planted"),
         ("pass", "report.json: does not exist"),
     ],
 )
-def test_a_step_that_fails_or_does_nothing_turns_the_run_red(
-    planted: str, said: str, tmp_path: Path
+def test_a_step_that_fails_or_does_nothing_fails_the_run(
+    planted: str, found: str, tmp_path: Path
 ) -> None:
     project = make_project(tmp_path, 1)
     step = project.root / "components/validate/__init__.py"
-    step.write_text(f"{step.read_text()}\n\ndef run(**_: object) -> None:\n    {planted}\n")
+    source = f"def run(_paths: object, _params: object) -> None:\n    {planted}\n"
+    step.write_text(f"{step.read_text()}\n\n{source}")
     old = project.root / "artifacts/run-local/register/decision.json"
     old.parent.mkdir(parents=True)
     old.write_text("of an earlier run")
     output = project.run(*RUN_LOCAL, code=1)
-    assert said in output
+    assert found in output
     assert "error: run-local: " in output
     assert "'validate'" in output
     assert "Executing task 'tune'" not in output

@@ -81,7 +81,7 @@ def run(paths: Paths, params: Params) -> None:
         InvalidData: no image is in the test split.
         PipelineError: the model gives NaN or infinite outputs.
     """
-    process.prepare()
+    process.configure()
     process.make_deterministic()
     loaded = models.load(paths.model)
     card = loaded.card
@@ -149,7 +149,7 @@ def _measure_latency(
 ) -> Latency:
     device = inference.resolve_device(params.training.device)
     images = [folder / path for path in test.rows["test"]["path"]]
-    facts = process.facts(device)
+    facts = process.hardware_facts(device)
     machine = f"{facts['device']}, {facts['threads']} threads"
     return time_images(loaded, images, device=device, machine=machine)
 

@@ -1,4 +1,4 @@
-"""A training's state on disk: written whole, checked when read, refused when it is another's."""
+"""The state of a training on disk: written whole, checked when read, refused under another key."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def save(path: Path, key: str, state: State, history: list[dict[str, float]]) ->
 
     Args:
         path: file to write, whole or not at all.
-        key: names data, settings and code.
-        state: of `core.training`.
+        key: identifies data, settings and code; the caller's.
+        state: of `core.training.loop`.
         history: rows of the finished epochs.
     """
     import torch
@@ -48,7 +48,10 @@ def load(path: Path, key: str) -> tuple[State, list[dict[str, float]]] | None:
     if saved is None:
         return None
     if saved["key"] != key:
-        _log.info("train     %s belongs to other data, settings or code: starting afresh", path)
+        _log.info(
+            "train     %s belongs to other data, settings or code: starting from the first epoch",
+            path,
+        )
         return None
     return saved["state"], saved["history"]
 
@@ -62,6 +65,8 @@ def _unpack(content: bytes) -> dict[str, Any] | None:
             io.BytesIO(content), map_location="cpu", weights_only=True
         )
     except (pickle.UnpicklingError, RuntimeError) as error:
-        _log.warning("train     the checkpoint cannot be read (%s): starting afresh", error)
+        _log.warning(
+            "train     the checkpoint cannot be read (%s): starting from the first epoch", error
+        )
         return None
     return saved

@@ -69,7 +69,7 @@ def load(folder: Path) -> LoadedModel:
     """Read a model folder; the weights must be the ones that the card names."""
     from safetensors.torch import load_file
 
-    from components.core.training.architectures import build
+    from components.core.training.architectures import build_network
 
     card = load_card(folder)
     path = folder / WEIGHTS
@@ -80,20 +80,20 @@ def load(folder: Path) -> LoadedModel:
             f"{path}: has SHA-256 {found[:12]}, but its card says {card.weights_sha256[:12]}; "
             "the model was changed. Run `dvc repro train` or restore it with `dvc checkout`."
         )
-    network = build(card.architecture, len(card.class_names))
+    network = build_network(card.architecture, len(card.class_names))
     network.load_state_dict(load_file(path))
     return LoadedModel(network.eval(), card)
 
 
 def find_initial_weights(weights: str, architecture: str) -> Path | None:
-    """The file of the starting weights, fetched if need be; None for random ones.
+    """The file of the initial weights, downloaded if need be; None for random ones.
 
     Args:
         weights: `model.weights`: imagenet, random, or a path.
         architecture: decides which ImageNet file is meant.
 
     Raises:
-        MissingInput: the file is not there, and cannot be fetched.
+        MissingInput: the file is not there, and cannot be downloaded.
     """
     if weights == "random":
         return None
@@ -178,15 +178,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def create_model(params: ModelParams, num_classes: int, seed: int) -> tuple[nn.Module, str]:
-    """A network ready for training, and what it starts from: "random" or the file's SHA-256."""
+    """A network with its initial weights, and what these are: "random" or the file's SHA-256."""
     import torch
 
-    from components.core.training import architectures as model
+    from components.core.training import architectures
 
     path = find_initial_weights(params.weights, params.architecture)
     torch.manual_seed(seed)
-    network = model.build(params.architecture, num_classes)
+    network = architectures.build_network(params.architecture, num_classes)
     if path is None:
         return network, "random"
-    model.load_backbone(network, read_state(path), params.architecture)
+    architectures.load_backbone(network, read_state(path), params.architecture)
     return network, files.digest_file(path)

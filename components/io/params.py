@@ -12,68 +12,40 @@ import dataclasses
 import difflib
 import json
 import math
-import re
 import typing
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.core.errors import InvalidParams, MissingInput
+from components.core.errors import InvalidParams
+from components.io.yaml_file import read_yaml as read_yaml  # params.read_yaml, to all others
 
 P = TypeVar("P")
 
-_MAX_BYTES = 1 << 20
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without its traps: keys written twice, `on` as a key, references, bombs."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
-            raise _refusal(event, f"*{event.anchor} is a reference; write the value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise _refusal(key_node, f"the key {key!r} is not text; put it in quotes")
-            if key in seen:
-                raise _refusal(key_node, f"{key} is written twice; keep one of them")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.2 reads 1e-5 as a number, and DVC writes it so; PyYAML, of YAML 1.1, takes it for text.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+\Z"), list("-+0123456789")
-)
-
-
-def _refusal(where: yaml.Node | yaml.Event, problem: str) -> InvalidParams:
-    assert where.start_mark is not None  # the reader sets it, a program need not
-    return InvalidParams(f"params.yaml: line {where.start_mark.line + 1}: {problem}.")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a params file: one mapping of sections in plain YAML, UTF-8, under 1 MiB."""
-    if not path.is_file():
-        raise MissingInput(f"{path}: does not exist; run from the project's root folder.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise InvalidParams(f"{path}: is larger than 1 MiB; that is not a params file.")
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        where = " ".join(str(error).split())
-        raise InvalidParams(f"{path}: is not valid YAML ({where}); fix that line.") from error
-    if not isinstance(raw, dict):
-        raise InvalidParams(f"{path}: holds no sections; start from the params.yaml in git.")
-    return raw
+# Old name -> new name, for people who come with a params.yaml of their own.
+RENAMED: Mapping[str, str] = {
+    "data.fit": "data.resize_mode",
+    "validate.near_duplicate_bits": "validate.near_duplicates.max_hamming_distance",
+    "validate.near_duplicate_likeness": "validate.near_duplicates.min_similarity",
+    "validate.max_aspect": "validate.max_aspect_ratio",
+    "validate.warn_only": "validate.warning_rules",
+    "training.warmup": "training.warmup_fraction",
+    "training.any_way_up": "training.rotate_90",
+    "training.first_image_size": "training.progressive_resizing_start",
+    "tune.trials": "tune.num_trials",
+    "tune.seconds": "tune.timeout_seconds",
+    "tune.train_share": "tune.train_fraction",
+    "register.gate.confidence": "register.gate.confidence_level",
+    "register.gate.against_champion": "register.gate.champion_test",
+    "register.gate.margin": "register.gate.non_inferiority_margin",
+    "register.gate.max_class_loss": "register.gate.max_class_recall_drop",
+    "register.gate.max_gain": "register.gate.max_accuracy_gain",
+    "register.gate.free_test_uses": "register.gate.max_test_set_uses",
+    "cluster.study_secret": "cluster.optuna_secret",
+    "cluster.authority_secret": "cluster.ca_secret",
+}
 
 
 def sections(params: type[P]) -> dict[str, type[BaseModel]]:
@@ -96,6 +68,12 @@ def check(path: Path, known: Mapping[str, type[BaseModel]]) -> None:
     _refuse(path.name, unknown + _parse(raw, known)[1])
 
 
+def allowed(kind: type[BaseModel], name: str) -> str:
+    """What a setting of a section may be, in words: `'tuned' or a number from 1.0e-06 to 0.1`."""
+    root = kind.model_json_schema()
+    return _describe(root["properties"][name], root)
+
+
 def _parse(
     raw: Mapping[str, Any], known: Mapping[str, type[BaseModel]]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -104,7 +82,7 @@ def _parse(
     problems: list[str] = []
     for name, kind in known.items():
         if name not in raw:
-            problems.append(f"section {name} is missing; add it.")
+            problems.append(_missing(f"section {name}"))
             continue
         # Strict, and by way of JSON: text is no number and `true` is no 1, but a list is a pair.
         content = json.dumps(raw[name], default=str)
@@ -117,8 +95,22 @@ def _parse(
             for e in sorted(error.errors(), key=lambda e: e["type"] not in order):
                 place, problem = _explain(name, kind, raw[name], e["loc"], e["msg"])
                 by_place.setdefault(place, problem)
-            problems += by_place.values()
+            problems += _without_echoes(by_place)
     return values, problems
+
+
+def _without_echoes(by_place: Mapping[str, str]) -> list[str]:
+    """The problems, without "new is missing" where "old is now new" says it already."""
+    told = [RENAMED[place] for place in by_place if place in RENAMED]
+    return [
+        problem
+        for place, problem in by_place.items()
+        if problem != _missing(place) or not any(f"{new}.".startswith(f"{place}.") for new in told)
+    ]
+
+
+def _missing(place: str) -> str:
+    return f"{place} is missing; add it."
 
 
 def _refuse(where: str, problems: list[str]) -> None:
@@ -138,11 +130,14 @@ def _explain(
         if settings is None or not isinstance(found, dict):
             break  # inside a list or a choice, which is explained as a whole
         outer, place = place, f"{place}.{part}"
+        if part not in settings and place in RENAMED:
+            return place, f"{place} is now {RENAMED[place]}; rename it."
         if part not in settings:
             return place, f"{place} is not a setting.{_hint(str(part), settings, outer)}"
         if part not in found:
-            return place, f"{place} is missing; add it."
+            return place, _missing(place)
         schema, found = _resolve(settings[part], root), found[part]
+        schema = _given_settings(schema, found, root)
     ours, is_ours = message.removeprefix("Value error, "), message.startswith("Value error, ")
     if is_ours and schema is root:  # about several settings together
         return place, f"{place}: {ours}."
@@ -157,6 +152,15 @@ def _explain(
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     name = schema.get("$ref", "").removeprefix("#/$defs/")
     return typing.cast(Mapping[str, Any], root["$defs"][name]) if name else schema
+
+
+def _given_settings(
+    schema: Mapping[str, Any], found: object, root: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Of settings that may also be null: the settings, if there are any in the file."""
+    branches = [_resolve(branch, root) for branch in schema.get("anyOf", ())]
+    settings = [branch for branch in branches if "properties" in branch]
+    return settings[0] if settings and isinstance(found, dict) else schema
 
 
 def _describe(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
@@ -216,7 +220,8 @@ def _describe_value(schema: Mapping[str, Any]) -> str:
 
 def _digits(number: float) -> str:
     """A number as every YAML reader takes it: 1.0e-05, because 1e-05 is text to some."""
-    return yaml.safe_dump(number).split()[0]
+    text = repr(number)
+    return text if "." in text else text.replace("e", ".0e")
 
 
 def _show(found: object) -> str:

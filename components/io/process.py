@@ -1,4 +1,4 @@
-"""What the process asks of the machine: memory that stays mapped, signals that stop gently."""
+"""This process: its memory, threads, kernels and signals, and the hardware that it runs on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from types import FrameType
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
-
-# Turns of the loop in which an idle thread waits before it sleeps. libgomp's own value is 300,000.
+# Turns of the loop in which an idle thread waits before it sleeps; libgomp's default is 300,000.
 _SPINS = 1_000
 
 
-def prepare() -> None:
-    """Call before torch is imported: steady memory, and threads that leave idle cores alone."""
+def configure() -> None:
+    """Set up memory and threads; call it before torch is imported."""
     keep_freed_memory()
     limit_openmp_spin()
 
 
 def limit_openmp_spin() -> None:
-    """Let idle threads of libgomp sleep soon, unless the environment says otherwise.
+    """Let idle OpenMP threads sleep soon, unless GOMP_SPINCOUNT is set.
 
     Threads that spin while they wait for each other cost nothing on an idle machine and half the
     speed when another process wants the cores: two trainings side by side on 2 cores ran at 54
@@ -58,8 +57,12 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def facts(device: str) -> dict[str, str]:
-    """What numbers depend on besides the inputs: library versions, device, threads."""
+def hardware_facts(device: str) -> dict[str, str]:
+    """What numbers depend on besides inputs and code: versions, device, threads.
+
+    Args:
+        device: cpu or cuda.
+    """
     import platform
 
     import torch
@@ -74,7 +77,11 @@ def facts(device: str) -> dict[str, str]:
 
 
 class Stop:
-    """Whether a signal has asked for a stop, and which."""
+    """Whether a signal asked for a stop, and which.
+
+    Attributes:
+        signal_number: of the first signal; 0 = none yet.
+    """
 
     def __init__(self) -> None:
         self.signal_number = 0

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Progress:
     """Clock and printer of one training."""
 
-    def __init__(self, title: str, plan: TrainingConfig, images: int, stop: Stop) -> None:
-        self._title, self._plan, self._images, self._stop = title, plan, images, stop
+    def __init__(self, title: str, config: TrainingConfig, images: int, stop: Stop) -> None:
+        self._title, self._config, self._images, self._stop = title, config, images, stop
         self._epoch_started = self._last_batch = time.monotonic()
         self._seconds = self._cost = 0.0
-        self._share = 0.0  # of the epoch under way: less than all of it after a resume
+        self._share = 0.0  # of the epoch under way; after a resume it stays below 1
         self._bar: tqdm[Never] | None = None
 
     @property
@@ -51,7 +51,7 @@ class Progress:
         self._seconds += now - self._epoch_started
         self._cost += epoch.image_size**2 * (self._share or 1.0)
         print(
-            f"{self._title:<9} epoch {epoch.index}/{self._plan.epochs}  {epoch.image_size} px  "
+            f"{self._title:<9} epoch {epoch.index}/{self._config.epochs}  {epoch.image_size} px  "
             f"train/loss {epoch.train_loss:.3f}  val/loss {epoch.val_loss:.3f}  "
             f"val/accuracy {epoch.val_accuracy:.3f}  {now - self._epoch_started:.0f} s  "
             f"{rate:.0f} img/s  {self._left(epoch.index)}{'  [best]' if epoch.best else ''}",
@@ -62,11 +62,11 @@ class Progress:
         return rate
 
     def _left(self, done: int) -> str:
-        """Time left, by pixels: later epochs may look at larger pictures."""
-        plan = self._plan
+        """Time left, by pixels: later epochs may have larger images."""
+        config = self._config
         sizes = [
-            image_size_at(e, plan.epochs, plan.image_size, plan.progressive_resizing_start)
-            for e in range(done + 1, plan.epochs + 1)
+            image_size_at(e, config.epochs, config.image_size, config.progressive_resizing_start)
+            for e in range(done + 1, config.epochs + 1)
         ]
         seconds = self._seconds / self._cost * sum(size**2 for size in sizes)
         if not sizes:

@@ -91,7 +91,7 @@ def run(paths: Paths, params: Params) -> None:
         ServiceUnavailable: MLflow does not answer.
         PipelineError: the verdict is `error`; all is written and registered before.
     """
-    process.prepare()
+    process.configure()
     candidate = read_candidate(
         ArtifactPaths(
             paths.manifest,

@@ -178,7 +178,7 @@ def _predict(
     for path in cache.glob(f"{key}-*.parquet"):
         if files.digest_file(path) == (digest := path.stem.partition("-")[2]):
             return prediction_table.read(path, digest), digest
-    process.prepare()
+    process.configure()
     process.make_deterministic()
     data = DataParams(**loaded.card.images.model_dump(), cache_gib=context.data.cache_gib)
     test = open_dataset(context.data_paths, data, loaded.card.image_size, ("test",))

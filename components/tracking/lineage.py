@@ -6,7 +6,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-import yaml
+from components.core.errors import PipelineError
+from components.io.yaml_file import read_yaml
 
 _GIT = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
 
@@ -33,9 +34,8 @@ def git_revision() -> str:
 def dvc_hash(pointer: Path) -> str:
     """The hash in a .dvc file, `<32 hex digits>.dir` for a folder; empty without one."""
     try:
-        content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-        return str(content["outs"][0]["md5"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return str(read_yaml(pointer)["outs"][0]["md5"])
+    except (OSError, PipelineError, LookupError, TypeError):
         return ""
 
 

@@ -24,8 +24,7 @@ from components.core.errors import Interrupted
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
 from components.core.training.presets import Preset, choose_preset
-from components.io import checkpoints, files, models
-from components.io import process as machine
+from components.io import checkpoints, files, models, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
 from components.io.progress import Progress
 from components.io.reports import plots
@@ -54,9 +53,15 @@ class TrainParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    learning_rate: Literal["tuned"] | Annotated[float, Field(ge=1e-6, le=1e-1)]
-    epochs: Literal["tuned"] | Annotated[int, Field(ge=1, le=50)]
-    early_stopping: Annotated[int, Field(ge=1, le=50)]
+    learning_rate: Literal["tuned"] | Annotated[float, Field(ge=1e-6, le=1e-1)] = Field(
+        description="Highest learning rate of the schedule; tuned = the best trial's."
+    )
+    epochs: Literal["tuned"] | Annotated[int, Field(ge=1, le=50)] = Field(
+        description="Length of the schedule; tuned = the best trial's."
+    )
+    early_stopping: int = Field(
+        ge=1, le=50, description="Stop after so many epochs without a lower val loss."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +76,10 @@ class Params:
 
 @dataclass(frozen=True)
 class _Job:
-    """One training: what it learns from, how, and the key that names it."""
+    """One training: what it learns from, how, and the key that identifies it."""
 
     dataset: Dataset
-    plan: TrainingConfig
+    config: TrainingConfig
     preset: Preset
     network: nn.Module
     initial_weights: str
@@ -85,7 +90,7 @@ class _Job:
 class Paths(DataPaths):
     """What this step reads and writes, besides the data."""
 
-    hyperparameters: Annotated[Path, "winner of the study"] = Path(
+    hyperparameters: Annotated[Path, "those of the best trial"] = Path(
         "artifacts/tune/hyperparameters.json"
     )
     checkpoint: Annotated[Path, "state of an unfinished training; removed at the end"] = Path(
@@ -97,30 +102,31 @@ class Paths(DataPaths):
 
 
 def run(paths: Paths, params: Params) -> None:
-    """Train and write the model folder, its curves as CSV and as a picture."""
-    machine.prepare()
-    machine.make_deterministic()
+    """Train; write the model folder, its curves as CSV and as a figure."""
+    process.configure()
+    process.make_deterministic()
     tuned = files.read_artifact(paths.hyperparameters, Hyperparameters)
     dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
     require_same_data(paths.hyperparameters, tuned.data_digest, dataset.digest, "tune")
     job = _prepare(dataset, tuned, params)
+    config, preset = job.config, f"{job.preset.tier} ({job.preset.reason})"
     print(
-        f"train     {job.preset.tier} ({job.preset.reason}): learning rate "
-        f"{job.plan.learning_rate:.2g}, {job.plan.epochs} epochs, batch {job.plan.batch_size}, "
-        f"{job.plan.augmentation} augmentation, {job.plan.device} {job.plan.precision}",
+        f"train     {preset}: learning rate {config.learning_rate:.2g}, {config.epochs} epochs, "
+        f"batch {config.batch_size}, {config.augmentation} augmentation, "
+        f"{config.device} {config.precision}",
         flush=True,
     )
-    tags = {"data": dataset.digest, "study": tuned.study, **machine.facts(job.plan.device)}
+    tags = {"data": dataset.digest, "study": tuned.study, **process.hardware_facts(config.device)}
     name = f"{params.model.architecture}-{job.key[:8]}"
-    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as log:
-        log.params({**asdict(job.plan), "preset": f"{job.preset.tier} ({job.preset.reason})"})
-        log.dataset(name="train", digest=dataset.digest, context="training")
-        state, epochs = _train(job, paths.checkpoint, log)
+    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as mlflow_run:
+        mlflow_run.params({**asdict(config), "preset": preset})
+        mlflow_run.dataset(name="train", digest=dataset.digest, context="training")
+        state, history = _train(job, paths.checkpoint, mlflow_run)
         _write_model(paths.model, job, state, params)
-        _write_history(paths.history, epochs)
-        plots.history(epochs, paths.plot)
+        _write_history(paths.history, history)
+        plots.history(history, paths.plot)
         for file in (paths.history, paths.plot):
-            log.file(file, "train")
+            mlflow_run.file(file, "train")
     paths.checkpoint.unlink(missing_ok=True)
 
 
@@ -128,7 +134,7 @@ def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
     labels = dataset.splits["train"].labels
     preset = choose_preset(params.training.preset, len(labels), params.model.weights)
     rate, epochs = params.train.learning_rate, params.train.epochs
-    plan = resolve_config(
+    config = resolve_config(
         params.training,
         preset,
         architecture=params.model.architecture,
@@ -139,41 +145,43 @@ def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
         labels=labels,
         num_classes=len(dataset.class_names),
     )
-    network, initial = models.create_model(params.model, len(dataset.class_names), plan.seed)
-    settings = [params.model.architecture, asdict(plan), params.data.decode_params.model_dump()]
+    network, initial = models.create_model(params.model, len(dataset.class_names), config.seed)
+    settings = [params.model.architecture, asdict(config), params.data.decode_params.model_dump()]
     facts = [dataset.digest, files.digest_sources(CODE), initial, *settings]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return _Job(dataset, plan, preset, network, initial, key)
+    return _Job(dataset, config, preset, network, initial, key)
 
 
-def _train(job: _Job, checkpoint: Path, log: tracking.Run) -> tuple[State, list[dict[str, float]]]:
-    """Run all epochs that are left; return the last state and the table of epochs."""
-    from components.core.training import loop as training
+def _train(
+    job: _Job, checkpoint: Path, mlflow_run: tracking.Run
+) -> tuple[State, list[dict[str, float]]]:
+    """Run all epochs that are left; return the last state and one row per epoch."""
+    from components.core.training.loop import Stopped, fit
 
     saved = checkpoints.load(checkpoint, job.key)
-    state, epochs = saved or ({}, [])
+    state, history = saved or ({}, [])
     if saved:
         print(f"train     resumed after {state['epoch']} epochs, batch {state['batch']}")
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
-    with machine.stop_on_signal() as stop:
-        progress = Progress("train", job.plan, len(train.labels), stop)
-        fit = training.fit(
+    with process.stop_on_signal() as stop:
+        progress = Progress("train", job.config, len(train.labels), stop)
+        epochs = fit(
             job.network,
             train,
             val,
-            job.plan,
+            job.config,
             resume=state or None,
             after_batch=progress.after_batch,
         )
         try:
-            for epoch in fit:
+            for epoch in epochs:
                 rate = progress.report(epoch)
                 state = epoch.state
-                epochs.append(_row(epoch, rate))
-                checkpoints.save(checkpoint, job.key, state, epochs)
-                log.metrics(_curves(epochs[-1]), step=epoch.index)
-        except training.Stopped as stopped:
-            checkpoints.save(checkpoint, job.key, stopped.state, epochs)
+                history.append(_row(epoch, rate))
+                checkpoints.save(checkpoint, job.key, state, history)
+                mlflow_run.metrics(_curves(history[-1]), step=epoch.index)
+        except Stopped as stopped:
+            checkpoints.save(checkpoint, job.key, stopped.state, history)
             raise Interrupted(
                 f"train: stopped by a signal; epoch {stopped.state['epoch'] + 1}, batch "
                 f"{stopped.state['batch']} is saved. Run the same command again to continue.",
@@ -181,7 +189,7 @@ def _train(job: _Job, checkpoint: Path, log: tracking.Run) -> tuple[State, list[
             ) from None
     best = state["best"]
     print(f"train     best epoch {best['epoch']}, val/loss {best['val_loss']:.3f}", flush=True)
-    return state, epochs
+    return state, history
 
 
 def _row(epoch: Epoch, rate: float) -> dict[str, float]:
@@ -215,8 +223,8 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
     best = state["best"]
     job.network.load_state_dict(best["network"])
     val = job.dataset.splits["val"]
-    logits = inference.predict_logits(job.network, val.pixels, device=job.plan.device)
-    settings = asdict(job.plan)
+    logits = inference.predict_logits(job.network, val.pixels, device=job.config.device)
+    settings = asdict(job.config)
     settings["class_weights"] = params.training.class_weights
     card = ModelCard(
         architecture=params.model.architecture,
@@ -235,9 +243,9 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
     models.save_card(folder, card)
 
 
-def _write_history(path: Path, epochs: list[dict[str, float]]) -> None:
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(epochs[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(epochs)
+    writer.writerows(history)
     files.write_text(path, text.getvalue())

@@ -1,13 +1,13 @@
 """Search the learning rate and the number of epochs on train and val; test is never opened.
 
 Reads images, manifest.parquet, report.json (rows of train and val only).
-Writes hyperparameters.json, trials.csv and pictures. The study itself lies in a journal file, or in
+Writes hyperparameters.json, trials.csv and plots. The study itself lies in a journal file, or in
 the database that OPTUNA_STORAGE names: a stopped search continues with what it has when the same
-command runs again. Further workers help with `work`; they share the study and its budget.
+command runs again. Further workers call `run_worker`; they share the study and its budget.
 
 Trials of different length are compared at three quarters of their own schedule, never at equal
 epochs: under a cosine that ends with the trial, epoch 3 of 3 and epoch 3 of 20 are different
-things. docs/decisions.md has the measurement.
+things. docs/decisions/0001-prune-trials-at-three-quarters.md has the measurement.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ from components.core.training.config import TrainingConfig, TrainingParams, reso
 from components.core.training.loop import LabeledImages
 from components.core.training.presets import Preset, choose_preset
 from components.core.training.schedule import stratified_subset
-from components.io import files
-from components.io import process as machine
+from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.io.reports import plots
 from components.tune import search
-from components.tune.study import TrialQueue, reason
-from components.tune.trial import SearchSpace, Subset, Task
+from components.tune.trial import SearchSpace, StudyContext, Subset
+from components.tune.trial_queue import TrialQueue, reason
 
-# A worker gives each of those before it this long to make the run in MLflow that all share.
+# Worker k waits k times this long for the run in MLflow that all share, before it makes one.
 _OWNER_SECONDS = 15.0
 
 # What a result of this step depends on besides its inputs: the same as in dvc.yaml.
@@ -63,12 +62,25 @@ class TuneParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trials: Annotated[int, Field(ge=1, le=1000)]
-    seconds: Annotated[int, Field(ge=1)]
-    learning_rate: Literal["auto"] | tuple[Rate, Rate]
-    epochs: Literal["auto"] | tuple[Epochs, Epochs]
-    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
-    train_fraction: Annotated[float, Field(gt=0, le=1)]
+    num_trials: int = Field(ge=1, le=1000, description="Trials of the study, all workers together.")
+    timeout_seconds: int = Field(
+        ge=1, description="Time for the study, s; it never ends before one trial is complete."
+    )
+    learning_rate: Literal["auto"] | tuple[Rate, Rate] = Field(
+        description="Range to search, [low, high]; auto = the preset's."
+    )
+    epochs: Literal["auto"] | tuple[Epochs, Epochs] = Field(
+        description="Range to search, [low, high]; auto = the preset's."
+    )
+    image_size: int = Field(
+        ge=32,
+        le=1024,
+        multiple_of=16,
+        description="Image side in trials, pixels; at most model.image_size.",
+    )
+    train_fraction: float = Field(
+        gt=0, le=1, description="Share of the training images in trials, taken from every class."
+    )
 
     @field_validator("learning_rate", "epochs")
     @classmethod
@@ -92,10 +104,10 @@ class Params:
 class Paths(DataPaths):
     """What this step reads and writes, besides the data."""
 
-    study: Annotated[Path, "Optuna's journal file of all trials; kept between runs"] = Path(
+    study: Annotated[Path, "journal file of Optuna; kept between runs"] = Path(
         "artifacts/tune/study.journal"
     )
-    hyperparameters: Annotated[Path, "JSON to write, the winner"] = Path(
+    hyperparameters: Annotated[Path, "JSON to write, those of the best trial"] = Path(
         "artifacts/tune/hyperparameters.json"
     )
     trials: Annotated[Path, "CSV to write, one row a trial"] = Path("artifacts/tune/trials.csv")
@@ -103,31 +115,35 @@ class Paths(DataPaths):
 
 
 def run(paths: Paths, params: Params) -> None:
-    """Search and write the winner.
+    """Search, and write the hyperparameters of the best trial.
 
     Raises:
-        PipelineError: no trial was completed.
+        PipelineError: no trial is complete.
     """
-    task = _open_task(paths, params)
+    context = _open_context(paths, params)
     with (
-        search.open_study(paths.study, task, worker=0) as roster,
-        tracking.open_run(kind="tune", name=task.name, key=task.name, tags=_tags(task)) as log,
+        search.open_study(paths.study, context, worker=0) as queue,
+        tracking.open_run(
+            kind="tune", name=context.name, key=context.name, tags=_tags(context)
+        ) as mlflow_run,
     ):
-        log.params({**asdict(task.space), **params.tune.model_dump()})
-        search.run_trials(roster, task, log, wait=True)
-        winner = search.winner(roster, task)
-        _write_trials(paths.trials, roster)
-        _draw(paths.plots, roster)
-        log.metrics({"best/val_loss": winner.val_loss, "best/learning_rate": winner.learning_rate})
+        mlflow_run.params({**asdict(context.space), **params.tune.model_dump()})
+        search.run_trials(queue, context, mlflow_run, wait=True)
+        best = search.best_hyperparameters(queue, context)
+        _write_trials(paths.trials, queue)
+        _draw(paths.plots, queue)
+        mlflow_run.metrics(
+            {"best/val_loss": best.val_loss, "best/learning_rate": best.learning_rate}
+        )
         for file in (paths.trials, *sorted(paths.plots.iterdir())):
-            log.file(file, "tune")
-    files.write_artifact(paths.hyperparameters, winner)
-    tried = winner.trials_complete + winner.trials_pruned + winner.trials_failed
+            mlflow_run.file(file, "tune")
+    files.write_artifact(paths.hyperparameters, best)
+    finished = best.trials_complete + best.trials_pruned + best.trials_failed
     print(
-        f"tune      best of {tried}: learning rate {winner.learning_rate:.2g}, "
-        f"{winner.epochs} epochs, val/loss {winner.val_loss:.3f} "
-        f"({winner.trials_complete} complete, {winner.trials_pruned} pruned, "
-        f"{winner.trials_failed} failed)",
+        f"tune      best of {finished}: learning rate {best.learning_rate:.2g}, "
+        f"{best.epochs} epochs, val/loss {best.val_loss:.3f} "
+        f"({best.trials_complete} complete, {best.trials_pruned} pruned, "
+        f"{best.trials_failed} failed)",
         flush=True,
     )
 
@@ -137,77 +153,83 @@ def run_worker(paths: Paths, worker: int, params: Params) -> None:
 
     Args:
         paths: those of `run`.
-        worker: number of this worker, from 1; no two at work have the same.
+        worker: number of this worker, from 1; no two live workers have the same.
         params: settings, those of `run`.
     """
-    task = _open_task(paths, params)
+    context = _open_context(paths, params)
     patience = worker * _OWNER_SECONDS
     with (
-        search.open_study(paths.study, task, worker) as roster,
+        search.open_study(paths.study, context, worker) as queue,
         tracking.join_run(
-            kind="tune", name=task.name, key=task.name, tags=_tags(task), patience=patience
-        ) as log,
+            kind="tune",
+            name=context.name,
+            key=context.name,
+            tags=_tags(context),
+            patience=patience,
+        ) as mlflow_run,
     ):
-        search.run_trials(roster, task, log, wait=False)
-        print(f"tune      worker {worker}: nothing is left to begin", flush=True)
+        search.run_trials(queue, context, mlflow_run, wait=False)
+        print(f"tune      worker {worker}: no trials left", flush=True)
 
 
-def _open_task(paths: DataPaths, params: Params) -> Task:
-    machine.prepare()
-    machine.make_deterministic()
+def _open_context(paths: DataPaths, params: Params) -> StudyContext:
+    process.configure()
+    process.make_deterministic()
     dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
     return prepare(dataset, params)
 
 
-def _tags(task: Task) -> dict[str, str]:
-    return {"data": task.data_digest, **machine.facts(task.plan.device)}
+def _tags(context: StudyContext) -> dict[str, str]:
+    return {"data": context.data_digest, **process.hardware_facts(context.config.device)}
 
 
-def prepare(dataset: Dataset, params: Params) -> Task:
-    """Resolve the space and the plan; name the study after everything that shapes its values."""
+def prepare(dataset: Dataset, params: Params) -> StudyContext:
+    """Resolve search space and settings; name the study after everything that shapes its values."""
     if params.tune.image_size > params.model.image_size:
         raise InvalidParams(
-            f"params.yaml: tune.image_size is {params.tune.image_size}, but pictures are kept at "
+            f"params.yaml: tune.image_size is {params.tune.image_size}, but images are kept at "
             f"model.image_size {params.model.image_size}; use at most that."
         )
     train = _subset(dataset.splits["train"], params)
     num_train = len(dataset.splits["train"].labels)
     preset = choose_preset(params.training.preset, num_train, params.model.weights)
     space = _space(params.tune, preset)
-    plan = resolve_config(
-        # trials are short and small already: growing pictures would hide the details from them
+    config = resolve_config(
+        # trials are short and small already: progressive resizing would hide the details from them
         params.training.model_copy(update={"progressive_resizing_start": 1.0}),
         preset,
         architecture=params.model.architecture,
-        learning_rate=space.first["learning_rate"],
-        epochs=int(space.first["epochs"]),
+        learning_rate=space.initial_params["learning_rate"],
+        epochs=int(space.initial_params["epochs"]),
         early_stopping=50,  # never: a trial runs its whole schedule or is pruned
         image_size=params.tune.image_size,
         labels=train.labels,
         num_classes=len(dataset.class_names),
     )
     print(
-        f"tune      {preset.tier} ({preset.reason}): {params.tune.trials} trials in "
-        f"{params.tune.seconds} s on {len(train.labels)} images of {plan.image_size} px, learning "
-        f"rate {space.learning_rate[0]:.0e}..{space.learning_rate[1]:.0e}, "
+        f"tune      {preset.tier} ({preset.reason}): {params.tune.num_trials} trials in "
+        f"{params.tune.timeout_seconds} s on {len(train.labels)} images of {config.image_size} px, "
+        f"learning rate {space.learning_rate[0]:.0e}..{space.learning_rate[1]:.0e}, "
         f"{space.epochs[0]}..{space.epochs[1]} epochs",
         flush=True,
     )
-    return Task(
+    return StudyContext(
         train=train,
         val=dataset.splits["val"],
-        plan=plan,
+        config=config,
         model=params.model,
         space=space,
-        trials=params.tune.trials,
-        seconds=params.tune.seconds,
+        num_trials=params.tune.num_trials,
+        timeout_seconds=params.tune.timeout_seconds,
         data_digest=dataset.digest,
         num_classes=len(dataset.class_names),
-        name=_study_name(dataset, plan, space, params),
+        name=_study_name(dataset, config, space, params),
     )
 
 
-def _study_name(dataset: Dataset, plan: TrainingConfig, space: SearchSpace, params: Params) -> str:
+def _study_name(
+    dataset: Dataset, config: TrainingConfig, space: SearchSpace, params: Params
+) -> str:
     """Names what shapes a trial's value, so that no two kinds of trial ever mix.
 
     Device and precision as they were asked for: the study itself knows what its trials ran on.
@@ -217,43 +239,42 @@ def _study_name(dataset: Dataset, plan: TrainingConfig, space: SearchSpace, para
         params.data.decode_params.model_dump(),
         params.tune.train_fraction,
     ]
-    asked = {"device": params.training.device, "precision": params.training.precision}
-    facts = [
-        dataset.digest, files.digest_sources(CODE), asdict(plan) | asked, asdict(space), *settings
-    ]  # fmt: skip
+    requested = {"device": params.training.device, "precision": params.training.precision}
+    config_facts = [asdict(config) | requested, asdict(space)]
+    facts = [dataset.digest, files.digest_sources(CODE), *config_facts, *settings]
     return f"tune-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 def _subset(train: LabeledImages, params: Params) -> LabeledImages:
-    """The pictures that trials learn from: a share of every class."""
-    chosen = stratified_subset(train.labels, params.tune.train_fraction, params.training.seed)
-    return LabeledImages(Subset(train.pixels, chosen), train.labels[chosen])
+    """The images that trials learn from: a share of every class."""
+    indices = stratified_subset(train.labels, params.tune.train_fraction, params.training.seed)
+    return LabeledImages(Subset(train.pixels, indices), train.labels[indices])
 
 
 def _space(params: TuneParams, preset: Preset) -> SearchSpace:
     """The preset's ranges unless params name their own; the default is pulled inside them."""
     rates = preset.learning_rates if params.learning_rate == "auto" else params.learning_rate
     epochs = preset.epochs if params.epochs == "auto" else params.epochs
-    middle = round((epochs[0] * epochs[1]) ** 0.5)
+    geometric_mean = round((epochs[0] * epochs[1]) ** 0.5)
     rate = min(max(preset.learning_rate, rates[0]), rates[1])
-    return SearchSpace(rates, epochs, {"learning_rate": rate, "epochs": middle})
+    return SearchSpace(rates, epochs, {"learning_rate": rate, "epochs": geometric_mean})
 
 
-def _write_trials(path: Path, roster: TrialQueue) -> None:
+def _write_trials(path: Path, queue: TrialQueue) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "why"])
-    for trial in roster.begun():
+    writer.writerow(["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "reason"])
+    for trial in queue.started():
         settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
         value = "" if trial.value is None else f"{trial.value:.6f}"
-        who = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
-        writer.writerow([*who, *settings, value, reason(trial)])
+        start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
+        writer.writerow([*start, *settings, value, reason(trial)])
     files.write_text(path, text.getvalue())
 
 
-def _draw(folder: Path, roster: TrialQueue) -> None:
+def _draw(folder: Path, queue: TrialQueue) -> None:
     """History, curves by share of schedule, and the importance of the two settings."""
-    trials = roster.begun()
+    trials = queue.started()
     plots.study_history(
         [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
     )
@@ -261,4 +282,4 @@ def _draw(folder: Path, roster: TrialQueue) -> None:
         (t.number, sorted(t.intermediate_values.items()), t.state.name.lower()) for t in trials
     ]
     plots.study_curves(curves, folder / "intermediate.png")
-    plots.study_importance(search.importance(roster), folder / "importance.png")
+    plots.study_importance(search.importance(queue), folder / "importance.png")

@@ -1,4 +1,4 @@
-"""The search: several workers on one study, how each goes on, and who won."""
+"""The search: workers that run the trials of one study, and its best trial."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from components import tracking
 from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.core.training.loop import Stopped
-from components.io import process as machine
+from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
 from components.tune import storage
-from components.tune.study import RELEASED, Heartbeat, TrialQueue, reason
-from components.tune.trial import PRUNING_QUARTER, Task, TrialRun
+from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun
+from components.tune.trial_queue import RELEASED, Heartbeat, TrialQueue, reason
 
 if TYPE_CHECKING:
     import optuna
 
-# Between two looks at the other workers.
-_PAUSE_SECONDS = 1.0
+    from components.core.training.config import TrainingConfig
+
+# Between two polls of the other workers.
+_POLL_SECONDS = 1.0
 
 
 @contextmanager
-def open_study(journal: Path, task: Task, worker: int) -> Iterator[TrialQueue]:
+def open_study(journal: Path, context: StudyContext, worker: int) -> Iterator[TrialQueue]:
     """Open or create the study.
 
-    The seed moves on with the trials that were begun, and differs between workers: samplers that
-    start from the same seed would make the same trials.
+    The seed moves on with the trials that were started, and differs between workers: samplers that
+    start from the same seed would suggest the same trials.
 
     Args:
         journal: file of the study, unless OPTUNA_STORAGE names a database.
-        task: what all trials have in common.
+        context: what all trials have in common.
         worker: number of this worker.
 
     Raises:
@@ -47,19 +49,19 @@ def open_study(journal: Path, task: Task, worker: int) -> Iterator[TrialQueue]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage.open_storage(journal) as opened:
         study = optuna.create_study(
-            study_name=task.name, storage=opened, direction="minimize", load_if_exists=True
+            study_name=context.name, storage=opened, direction="minimize", load_if_exists=True
         )
-        _require_hardware(study, f"{task.plan.device} in {task.plan.precision}")
-        roster = TrialQueue(study, worker, task.trials, task.space.first)
-        seed = task.plan.seed + 1000 * worker + len(roster.begun())
+        _require_same_hardware(study, f"{context.config.device} in {context.config.precision}")
+        queue = TrialQueue(study, worker, context.num_trials, context.space.initial_params)
+        seed = context.config.seed + 1000 * worker + len(queue.started())
         study.sampler = optuna.samplers.TPESampler(seed=seed)
         study.pruner = optuna.pruners.MedianPruner(
             n_startup_trials=1, n_warmup_steps=PRUNING_QUARTER
         )
-        yield roster
+        yield queue
 
 
-def _require_hardware(study: optuna.Study, mine: str) -> None:
+def _require_same_hardware(study: optuna.Study, mine: str) -> None:
     """Trials of unequal arithmetic cannot be compared: the first worker's stays the study's."""
     found = study.user_attrs.get("hardware")
     if found is None:
@@ -67,141 +69,156 @@ def _require_hardware(study: optuna.Study, mine: str) -> None:
     elif found != mine:
         raise InvalidParams(
             f"tune: the trials of {study.study_name} ran on {found}, this machine would use "
-            f"{mine}; state training.device and training.precision in params.yaml, which begins a "
+            f"{mine}; set training.device and training.precision in params.yaml, which starts a "
             "study of its own, or run it on equal machines."
         )
 
 
-def run_trials(roster: TrialQueue, task: Task, log: tracking.Run, *, wait: bool) -> None:
+def run_trials(
+    queue: TrialQueue, context: StudyContext, mlflow_run: tracking.Run, *, wait: bool
+) -> None:
     """Run trials until the budget in trials or in seconds is used up.
 
-    The seconds never end the search before one trial is complete. A trial that training cannot
+    The time limit never ends the search before one trial is complete. A trial that training cannot
     finish (NaN, memory) uses its slot up; one that a signal stops does not.
 
     Args:
-        roster: the study's slots.
-        task: what all trials have in common.
-        log: parent of the trials' runs.
-        wait: stay until the other workers' trials have ended, and take over from the dead.
+        queue: the study's slots.
+        context: what all trials have in common.
+        mlflow_run: parent of the trials' runs.
+        wait: stay until the other workers' trials have ended, and take over the lost ones.
     """
-    told = 0
-    with machine.stop_on_signal() as stop:
+    waiting_for = 0
+    with stop_on_signal() as stop:
         while True:
-            roster.reap()
-            left = task.seconds - roster.used_seconds()
-            late = left <= 0 and bool(roster.complete())
-            if not late and roster.fill():
-                _run_trial(roster, task, log, time.monotonic() + left, stop)
-            elif wait and (others := roster.running()):
-                if others != told:
+            queue.reclaim_stale()
+            left = context.timeout_seconds - queue.used_seconds()
+            timed_out = left <= 0 and bool(queue.complete())
+            if not timed_out and queue.enqueue_missing():
+                _run_trial(queue, context, mlflow_run, time.monotonic() + left, stop)
+            elif wait and (others := queue.running()):
+                if others != waiting_for:
                     print(f"tune      waiting for {others} trials of other workers", flush=True)
-                told = others
-                _pause(roster, stop)
+                waiting_for = others
+                _pause(queue, stop)
             else:
                 break
-        if late:
-            print(f"tune      {task.seconds} s are used up (tune.seconds)", flush=True)
+        if timed_out:
+            limit = f"{context.timeout_seconds} s (tune.timeout_seconds)"
+            print(f"tune      time limit reached: {limit}", flush=True)
 
 
-def _pause(roster: TrialQueue, stop: machine.Stop) -> None:
+def _pause(queue: TrialQueue, stop: Stop) -> None:
     if stop:
-        raise _stopped(roster, stop)
-    time.sleep(_PAUSE_SECONDS)
+        raise _interrupted(queue, stop)
+    time.sleep(_POLL_SECONDS)
 
 
-def _stopped(roster: TrialQueue, stop: machine.Stop) -> Interrupted:
+def _interrupted(queue: TrialQueue, stop: Stop) -> Interrupted:
     return Interrupted(
-        f"tune: stopped by a signal; {len(roster.tried())} finished trials are kept. Run the same "
-        "command again to continue.",
+        f"tune: stopped by a signal; {len(queue.finished())} finished trials are kept. Run the "
+        "same command again to continue.",
         stop.signal_number,
     )
 
 
-def winner(roster: TrialQueue, task: Task) -> Hyperparameters:
-    """The best complete trial. Raises `PipelineError` when there is none."""
+def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparameters:
+    """Those of the best complete trial. Raises `PipelineError` when there is none."""
     from optuna.trial import TrialState
 
-    complete, tried = roster.complete(), roster.tried()
+    complete, finished = queue.complete(), queue.finished()
     if not complete:
-        reasons = sorted({reason(trial) for trial in tried})
+        reasons = sorted({reason(trial) for trial in finished})
         raise PipelineError(
-            f"tune: none of {len(tried)} trials was completed ({'; '.join(reasons)}). "
-            "Nothing is made up: lower the upper end of tune.learning_rate and run again."
+            f"tune: none of {len(finished)} trials is complete ({'; '.join(reasons)}), so there "
+            "are no hyperparameters; lower the upper end of tune.learning_rate and run again."
         )
-    states = [trial.state for trial in tried]
+    states = [trial.state for trial in finished]
     best = min(complete, key=lambda trial: (trial.value, trial.number))
     assert best.value is not None
     return Hyperparameters(
         learning_rate=best.params["learning_rate"],
         epochs=best.params["epochs"],
         val_loss=best.value,
-        study=task.name,
+        study=context.name,
         trials_complete=len(complete),
         trials_pruned=states.count(TrialState.PRUNED),
         trials_failed=states.count(TrialState.FAIL),
-        data_digest=task.data_digest,
+        data_digest=context.data_digest,
     )
 
 
-def importance(roster: TrialQueue) -> dict[str, float]:
+def importance(queue: TrialQueue) -> dict[str, float]:
     """Share of each setting in the differences between trials; empty when too few to tell."""
     import optuna
 
-    if len(roster.complete()) < 2:
+    if len(queue.complete()) < 2:
         return {}
     try:
-        return dict(optuna.importance.get_param_importances(roster.study))
+        return dict(optuna.importance.get_param_importances(queue.study))
     except (RuntimeError, ValueError):  # all values equal
         return {}
 
 
 def _run_trial(
-    roster: TrialQueue, task: Task, log: tracking.Run, deadline: float, stop: machine.Stop
+    queue: TrialQueue,
+    context: StudyContext,
+    mlflow_run: tracking.Run,
+    deadline: float,
+    stop: Stop,
 ) -> None:
-    """Ask for settings, train with them, tell how it ended."""
-    trial = roster.take()
+    """Claim a trial, train with the settings it suggests, store how it ended."""
+    trial = queue.claim()
     if trial is None:
         return
-    plan = replace(
-        task.plan,
-        learning_rate=trial.suggest_float("learning_rate", *task.space.learning_rate, log=True),
-        epochs=trial.suggest_int("epochs", *task.space.epochs, log=True),
-    )
+    config = _suggest_config(trial, context)
     title = f"trial {trial.number}"
-    print(f"{title:<9} learning rate {plan.learning_rate:.2g}, {plan.epochs} epochs", flush=True)
-    attempt = TrialRun(trial, plan, Progress(title, plan, len(task.train.labels), stop))
+    print(
+        f"{title:<9} learning rate {config.learning_rate:.2g}, {config.epochs} epochs", flush=True
+    )
+    trial_run = TrialRun(trial, config, Progress(title, config, len(context.train.labels), stop))
     try:
-        with Heartbeat(trial) as lease:
-            state, why = _train(attempt, task, lease, deadline if roster.complete() else None)
+        with Heartbeat(trial) as heartbeat:
+            limit = deadline if queue.complete() else None
+            state, why = _train(trial_run, context, heartbeat, limit)
     except Stopped:
-        roster.give_back(trial, RELEASED)
-        raise _stopped(roster, stop) from None
+        queue.release(trial, RELEASED)
+        raise _interrupted(queue, stop) from None
     name = state.name.lower()
-    if not roster.end(trial, state, attempt.least if name == "complete" else None, why):
-        print(f"{title:<9} was given to another worker; its result is dropped", flush=True)
+    if not queue.tell(trial, state, trial_run.best_loss if name == "complete" else None, why):
+        print(f"{title:<9} was requeued meanwhile; its result is dropped", flush=True)
         return
     if why:
         print(f"{title:<9} {name}: {why}", flush=True)
-    attempt.log(log, name)
+    trial_run.log(mlflow_run, name)
+
+
+def _suggest_config(trial: optuna.Trial, context: StudyContext) -> TrainingConfig:
+    rates, epochs = context.space.learning_rate, context.space.epochs
+    return replace(
+        context.config,
+        learning_rate=trial.suggest_float("learning_rate", *rates, log=True),
+        epochs=trial.suggest_int("epochs", *epochs, log=True),
+    )
 
 
 def _train(
-    attempt: TrialRun, task: Task, lease: Heartbeat, deadline: float | None
+    trial_run: TrialRun, context: StudyContext, heartbeat: Heartbeat, deadline: float | None
 ) -> tuple[optuna.trial.TrialState, str]:
     """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
     import torch
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
-    def cut() -> bool:
-        return lease.lost or (deadline is not None and time.monotonic() > deadline)
+    def out_of_time() -> bool:
+        return heartbeat.lost or (deadline is not None and time.monotonic() > deadline)
 
     try:
-        why = attempt.train(task, cut)
+        why = trial_run.train(context, out_of_time)
     except Diverged as error:
         return TrialState.FAIL, str(error)
     except (MemoryError, torch.OutOfMemoryError):
         return TrialState.FAIL, "out of memory: lower training.batch_size or tune.image_size"
     except UpdateFinishedTrialError:
-        return TrialState.FAIL, ""  # it was taken back, and the lease had not noticed yet
+        return TrialState.FAIL, ""  # it was requeued, and the heartbeat had not noticed yet
     return (TrialState.PRUNED, why) if why else (TrialState.COMPLETE, "")

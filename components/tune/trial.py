@@ -1,4 +1,4 @@
-"""One trial: its training, its curve, and the comparison at each quarter of its schedule."""
+"""One trial: its training, its curve, and the pruning at three quarters of its schedule."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 QUARTERS = 4
 PRUNING_QUARTER = 3
 
+OUT_OF_TIME = "tune.timeout_seconds is used up"
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -33,20 +35,20 @@ class SearchSpace:
 
     learning_rate: tuple[float, float]
     epochs: tuple[int, int]
-    first: dict[str, float]  # the known-good default, tried before anything else
+    initial_params: dict[str, float]  # the preset's default, tried before anything else
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class StudyContext:
     """What all trials of a study have in common."""
 
     train: LabeledImages
     val: LabeledImages
-    plan: TrainingConfig  # with the default's learning rate and epochs
+    config: TrainingConfig  # with the learning rate and epochs of the first trial
     model: ModelParams
     space: SearchSpace
-    trials: int
-    seconds: int
+    num_trials: int
+    timeout_seconds: int
     data_digest: str
     num_classes: int
     name: str
@@ -54,59 +56,60 @@ class Task:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some of the pictures of a list, under new indices."""
+    """Some of the images, under new indices."""
 
     pixels: ImageArray
-    chosen: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Number of chosen pictures."""
-        return len(self.chosen)
+        """Number of images in the subset."""
+        return len(self.indices)
 
     def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Pictures at `index` among the chosen ones."""
-        return self.pixels[self.chosen[index]]
+        """Images at `index` of the subset."""
+        return self.pixels[self.indices[index]]
 
 
 class TrialRun:
-    """One trial's training: its curve, and the comparison at each quarter."""
+    """The training of one trial, and its curve."""
 
-    def __init__(self, trial: optuna.Trial, plan: TrainingConfig, progress: Progress) -> None:
-        self._trial, self._plan, self._progress = trial, plan, progress
+    def __init__(self, trial: optuna.Trial, config: TrainingConfig, progress: Progress) -> None:
+        self._trial, self._config, self._progress = trial, config, progress
         self._curve: list[dict[str, float]] = []
 
     @property
-    def least(self) -> float:
-        """Least val loss so far: what the study minimizes."""
+    def best_loss(self) -> float:
+        """Lowest val loss so far: what the study minimizes."""
         return min(row["val/loss"] for row in self._curve)
 
-    def train(self, task: Task, out_of_time: Callable[[], bool]) -> str:
-        """Run the schedule. Returns why it was cut short, or "" when it was not."""
+    def train(self, context: StudyContext, out_of_time: Callable[[], bool]) -> str:
+        """Run the whole schedule; returns why it was cut short, or "" when it was not."""
         from components.core.training.loop import fit
 
-        network, _ = models.create_model(task.model, task.num_classes, self._plan.seed)
+        network, _ = models.create_model(context.model, context.num_classes, self._config.seed)
         epochs = fit(
             network,
-            task.train,
-            task.val,
-            self._plan,
+            context.train,
+            context.val,
+            self._config,
             after_batch=lambda done, total: (
                 self._progress.after_batch(done, total) or out_of_time()
             ),
         )
         try:
             for epoch in epochs:
-                self._note(epoch)
+                self._record(epoch)
                 if self._prunable(epoch.index):
-                    share = f"{epoch.index} of {self._plan.epochs} epochs"
-                    return f"after {share} worse than the median there"
+                    return (
+                        f"worse than the median after {epoch.index} of {self._config.epochs} epochs"
+                    )
         except Stopped:
             if self._progress.stopped:
                 raise
-            return "tune.seconds are used up"
+            return OUT_OF_TIME
         return ""
 
-    def _note(self, epoch: Epoch) -> None:
+    def _record(self, epoch: Epoch) -> None:
         rate = self._progress.report(epoch)
         self._curve.append(
             {
@@ -118,17 +121,17 @@ class TrialRun:
         )
 
     def _prunable(self, epoch: int) -> bool:
-        """Report at the end of each quarter of this trial's schedule; ask the pruner."""
-        epochs = self._plan.epochs
+        """Report at the end of each quarter of the schedule; returns whether to prune."""
+        epochs = self._config.epochs
         quarter = QUARTERS * epoch // epochs
         if quarter == QUARTERS * (epoch - 1) // epochs:
             return False
-        self._trial.report(self.least, step=quarter)
+        self._trial.report(self.best_loss, step=quarter)
         return quarter < QUARTERS and self._trial.should_prune()
 
     def log(self, parent: tracking.Run, state: str) -> None:
-        """Write the trial as a nested run."""
-        settings = {"learning_rate": self._plan.learning_rate, "epochs": self._plan.epochs}
+        """Log the trial as a nested run; `state` as in trials.csv."""
+        settings = {"learning_rate": self._config.learning_rate, "epochs": self._config.epochs}
         with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
             child.params(settings)
             for step, row in enumerate(self._curve, start=1):

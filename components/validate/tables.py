@@ -44,7 +44,7 @@ def _files(data: ScannedDataset) -> pd.DataFrame:
     by_label = [
         (item.file.path, item.file.info.pixel_sha256, item.file.label) for item in data.items
     ]
-    conflicts = _label_conflicts(by_label, "same pixels as")
+    conflicts = _label_conflicts(by_label)
     collisions = _case_collisions([file.path for file in rows])
     table = {
         "name": [file.path for file in rows],
@@ -60,16 +60,16 @@ def _files(data: ScannedDataset) -> pd.DataFrame:
     return pd.DataFrame(table, dtype=object)
 
 
-def _label_conflicts(rows: Sequence[tuple[str, str, str]], words: str) -> dict[str, str]:
-    """Of rows (path, key, value): the paths whose key also stands with another value."""
+def _label_conflicts(rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+    """Of rows (path, pixel digest, label): the paths whose pixels have another label elsewhere."""
     first: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for path, key, value in rows:
-        first[key].setdefault(value, path)
-    clashing = {}
-    for path, key, value in rows:
-        if others := [p for v, p in first[key].items() if v != value]:
-            clashing[path] = f"{words} {others[0]}"
-    return clashing
+    for path, pixels, label in rows:
+        first[pixels].setdefault(label, path)
+    conflicts = {}
+    for path, pixels, label in rows:
+        if others := [other for name, other in first[pixels].items() if name != label]:
+            conflicts[path] = f"same pixels as {others[0]}"
+    return conflicts
 
 
 def _case_collisions(paths: Sequence[str]) -> dict[str, str]:

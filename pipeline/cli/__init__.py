@@ -26,7 +26,7 @@ _EPILOG = (
 )
 
 
-def make_app() -> typer.Typer:
+def _make_app() -> typer.Typer:
     """The app with all commands."""
     app = typer.Typer(
         cls=CommandGroup,
@@ -42,6 +42,9 @@ def make_app() -> typer.Typer:
     for command in app.registered_commands:
         command.cls = ProjectCommand
     return app
+
+
+app = _make_app()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _invoke(words: list[str]) -> object:
     """Parse and run; a usage error is at most two lines."""
-    command = typer.main.get_command(make_app())
+    command = typer.main.get_command(app)
     program = "pipeline" if Path(sys.argv[0]).name == "pipeline" else "python -m pipeline"
     try:
         with command.make_context(program, [*words] or ["--help"]) as context:

@@ -48,7 +48,7 @@ _STYLES = {
 class CommandGroup(TyperGroup):
     """The program, or a command that has commands."""
 
-    def get_params(self, ctx: typer.Context) -> list[Any]:
+    def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, as the help shows them."""
         return _plain(super().get_params(ctx))
 
@@ -56,11 +56,11 @@ class CommandGroup(TyperGroup):
 class ProjectCommand(TyperCommand):
     """A command that runs in the project's folder, wherever below it the user stands."""
 
-    def get_params(self, ctx: typer.Context) -> list[Any]:
+    def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, as the help shows them."""
         return _plain(super().get_params(ctx))
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Enter the project; paths that the user typed stay relative to where they were typed."""
         below = enter_project()
         for name, value in ctx.params.items():

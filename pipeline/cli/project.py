@@ -128,15 +128,15 @@ def tune(
     ] = None,
 ) -> None:
     """Tune with several workers, each on a GPU or a share of the cores of its own."""
-    from pipeline import tuning
+    from pipeline import tune_workers
 
     if (workers is None) == (worker is None):
         raise typer.BadParameter("say either --workers N or --worker K")
     if workers is not None:
-        tuning.run_workers(workers)
+        tune_workers.run_workers(workers)
     else:
         assert worker is not None
-        tuning.run_worker(worker)
+        tune_workers.run_worker(worker)
 
 
 def step() -> None:
@@ -161,11 +161,11 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
 class _Steps(CommandGroup):
     """One command a step; a step is imported when its command is asked for."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """The steps in order."""
         return list(STEPS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002
         """The command of a step, with an option for each path."""
         return _step_command(cmd_name) if cmd_name in STEPS else None
 

@@ -178,7 +178,7 @@ def device() -> CheckResult:
         return CheckResult("fail", str(error))
     architecture = loaded.model.architecture
     precision = inference.resolve_precision(loaded.training.precision, name, architecture)
-    facts = process.facts(name)
+    facts = process.hardware_facts(name)
     return CheckResult("pass", f"{facts['device']}, {precision}, torch {facts['torch']}")
 
 

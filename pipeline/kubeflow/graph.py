@@ -16,7 +16,7 @@ from pipeline.kubeflow.resources import ClusterParams, GpuTask
 
 NAME = "image-classification"
 
-_DESCRIPTION = "Folders of pictures in, a reviewed model version out."
+_DESCRIPTION = "Class folders of images in, a reviewed model version out."
 
 
 def read_sections(root: Path) -> dict[str, str]:

@@ -129,7 +129,7 @@ def _watch(server: Server, run_id: str, again: str) -> PipelineRun:
 
 
 def _verdict(server: Server, run_id: str) -> str:
-    """What register decided: from its log, because KFP's API does not return what a task returned."""
+    """What register decided: from its log, because KFP's API does not pass on what tasks return."""
     try:
         log = kubectl.run(*kubectl.log_arguments(server.namespace, run_id, "register", 200))
     except PipelineError:

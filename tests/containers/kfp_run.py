@@ -64,7 +64,7 @@ class Run:
             (self.folder / name).mkdir()
             os.chown(self.folder / name, UID, UID)
         pipeline = graph.build(
-            graph.read_project(project.root),
+            graph.read_sections(project.root),
             self.pod.image.name,
             params.load(project.root / "params.yaml", Params).cluster,
             workspace="/workspace",

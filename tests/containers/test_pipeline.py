@@ -1,4 +1,4 @@
-"""The whole pipeline in containers of the project's image, against the two doors of this machine.
+"""The whole pipeline in containers of the project's image, against this machine's entry points.
 
 As on a cluster: any user id, a read-only root, no capabilities, a memory limit; and a network in
 which only S3 and MLflow answer.
@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from components import train
 from components.core.artifacts import ValidationReport
 from components.core.gate.record import DecisionRecord
 from components.io.files import digest_folder, read_artifact
@@ -73,8 +74,8 @@ def done(published: Published, pod: Pod, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def doors(published: Published, done: Run) -> dict[str, Path]:
-    """The outputs of one slice through all doors; each had an empty registry."""
+def entry_points(published: Published, done: Run) -> dict[str, Path]:
+    """The outputs of one slice through all entry points; each had an empty registry."""
     project = published.project
     project.run("dvc", "repro")
     shutil.rmtree(project.root / "cache")
@@ -89,18 +90,18 @@ def test_every_task_of_the_graph_ran_and_the_champion_is_in_the_registry(
     done: Run, pod: Pod
 ) -> None:
     assert done.codes == [0] * len(("fetch", *STEPS, "tune-worker"))
-    receipt = read_artifact(done.outputs / "register/decision.json", DecisionRecord)
-    assert receipt.decision.verdict == "promote"
+    record = read_artifact(done.outputs / "register/decision.json", DecisionRecord)
+    assert record.outcome.verdict == "passed"
     version, data_digest = pod.run("python", "-c", CHAMPION).split()[-2:]
-    assert (version, data_digest) == (receipt.version, receipt.evidence.data_digest)
+    assert (version, data_digest) == (record.version, record.evidence.data_digest)
     assert "version 1" in pod.run("python", "-m", "pipeline", "status")
 
 
-@pytest.mark.parametrize("door", ["local", "containers"])
-def test_all_doors_end_with_the_same_data_model_metrics_and_decision(
-    doors: dict[str, Path], door: str
+@pytest.mark.parametrize("entry_point", ["local", "containers"])
+def test_all_entry_points_end_with_the_same_data_model_metrics_and_decision(
+    entry_points: dict[str, Path], entry_point: str
 ) -> None:
-    dvc, other = doors["dvc"], doors[door]
+    dvc, other = entry_points["dvc"], entry_points[entry_point]
     reports = [read_artifact(f / "validate/report.json", ValidationReport) for f in (dvc, other)]
     assert reports[0] == reports[1]
     mine, theirs = (pd.read_parquet(f / "validate/manifest.parquet") for f in (dvc, other))
@@ -109,15 +110,13 @@ def test_all_doors_end_with_the_same_data_model_metrics_and_decision(
     metrics = [json.loads((f / "evaluate/metrics.json").read_text()) for f in (dvc, other)]
     assert metrics[1] == pytest.approx(metrics[0], abs=1e-6)
     assert digest_folder(dvc / "train/model") == digest_folder(other / "train/model")
-    receipts = [read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, other)]
-    assert receipts[0].decision == receipts[1].decision
-    assert receipts[0].evidence == receipts[1].evidence
+    records = [read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, other)]
+    assert records[0].outcome == records[1].outcome
+    assert records[0].evidence == records[1].evidence
 
 
-def test_a_refused_data_set_turns_the_run_red(
-    published: Published, pod: Pod, tmp_path: Path
-) -> None:
-    section = json.loads(graph.read_project(published.project.root).sections["validate"])
+def test_a_refused_data_set_fails_the_run(published: Published, pod: Pod, tmp_path: Path) -> None:
+    section = json.loads(graph.read_sections(published.project.root)["validate"])
     run = published.new_run(pod, tmp_path)
     with pytest.raises(RuntimeError, match="Inner task failed"):
         run.execute(published.project, validate=json.dumps({**section, "min_images": 1000}))
@@ -126,7 +125,7 @@ def test_a_refused_data_set_turns_the_run_red(
     assert not (run.outputs / "register").exists()
 
 
-def test_a_container_that_is_killed_for_its_memory_turns_the_run_red(
+def test_a_container_that_is_killed_for_its_memory_fails_the_run(
     published: Published, pod: Pod, tmp_path: Path
 ) -> None:
     run = published.new_run(pod, tmp_path)
@@ -135,7 +134,7 @@ def test_a_container_that_is_killed_for_its_memory_turns_the_run_red(
     assert run.codes == [EXIT_KILLED]
 
 
-def test_other_images_than_the_pinned_ones_turn_the_run_red(
+def test_other_images_than_the_pinned_ones_fail_the_run(
     published: Published, pod: Pod, tmp_path: Path
 ) -> None:
     wrong = {**published.source, "data_hash": f"{'0' * 32}.dir"}
@@ -151,13 +150,14 @@ def test_a_training_that_is_stopped_leaves_a_checkpoint_and_exits_143(
 ) -> None:
     project = Project(tmp_path)
     project.set_params({"train.epochs": 50})
+    shutil.copy(published.project.root / "dvc.yaml", tmp_path)
     os.chown(tmp_path, UID, UID)
-    paths = graph.read_project(published.project.root).paths["train"]
     arguments = []
-    for name, path in paths.items():
-        written = name in ("cache", "checkpoint", "model", "history", "picture")
-        arguments += [f"--{name}", f"/mine/{name}" if written else f"/workspace/checkout/{path}"]
-    pod.start("train", "python", "-m", "components.train", *arguments, options=(
+    for option in fields(train.Paths):
+        written = option.name in ("cache", "checkpoint", "model", "history", "plot")
+        path = f"/mine/{option.name}" if written else f"/workspace/checkout/{option.default}"
+        arguments += [f"--{option.name}", path]
+    pod.start("train", "python", "-m", "pipeline", "step", "train", *arguments, options=(
         "-v", f"{tmp_path}:/mine", "-w", "/mine", "-v", f"{done.folder}/workspace:/workspace:ro",
     ))  # fmt: skip
     docker, name = pod.image.engine.docker, f"{pod.name}-train"
@@ -173,5 +173,5 @@ def test_a_training_that_is_stopped_leaves_a_checkpoint_and_exits_143(
 
 
 def test_a_step_reaches_no_address_but_its_own(pod: Pod) -> None:
-    said = pod.run("python", "-c", WAY_OUT)
-    assert said.splitlines()[-4:] == ["['lo']", "101", "101", "open"]
+    output = pod.run("python", "-c", WAY_OUT)
+    assert output.splitlines()[-4:] == ["['lo']", "101", "101", "open"]

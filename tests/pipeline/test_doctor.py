@@ -1,6 +1,7 @@
 """Every check of `doctor` is right about a sound project, and is shown to notice its fault."""
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import __main__ as pipeline
-from pipeline import doctor
-from pipeline.doctor import cluster, finding, local
-from pipeline.doctor.finding import Check, CheckResult, at_least, run_check
+from pipeline import cli, doctor
+from pipeline.cli.common import check_params
+from pipeline.doctor import check as checking
+from pipeline.doctor import cluster, local
+from pipeline.doctor.check import Check, CheckResult, at_least, run_check
 from tests.components.conftest import write_params
 from tests.pipeline import kfp_server
 from tests.pipeline.checkout import Checkout
@@ -28,7 +30,7 @@ DEAD = "http://127.0.0.1:9"
 def look(check: Check) -> tuple[str, str]:
     """Status, and what was found with what is to be done."""
     found = run_check(check)
-    return found.status, f"{found.found} {found.then}"
+    return found.status, f"{found.found} {found.hint}"
 
 
 def change(checkout: Checkout, **changes: object) -> None:
@@ -36,16 +38,16 @@ def change(checkout: Checkout, **changes: object) -> None:
     write_params(checkout.root / "params.yaml", settings)
 
 
-def test_a_sound_project_on_a_sound_cluster_has_nothing_to_mend(
+def test_a_sound_project_on_a_sound_cluster_has_nothing_to_fix(
     checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import torch  # noqa: F401 - on a busy machine this alone takes longer than a check may
 
-    assert pipeline.main(["doctor", "--cluster", "--endpoint", kfp.url]) == 0
+    assert cli.main(["doctor", "--cluster", "--endpoint", kfp.url]) == 0
     found = capfd.readouterr()
-    rows = {line[6:19].strip(): line[:6].strip() for line in found.out.splitlines()}
+    rows = {line[9:22].strip(): line[:9].strip() for line in found.out.splitlines()}
     everything = local.checks(lambda: None) | cluster.checks(None)
-    assert rows == dict.fromkeys(everything, "ok") | {"its mlflow": "skip"}
+    assert rows == dict.fromkeys(everything, "pass") | {"its mlflow": "skipped"}
     assert found.err == ""
     assert kfp.posted == {}
 
@@ -63,16 +65,18 @@ def test_without_a_cluster_it_asks_nobody(
     checkout: Checkout, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree("data/images")
-    assert pipeline.main(["doctor"]) == 1
-    assert "fail  data         data/images: does not exist -> dvc pull" in capfd.readouterr().out
+    assert cli.main(["doctor"]) == 1
+    assert (
+        "fail     data         data/images: does not exist  -> dvc pull" in capfd.readouterr().out
+    )
     assert kube.asked == []
 
 
 @pytest.mark.parametrize(
     ("findings", "code"),
     [
-        ([CheckResult("ok", ""), CheckResult("warn", ""), CheckResult("skip", "")], 0),
-        ([CheckResult("ok", ""), CheckResult("fail", "", service=True)], 5),
+        ([CheckResult("pass", ""), CheckResult("warn", ""), CheckResult("skipped", "")], 0),
+        ([CheckResult("pass", ""), CheckResult("fail", "", service=True)], 5),
         ([CheckResult("fail", "", service=True), CheckResult("fail", "")], 1),
     ],
 )
@@ -80,29 +84,41 @@ def test_the_exit_code_tells_a_fault_here_from_a_silent_service(
     findings: list[CheckResult], code: int
 ) -> None:
     checks: dict[str, Check] = {str(n): lambda f=f: f for n, f in enumerate(findings)}  # type: ignore[misc]
-    assert doctor.diagnose(checks) == code
+    results = [result for _, result in doctor.diagnose(checks)]
+    assert doctor.exit_code(results) == code
 
 
-def test_a_broken_check_is_a_line_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_check_is_a_failure_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     def broken() -> CheckResult:
         raise ZeroDivisionError("of\nlines")
 
-    assert doctor.diagnose({"broken": broken, "next": lambda: CheckResult("ok", "here")}) == 1
-    found = capfd.readouterr()
-    assert "the check itself failed (ZeroDivisionError: of) -> please report it\n" in found.out
-    assert "ok    next         here\n" in found.out
-    assert "Traceback" not in found.out + found.err
+    found = dict(doctor.diagnose({"broken": broken, "next": lambda: CheckResult("pass", "here")}))
+    assert found["broken"].status == "fail"
+    assert found["broken"].found == "the check itself failed (ZeroDivisionError: of)"
+    assert found["broken"].hint == "please report it"
+    assert found["next"] == CheckResult("pass", "here")
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_json_holds_every_check(checkout: Checkout, capfd: pytest.CaptureFixture[str]) -> None:
+    import torch  # noqa: F401 - on a busy machine this alone takes longer than a check may
+
+    assert cli.main(["doctor", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert [row["check"] for row in found] == list(local.checks(lambda: None))
+    assert {row["status"] for row in found} == {"pass"}
+    assert set(found[0]) == {"check", "status", "found", "hint", "service"}
 
 
 def test_a_slow_check_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding, "SECONDS", 0.1)
+    monkeypatch.setattr(checking, "TIMEOUT_SECONDS", 0.1)
     started = time.monotonic()
 
     def slow() -> CheckResult:
         time.sleep(5)
-        return CheckResult("ok", "")
+        return CheckResult("pass", "")
 
-    assert look(slow)[0] == "skip"
+    assert look(slow)[0] == "skipped"
     assert time.monotonic() - started < 2
 
 
@@ -125,8 +141,8 @@ def test_versions_are_compared_as_numbers_and_an_unknown_one_is_too_old(
 
 
 def test_an_old_interpreter_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert look(local.python)[0] == "ok"
-    monkeypatch.setattr(local, "_PYTHON", (9, 1))
+    assert look(local.python)[0] == "pass"
+    monkeypatch.setattr(local, "_MIN_PYTHON", (9, 1))
     status, said = look(local.python)
     assert status == "fail"
     assert "9.1 is needed make PYTHON=python9.1 install" in said
@@ -134,7 +150,7 @@ def test_an_old_interpreter_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_packages_other_than_the_locked_ones_fail(checkout: Checkout) -> None:
     lock = checkout.root / "requirements.lock"
-    assert look(local.packages)[0] == "ok"
+    assert look(local.packages)[0] == "pass"
     lines = [line for line in lock.read_text().splitlines() if not line.startswith("pytest==")]
     lock.write_text("\n".join(["pytest==0.1", *lines]))
     status, said = look(local.packages)
@@ -143,9 +159,9 @@ def test_packages_other_than_the_locked_ones_fail(checkout: Checkout) -> None:
     lock.write_text("pytest==0.1 ; python_full_version < '3.12' \\\nnowhere-to-be-found==1.0\n")
     assert look(local.packages)[0] == "fail"
     lock.write_text("nowhere-to-be-found==1.0\n")
-    assert "0 as in requirements.lock, 1 of it not installed" in look(local.packages)[1]
+    assert "0 as in requirements.lock, 1 not installed" in look(local.packages)[1]
     lock.unlink()
-    assert look(local.packages)[0] == "skip"
+    assert look(local.packages)[0] == "skipped"
 
 
 def test_a_package_that_was_built_for_this_machine_is_the_locked_one(
@@ -167,17 +183,17 @@ def test_a_changed_checkout_and_a_missing_one_warn(checkout: Checkout, tmp_path:
     assert look(local.git)[0] == "warn"
 
 
-def test_wrong_settings_fail_once_and_what_hangs_on_them_is_not_known(checkout: Checkout) -> None:
+def test_wrong_settings_fail_once_and_what_depends_on_them_is_skipped(checkout: Checkout) -> None:
     text = (checkout.root / "params.yaml").read_text()
     (checkout.root / "params.yaml").write_text(text.replace("cache_gib:", "cash_gib:"))
-    status, said = look(lambda: local.settings(pipeline.check_params))
+    status, said = look(lambda: local.settings(check_params))
     assert status == "fail"
     assert "data.cash_gib is not a setting" in said
-    assert look(local.disk)[0] == "skip"
+    assert look(local.disk)[0] == "skipped"
 
 
 def test_images_other_than_the_recorded_ones_warn(checkout: Checkout) -> None:
-    assert look(local.data)[0] == "ok"
+    assert look(local.data)[0] == "pass"
     extra = checkout.root / "data/images/cat/2.png"
     extra.write_bytes(b"12345")
     status, said = look(local.data)
@@ -205,10 +221,10 @@ def test_a_full_disk_fails(checkout: Checkout, small_disk: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_fails(checkout: Checkout) -> None:
-    assert look(local.folders)[0] == "ok"
+    assert look(local.folders)[0] == "pass"
     (checkout.root / "artifacts").write_text("a file in the way")
     status, said = look(local.folders)
-    assert (status, said) == ("fail", "artifacts: Not a directory make it a folder of yours")
+    assert (status, said) == ("fail", "artifacts: Not a directory make it writable")
 
 
 def test_a_gpu_that_is_wanted_and_not_there_fails(checkout: Checkout) -> None:
@@ -224,9 +240,9 @@ def test_a_gpu_that_is_wanted_and_not_there_fails(checkout: Checkout) -> None:
 
 def test_more_threads_than_cpus_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert look(local.threads)[0] == "ok"
+    assert look(local.num_threads)[0] == "pass"
     monkeypatch.setenv("OMP_NUM_THREADS", "9999")
-    assert look(local.threads)[0] == "warn"
+    assert look(local.num_threads)[0] == "warn"
 
 
 @pytest.fixture
@@ -238,10 +254,10 @@ def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield server
 
 
-def test_mlflow_is_judged_by_its_answer_and_its_version(
+def test_mlflow_is_checked_by_its_response_and_its_version(
     checkout: Checkout, mlflow_server: Kubeflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert look(local.mlflow)[0] == "ok"
+    assert look(local.mlflow)[0] == "pass"
     mlflow_server.page = b"3.16.0"
     status, said = look(local.mlflow)
     assert status == "fail"
@@ -259,7 +275,7 @@ def test_mlflow_is_judged_by_its_answer_and_its_version(
 
 
 def test_a_file_that_is_no_database_fails(checkout: Checkout) -> None:
-    assert "made by the first run" in look(local.mlflow)[1]
+    assert "the first run makes it" in look(local.mlflow)[1]
     (checkout.root / "mlflow.db").write_text("no database, but long enough to be read as one" * 99)
     assert look(local.mlflow)[0] == "fail"
 
@@ -288,7 +304,7 @@ def break_origin(checkout: Checkout) -> None:
 def test_a_commit_that_the_cluster_cannot_fetch_fails(
     fault: Callable[[Checkout], None], said: str, service: bool, checkout: Checkout
 ) -> None:
-    assert look(cluster.pushed)[0] == "ok"
+    assert look(cluster.pushed)[0] == "pass"
     fault(checkout)
     found = run_check(cluster.pushed)
     assert (found.status, found.service) == ("fail", service)
@@ -302,7 +318,7 @@ def test_images_that_are_not_in_the_storage_fail(
     status, said = look(cluster.data_pushed)
     assert (status, "lacks 1 files" in said, said.endswith("dvc push")) == ("fail", True, True)
     monkeypatch.setattr(cluster, "_SECONDS", 0.01)
-    assert look(cluster.data_pushed)[0] == "skip"
+    assert look(cluster.data_pushed)[0] == "skipped"
     config = checkout.root / ".dvc/config"
     config.write_text("[core\n")
     assert look(cluster.data_pushed)[0] == "fail"
@@ -324,14 +340,14 @@ def test_a_storage_that_does_not_answer_is_told_from_one_without_the_images(
     assert "Unable to locate credentials" in found.found
 
 
-def test_kubeflow_is_judged_by_its_answer_and_its_version(
+def test_kubeflow_is_checked_by_its_response_and_its_version(
     checkout: Checkout, kfp: Kubeflow
 ) -> None:
     def asked(endpoint: str | None) -> CheckResult:
         return run_check(lambda: cluster.kubeflow(endpoint))
 
-    assert asked(kfp.url).status == "ok"
-    assert asked(None).status == "skip"
+    assert asked(kfp.url).status == "pass"
+    assert asked(None).status == "skipped"
     assert asked("kfp.example.org").status == "fail"
     assert asked(DEAD)[::3] == ("fail", True)
     kfp.multi_user = False
@@ -344,7 +360,7 @@ def test_kubeflow_is_judged_by_its_answer_and_its_version(
     kfp.version = "unknown"
     assert asked(kfp.url).status == "fail"
     kfp.health = {"apiServerReady": True, "apiServerTagName": "2.18.1", "multi_user": True}
-    assert asked(kfp.url).status == "ok"
+    assert asked(kfp.url).status == "pass"
     kfp.health = {"apiServerReady": False}
     assert asked(kfp.url)[::3] == ("fail", True)
     kfp.token = "word"
@@ -355,9 +371,9 @@ def test_kubeflow_is_judged_by_its_answer_and_its_version(
 def test_the_mlflow_of_the_cluster_is_asked_where_its_name_is_known(
     checkout: Checkout, mlflow_server: Kubeflow
 ) -> None:
-    assert look(cluster.cluster_mlflow)[0] == "skip"
+    assert look(cluster.cluster_mlflow)[0] == "skipped"
     change(checkout, cluster__tracking_uri=mlflow_server.url)
-    assert look(cluster.cluster_mlflow)[0] == "ok"
+    assert look(cluster.cluster_mlflow)[0] == "pass"
     mlflow_server.page = b"3.0.0"
     assert look(cluster.cluster_mlflow)[0] == "fail"
     change(checkout, cluster__tracking_uri=DEAD)
@@ -372,10 +388,10 @@ def test_what_kubectl_cannot_ask_is_skipped_and_never_right(
     check: Check, checkout: Checkout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     status, said = look(check)
-    assert (status, "has no context" in said) == ("skip", True)
+    assert (status, "has no context" in said) == ("skipped", True)
     monkeypatch.setenv("PATH", str(tmp_path))
     status, said = look(check)
-    assert (status, "is not on PATH" in said) == ("skip", True)
+    assert (status, "is not on PATH" in said) == ("skipped", True)
 
 
 def test_without_kubectl_or_its_context_there_is_a_warning(
@@ -392,7 +408,7 @@ def test_a_cluster_that_forbids_or_is_silent_is_not_taken_for_an_empty_one(
 ) -> None:
     kube.forbidden = {"nodes", "secrets", "serviceaccounts"}
     status, said = look(check)
-    assert (status, "forbidden" in said) == ("skip", True)
+    assert (status, "forbidden" in said) == ("skipped", True)
     kube.url = DEAD
     kube.write_config(tmp_path / "kubeconfig")
     assert run_check(check)[::3] == ("fail", True)
@@ -413,7 +429,7 @@ def test_a_missing_secret_fails_and_none_is_shown(kube: Cluster, checkout: Check
     assert "lacks secret/s3-dvc" in said
     assert "mlflow-promoter" not in said
     change(checkout, cluster__storage_secret="mlflow-trainer")
-    assert look(cluster.secrets)[0] == "ok"
+    assert look(cluster.secrets)[0] == "pass"
 
 
 def test_no_node_with_the_label_of_gpus_warns_if_a_step_wants_one(
@@ -425,7 +441,7 @@ def test_no_node_with_the_label_of_gpus_warns_if_a_step_wants_one(
     settings = yaml.safe_load((checkout.root / "params.yaml").read_text())["cluster"]
     wanting = [name for name, value in settings.items() if "gpus" in str(value) and name != "gpu"]
     change(checkout, **{f"cluster__{name}__gpus": 0 for name in wanting})
-    assert look(cluster.gpus) == ("ok", "no step asks for a GPU ")
+    assert look(cluster.gpus) == ("pass", "no step asks for a GPU ")
 
 
 def test_without_kfp_the_others_are_still_asked(
@@ -433,4 +449,4 @@ def test_without_kfp_the_others_are_still_asked(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pipeline.kubeflow.client", None)
     status, said = look(lambda: cluster.kubeflow(DEAD))
-    assert (status, "install the extra `kubeflow`" in said) == ("skip", True)
+    assert (status, "install the extra `kubeflow`" in said) == ("skipped", True)

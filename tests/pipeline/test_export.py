@@ -11,7 +11,7 @@ from components.core.artifacts import ModelCard
 from components.core.data.decoding import ImageParams
 from components.core.errors import PipelineError
 from components.core.training import inference
-from components.core.training.architectures import build
+from components.core.training.architectures import build_network
 from components.io import models
 from pipeline import export
 
@@ -19,7 +19,7 @@ from pipeline import export
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    network = build("resnet18", 3)
+    network = build_network("resnet18", 3)
     folder = tmp_path / "model"
     card = ModelCard(
         architecture="resnet18",
@@ -45,7 +45,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_exported_file_answers_like_the_model_for_any_batch_size(
+def test_the_exported_file_predicts_like_the_model_for_any_batch_size(
     model: Path, tmp_path: Path
 ) -> None:
     assert export.export_onnx(model, tmp_path / "out") <= export.TOLERANCE
@@ -58,7 +58,7 @@ def test_the_exported_file_answers_like_the_model_for_any_batch_size(
     assert models.load_card(tmp_path / "out") == loaded.card
 
 
-def test_a_file_that_answers_differently_is_not_written(
+def test_a_file_that_predicts_differently_is_not_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)

@@ -21,7 +21,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images
 
 
-def test_the_certain_pictures_are_there_byte_for_byte(sample: Path) -> None:
+def test_the_certain_images_are_there_byte_for_byte(sample: Path) -> None:
     counts = {folder.name: len(list(folder.iterdir())) for folder in sample.iterdir()}
     assert counts == {"functional": 1_508, "defective": 715}
     spec = find_spec("elpv_dataset")

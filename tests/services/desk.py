@@ -72,7 +72,7 @@ def publish(root: Path, services: Services) -> Published:
     (root / ".dvc" / ".gitignore").write_text((ROOT / ".dvc" / ".gitignore").read_text())
     copy_slice(root / "data/images", PER_CLASS)
     desk = Desk(root, services, "trainer")
-    desk.set_params({"tune.trials": 1})
+    desk.set_params({"tune.num_trials": 1})
     desk.run("git", "init", "-q")
     # This, committed, is all that a cluster needs to know of the storage.
     desk.run("dvc", "remote", "add", "--default", "storage", "s3://dvc/images")

@@ -90,7 +90,7 @@ def test_files_went_through_the_server_and_not_straight_to_s3(
 @pytest.fixture(scope="module")
 def second(story: Story) -> Desk:
     """Another model, trained and not registered."""
-    story.desk.set_params({"tune.trials": 1, "train.epochs": 1})
+    story.desk.set_params({"tune.num_trials": 1, "train.epochs": 1})
     story.desk.run("dvc", "repro", "evaluate")
     return story.desk
 

@@ -16,9 +16,9 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 
-from components.tune import storage, study
-from tests.components.tune import crew
-from tests.pipeline.test_tuning import find
+from components.tune import storage, trial_queue
+from tests.components.tune import workers
+from tests.pipeline.test_tune_workers import find
 from tests.services.desk import Published
 from tests.services.overlay import Services
 
@@ -40,47 +40,49 @@ def database(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     engine.dispose()
 
 
-def join(members: list[Any], seconds: float = 120) -> list[int]:
-    for member in members:
-        member.join(seconds)
-    return [member.exitcode for member in members]
+def join(processes: list[Any], seconds: float = 120) -> list[int]:
+    for process in processes:
+        process.join(seconds)
+    return [process.exitcode for process in processes]
 
 
 def test_workers_that_start_together_on_an_empty_database_share_the_budget(
     database: str, tmp_path: Path
 ) -> None:
-    with crew.crew(database, workers=4, trials=16) as members:
-        assert join(members) == [0, 0, 0, 0]
-    tried = crew.held(crew.read(tmp_path, 16))
-    assert [trial.state for trial in tried] == [TrialState.COMPLETE] * 16
-    assert len({trial.user_attrs["worker"] for trial in tried}) > 1
-    assert len({trial.params["learning_rate"] for trial in tried}) == 16
+    with workers.running(database, workers=4, num_trials=16) as processes:
+        assert join(processes) == [0, 0, 0, 0]
+    finished = workers.finished_trials(workers.open_queue(tmp_path, 16))
+    assert [trial.state for trial in finished] == [TrialState.COMPLETE] * 16
+    assert len({trial.user_attrs["worker"] for trial in finished}) > 1
+    assert len({trial.params["learning_rate"] for trial in finished}) == 16
 
 
 def test_of_three_workers_one_is_killed_and_its_trial_is_run_by_another(
     database: str, tmp_path: Path
 ) -> None:
-    with crew.crew(database, workers=3, trials=9) as members:
-        members[2].join(1.5)
-        members[2].kill()
-        assert join(members)[:2] == [0, 0]
-    tried = crew.held(crew.read(tmp_path, 9))
-    assert [trial.state for trial in tried] == [TrialState.COMPLETE] * 9
+    with workers.running(database, workers=3, num_trials=9) as processes:
+        processes[2].join(1.5)
+        processes[2].kill()
+        assert join(processes)[:2] == [0, 0]
+    finished = workers.finished_trials(workers.open_queue(tmp_path, 9))
+    assert [trial.state for trial in finished] == [TrialState.COMPLETE] * 9
 
 
 def test_no_trial_is_lost_or_counted_twice_under_fifty_kills(database: str, tmp_path: Path) -> None:
     budget = 60
-    roster = crew.read(tmp_path, budget)
-    with crew.crew(database, workers=3, trials=budget, wait=True) as members:
-        kills = crew.kill_some(roster, members, 50, lambda k: crew.start(database, k, budget, True))
-        assert join(members, 300) == [0, 0, 0]
-    tried = crew.held(roster)
-    dead = [t for t in roster.study.trials if study.reason(t) == study.WORKER_LOST]
-    print(f"{kills} kills, {len(dead)} trials taken back")
+    queue = workers.open_queue(tmp_path, budget)
+    with workers.running(database, workers=3, num_trials=budget, wait=True) as processes:
+        kills = workers.kill_some(
+            queue, processes, 50, lambda k: workers.start(database, k, budget, True)
+        )
+        assert join(processes, 300) == [0, 0, 0]
+    finished = workers.finished_trials(queue)
+    dead = [t for t in queue.study.trials if trial_queue.reason(t) == trial_queue.WORKER_LOST]
+    print(f"{kills} kills, {len(dead)} trials requeued")
     assert kills >= 20
     assert dead
-    complete = [trial for trial in tried if trial.state == TrialState.COMPLETE]
-    assert len(complete) + sum(t.state == TrialState.FAIL for t in tried) == budget
+    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+    assert len(complete) + sum(t.state == TrialState.FAIL for t in finished) == budget
     assert len({trial.params["learning_rate"] for trial in complete}) == len(complete)
 
 
@@ -90,18 +92,18 @@ def test_connections_that_are_cut_cost_no_trial(database: str, tmp_path: Path) -
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     engine = create_engine(database)
-    with crew.crew(database, workers=2, trials=12) as members:
+    with workers.running(database, workers=2, num_trials=12) as processes:
         for _ in range(3):
-            members[1].join(1)
+            processes[1].join(1)
             with engine.connect() as connection:
                 connection.execute(cut)
-        codes = join(members)
+        codes = join(processes)
     engine.dispose()
     # A connection may be cut in the middle of a statement: then the worker ends, to be run again.
     for worker, code in enumerate(codes):
         if code:
-            crew.work(database, worker, 12, wait=True)
-    assert len(crew.held(crew.read(tmp_path, 12))) == 12
+            workers.run_worker(database, worker, 12, wait=True)
+    assert len(workers.finished_trials(workers.open_queue(tmp_path, 12))) == 12
 
 
 @pytest.mark.timeout(900)
@@ -109,7 +111,7 @@ def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
     services: Services, published: Published, folder: Path
 ) -> None:
     desk = published.fetch(folder / "crowd", services)
-    desk.set_params({"tune.trials": 6, "tune.epochs": [3, 6], "tune.seconds": 600})
+    desk.set_params({"tune.num_trials": 6, "tune.epochs": [3, 6], "tune.timeout_seconds": 600})
     desk.run("dvc", "repro", "validate")
     password = (services.secret("postgres-optuna") / "password").read_text()
     authority = services.secret("internal-ca") / "ca.crt"
@@ -126,12 +128,12 @@ def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
         os.kill(victim, signal.SIGKILL)
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
-    assert "ended with -9; the others took over" in output
+    assert "ended with -9; the others ran its trials" in output
     with (desk.root / "artifacts/tune/trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     ended = [row for row in rows if row["state"] in ("complete", "pruned")]
     assert len(ended) == 6, output
-    assert [row["why"] for row in rows if row["state"] == "fail"] == [study.WORKER_LOST]
+    assert [row["reason"] for row in rows if row["state"] == "fail"] == [trial_queue.WORKER_LOST]
     assert len({row["worker"] for row in ended}) >= 2
     assert not (desk.root / "artifacts/tune/study.journal").exists()
     chosen = json.loads((desk.root / "artifacts/tune/hyperparameters.json").read_text())

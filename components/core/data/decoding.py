@@ -145,7 +145,7 @@ _NON_IMAGES: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]{1,512}\Z"), "text/HTML"),
 )
 
-# EXIF 2.32, tag 0x0112: how the stored image must be turned to stand upright.
+# EXIF 2.32, tag 0x0112: how the stored image must be turned to be upright.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = MappingProxyType(
     {

@@ -1,9 +1,9 @@
-"""Networks by name, and their starting weights."""
+"""Networks by name, their initial weights, and the optimizer's groups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,9 +28,14 @@ class ModelParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Architecture
-    weights: Annotated[str, Field(min_length=1)]
-    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
+    architecture: Architecture = Field(description="Network of torchvision, by its name there.")
+    weights: str = Field(
+        min_length=1,
+        description="Initial weights: imagenet, random, or path of a .safetensors or .pth file.",
+    )
+    image_size: int = Field(
+        ge=32, le=1024, multiple_of=16, description="Side of the square network input, pixels."
+    )
 
 
 def head_name(architecture: str) -> str:
@@ -38,7 +43,7 @@ def head_name(architecture: str) -> str:
     return next(name for family, name in _HEADS.items() if architecture.startswith(family))
 
 
-def build(architecture: str, num_classes: int) -> nn.Module:
+def build_network(architecture: str, num_classes: int) -> nn.Module:
     """A network with random weights in channels_last layout. (N, 3, S, S) -> logits (N, K)."""
     import torch
     from torchvision import models
@@ -51,7 +56,7 @@ def require_size(architecture: str, image_size: int) -> None:
     """Raise `InvalidParams` when the network cannot take this input size."""
     if architecture.startswith("vit") and image_size != _VIT_SIZE:
         raise InvalidParams(
-            f"params.yaml: {architecture} takes pictures of exactly {_VIT_SIZE} px, not "
+            f"params.yaml: {architecture} takes images of exactly {_VIT_SIZE} px, not "
             f"{image_size}; set model.image_size and tune.image_size to {_VIT_SIZE} and "
             "training.progressive_resizing_start to 1."
         )
@@ -61,13 +66,13 @@ def load_backbone(network: nn.Module, state: Mapping[str, Tensor], architecture:
     """Copy all weights but the head's from `state` into `network`.
 
     The state dict must fit: every backbone tensor present, of the same shape, and nothing else but
-    a head. Raises `InvalidParams` that names the first misfit.
+    a head. Raises `InvalidParams` that names the first mismatch.
     """
     head = head_name(architecture) + "."
-    wanted = {k: v for k, v in network.state_dict().items() if not k.startswith(head)}
+    expected = {k: v for k, v in network.state_dict().items() if not k.startswith(head)}
     given = {k: v for k, v in state.items() if not k.startswith(head)}
-    for name in sorted(wanted.keys() | given.keys()):
-        problem = _misfit(wanted.get(name), given.get(name))
+    for name in sorted(expected.keys() | given.keys()):
+        problem = _mismatch(expected.get(name), given.get(name))
         if problem:
             raise InvalidParams(
                 f"params.yaml: model.weights: {name} {problem}; these are not the weights of "
@@ -76,13 +81,13 @@ def load_backbone(network: nn.Module, state: Mapping[str, Tensor], architecture:
     network.load_state_dict({**network.state_dict(), **given})
 
 
-def _misfit(wanted: Tensor | None, given: Tensor | None) -> str:
+def _mismatch(expected: Tensor | None, given: Tensor | None) -> str:
     if given is None:
         return "is missing in the file"
-    if wanted is None:
+    if expected is None:
         return "is unknown to the network"
-    if wanted.shape != given.shape:
-        return f"has shape {tuple(given.shape)}, not {tuple(wanted.shape)}"
+    if expected.shape != given.shape:
+        return f"has shape {tuple(given.shape)}, not {tuple(expected.shape)}"
     return ""
 
 
@@ -91,9 +96,9 @@ def param_groups_weight_decay(network: nn.Module, weight_decay: float) -> list[d
 
     Source: He et al. 2019, "Bag of Tricks for Image Classification", section 3.1 (no bias decay).
     """
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    no_decay = [p for p in network.parameters() if p.ndim <= 1]
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": no_decay, "weight_decay": 0.0},
     ]

@@ -1,7 +1,7 @@
 """Pixels to network input, and augmentation of whole batches.
 
-Augmentation runs on the batch after the one float conversion: a random similarity transform (crop,
-turn) and flips in a single resampling, then color, then erasing. All randomness comes from the
+Augmentation runs on the batch after the one float conversion: a random affine transform (crop,
+rotation, flip) in a single resampling, then color, then erasing. All randomness comes from the
 generator that is passed in.
 """
 
@@ -24,13 +24,13 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How far augmentation goes. Shares and probabilities in [0, 1]."""
+    """How far augmentation goes. Areas are shares, probabilities in [0, 1]."""
 
-    smallest_crop: float  # smallest share of the picture's area that a crop keeps
-    aspect: float  # largest stretch of width against height, as a factor >= 1
-    flip: float  # probability of a left-right flip
-    degrees: float  # largest free turn
-    color: float  # largest relative change of brightness and contrast
+    min_crop: float  # smallest share of the image's area that a crop keeps
+    max_stretch: float  # largest stretch of width against height, as a factor >= 1
+    flip: float  # probability of a horizontal flip
+    max_degrees: float  # largest rotation, either way
+    color_jitter: float  # largest relative change of brightness and contrast
     erase: float  # probability of a blanked rectangle (Zhong et al. 2017, "Random Erasing")
 
 
@@ -66,20 +66,20 @@ def resize(batch: Tensor, size: int) -> Tensor:
 
 
 def augment(batch: Tensor, level: Augmentation, rotate_90: bool, generator: Generator) -> Tensor:
-    """Randomly change each picture of a standardized batch (N, 3, S, S); the shape stays.
+    """Randomly change each image of a standardized batch (N, 3, S, S); the shape stays.
 
     Args:
         batch: output of `normalize`, on any device.
         level: a key of `AUGMENTATIONS`; "none" changes nothing.
-        rotate_90: also turn by 90, 180 or 270 degrees.
+        rotate_90: also rotate by 90, 180 or 270 degrees.
         generator: CPU generator; equal states give equal results.
     """
     if level == "none":
         return batch
-    strength = AUGMENTATIONS[level]
-    batch = _random_affine(batch, _affine(len(batch), strength, rotate_90, generator))
-    batch = _color_jitter(batch, strength, generator)
-    return _random_erasing(batch, strength, generator) if strength.erase else batch
+    settings = AUGMENTATIONS[level]
+    batch = _random_affine(batch, _affine(len(batch), settings, rotate_90, generator))
+    batch = _color_jitter(batch, settings, generator)
+    return _random_erasing(batch, settings, generator) if settings.erase else batch
 
 
 def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -89,22 +89,21 @@ def _uniform(count: int, low: float, high: float, generator: Generator) -> Tenso
 
 
 def _affine(
-    count: int, strength: AugmentationConfig, rotate_90: bool, generator: Generator
+    count: int, settings: AugmentationConfig, rotate_90: bool, generator: Generator
 ) -> Tensor:
     """Random (N, 2, 3) maps from output to input coordinates in [-1, 1]."""
     import torch
 
-    area = _uniform(count, strength.smallest_crop, 1.0, generator)
-    stretch = torch.exp(
-        _uniform(count, -math.log(strength.aspect), math.log(strength.aspect), generator) / 2
-    )
+    area = _uniform(count, settings.min_crop, 1.0, generator)
+    log_stretch = math.log(settings.max_stretch)
+    stretch = torch.exp(_uniform(count, -log_stretch, log_stretch, generator) / 2)
     width = (area.sqrt() * stretch).clamp(max=1.0)
     height = (area.sqrt() / stretch).clamp(max=1.0)
-    mirror = torch.where(torch.rand(count, generator=generator) < strength.flip, -1.0, 1.0)
-    angle = torch.deg2rad(_uniform(count, -strength.degrees, strength.degrees, generator))
+    mirror = torch.where(torch.rand(count, generator=generator) < settings.flip, -1.0, 1.0)
+    angle = torch.deg2rad(_uniform(count, -settings.max_degrees, settings.max_degrees, generator))
     if rotate_90:
         angle = angle + torch.randint(4, (count,), generator=generator) * (math.pi / 2)
-    # The crop's center may move only as far as the crop stays inside the picture.
+    # The crop's center may move only as far as the crop stays inside the image.
     x = _uniform(count, -1.0, 1.0, generator) * (1 - width)
     y = _uniform(count, -1.0, 1.0, generator) * (1 - height)
     cosine, sine = angle.cos(), angle.sin()
@@ -121,22 +120,22 @@ def _random_affine(batch: Tensor, affine: Tensor) -> Tensor:
     return out.contiguous(memory_format=torch.channels_last)
 
 
-def _color_jitter(batch: Tensor, strength: AugmentationConfig, generator: Generator) -> Tensor:
-    """Scale contrast around each picture's mean and shift its brightness."""
+def _color_jitter(batch: Tensor, settings: AugmentationConfig, generator: Generator) -> Tensor:
+    """Scale contrast around each image's mean and shift its brightness."""
     count = len(batch)
-    gain = 1 + _uniform(count, -strength.color, strength.color, generator)
-    shift = _uniform(count, -strength.color, strength.color, generator)
+    gain = 1 + _uniform(count, -settings.color_jitter, settings.color_jitter, generator)
+    shift = _uniform(count, -settings.color_jitter, settings.color_jitter, generator)
     gain, shift = (t.to(batch.device).view(-1, 1, 1, 1) for t in (gain, shift))
     mean = batch.mean(dim=(1, 2, 3), keepdim=True)
     return (batch - mean) * gain + mean + shift
 
 
-def _random_erasing(batch: Tensor, strength: AugmentationConfig, generator: Generator) -> Tensor:
-    """Blank one rectangle of up to half the side in some pictures (0 = the average color)."""
+def _random_erasing(batch: Tensor, settings: AugmentationConfig, generator: Generator) -> Tensor:
+    """Blank one rectangle of up to half the side in some images (0 = the average color)."""
     import torch
 
     count, _, size, _ = batch.shape
-    chosen = torch.rand(count, generator=generator) < strength.erase
+    chosen = torch.rand(count, generator=generator) < settings.erase
     side = _uniform(2 * count, 0.1, 0.5, generator).view(2, count) * size
     start = torch.rand(2, count, generator=generator) * (size - side)
     at = torch.arange(size)

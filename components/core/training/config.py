@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# How far the loss makes up for rare classes: not at all, by the square root, in full.
-_POWERS = {"none": 0.0, "root": 0.5, "balanced": 1.0}
+# Power of the balanced weight of each class: 1 for all, its square root, or the whole of it.
+_POWERS = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
 
 class TrainingParams(BaseModel):
@@ -26,19 +26,39 @@ class TrainingParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    preset: Literal["auto", "tiny", "small", "medium", "large"]
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=128)]
-    augmentation: Literal["auto"] | Augmentation
-    rotate_90: bool
-    weight_decay: Annotated[float, Field(ge=0, le=1)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
-    class_weights: Literal["none", "root", "balanced"]
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    progressive_resizing_start: Annotated[float, Field(ge=0.25, le=1)]
-    device: Device
-    precision: Precision
+    seed: int = Field(ge=0, lt=2**31, description="Of initial weights, order and augmentation.")
+    preset: Literal["auto", "tiny", "small", "medium", "large"] = Field(
+        description="Starting settings; auto = by the number of training images."
+    )
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=128)] = Field(
+        description="Images in one step of the optimizer; auto = the preset's."
+    )
+    augmentation: Literal["auto"] | Augmentation = Field(
+        description="How strongly images are changed in each epoch; auto = the preset's."
+    )
+    rotate_90: bool = Field(description="Also rotate by 90, 180 and 270 degrees.")
+    weight_decay: float = Field(
+        ge=0, le=1, description="Of AdamW; norms and biases are not decayed."
+    )
+    label_smoothing: float = Field(
+        ge=0, lt=1, description="Share of the target spread evenly over all classes."
+    )
+    warmup_fraction: float = Field(
+        ge=0, lt=1, description="Share of all steps in which the learning rate rises."
+    )
+    class_weights: Literal["none", "sqrt", "balanced"] = Field(
+        description="How much more rare classes count in the loss; balanced = n / (K * n_class)."
+    )
+    ema_decay: float = Field(
+        ge=0, lt=1, description="Decay of the moving average of the weights, per step; 0 = off."
+    )
+    progressive_resizing_start: float = Field(
+        ge=0.25, le=1, description="Image side of the first epoch, as a share of the last; 1 = off."
+    )
+    device: Device = Field(description="Where to train; auto = the GPU if there is one.")
+    precision: Precision = Field(
+        description="Number format of training; auto = bf16 where the hardware computes it."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +98,7 @@ def resolve_config(
     """Resolve every `auto`: by the preset, by the labels, or by what the hardware can do.
 
     Raises:
-        InvalidParams: the architecture cannot take a picture size of the plan.
+        InvalidParams: the architecture cannot take an image size of the schedule.
     """
     for size in (
         image_size,

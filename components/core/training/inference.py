@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
 
-# Pixels in one forward pass: 64 pictures of 128 x 128, some 130 MiB in a ResNet's first layers.
+# Pixels in one forward pass: 64 images of 128 x 128, some 130 MiB in a ResNet's first layers.
 _PIXELS_AT_ONCE = 1 << 20
 
 
 class ImageArray(Protocol):
-    """A list of square pictures that can be read many at a time."""
+    """Square images that can be read many at a time."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
 
     def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Pictures at `index`: (B, S, S, 3) uint8."""
+        """Images at `index`: (B, S, S, 3) uint8."""
 
 
 def resolve_device(device: Device) -> str:
@@ -45,7 +45,7 @@ def resolve_device(device: Device) -> str:
 def resolve_precision(precision: Precision, device: str, architecture: str) -> str:
     """The number format for training: bf16 where the hardware computes it, else fp32.
 
-    Chosen by what the hardware can do, not by timing: a stop-watch would make two runs differ.
+    Chosen by what the hardware can do, not by timing: a stopwatch would make two runs differ.
     Depthwise convolutions (mobilenet) train slower in bf16 on CPUs that have it.
     """
     import torch
@@ -68,20 +68,20 @@ def predict_logits(
     image_size: int | None = None,
     batch_size: int | None = None,
 ) -> NDArray[np.float32]:
-    """Logits (N, K) of all pictures, in order. The network is put into eval mode.
+    """Logits (N, K) of all images, in order. The network is put into eval mode.
 
     Args:
         network: maps standardized (B, 3, S, S) to (B, K).
-        pixels: N pictures.
+        pixels: N images.
         device: where the network lives.
         precision: fp32 for every number that is kept; bf16 is for the epochs of training.
-        image_size: shrink the pictures to this side first; None = as they are.
-        batch_size: pictures per forward pass, None = what memory allows at any picture size; it
+        image_size: shrink the images to this side first; None = as they are.
+        batch_size: images per forward pass, None = what memory allows at any image size; it
             does not change the result beyond rounding.
     """
     import torch
 
-    from components.core.training import augmentation as transforms
+    from components.core.training import augmentation
 
     network.eval()
     parts = []
@@ -89,9 +89,9 @@ def predict_logits(
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, precision == "bf16"):
         for start in range(0, len(pixels), batch_size):
             images = torch.from_numpy(pixels[slice(start, start + batch_size)]).to(device)
-            batch = transforms.normalize(images)
+            batch = augmentation.normalize(images)
             if image_size is not None:
-                batch = transforms.resize(batch, image_size)
+                batch = augmentation.resize(batch, image_size)
             parts.append(network(batch).float().cpu().numpy())
     return np.concatenate(parts)
 

@@ -1,9 +1,9 @@
 """The training loop: one generator of epochs, shared by tune and train.
 
-    for epoch in fit(network, train, val, plan):
+    for epoch in fit(network, train, val, config):
         ...                      # tune reports it to the study; train logs and saves it
 
-Exact resume needs no random-number states: the order of the pictures and the augmentation of each
+Exact resume needs no random-number states: the order of the images and the augmentation of each
 batch are functions of (seed, epoch, batch). A state taken at any batch and passed back as `resume`
 therefore continues bit for bit on the same machine with the same number of threads.
 """
@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import Diverged
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import ImageArray, predict_logits
-from components.core.training.schedule import batches, derive_seed, image_size_at, learning_rate_at
+from components.core.training.schedule import (
+    derive_seed,
+    image_size_at,
+    learning_rate_at,
+    shuffled_batches,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +37,7 @@ AfterBatch = Callable[[int, int], bool]
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """Pictures with their class indices: labels is (N,) int64."""
+    """Images with their class indices: labels is (N,) int64."""
 
     pixels: ImageArray
     labels: NDArray[np.int64]
@@ -64,7 +69,7 @@ def fit(
     network: nn.Module,
     train: LabeledImages,
     val: LabeledImages,
-    plan: TrainingConfig,
+    config: TrainingConfig,
     *,
     resume: State | None = None,
     after_batch: AfterBatch | None = None,
@@ -73,23 +78,23 @@ def fit(
 
     Args:
         network: logits (B, K) of standardized (B, 3, S, S).
-        train: pictures to learn from.
-        val: pictures to choose the best epoch by.
-        plan: all settings.
-        resume: the `state` of an `Epoch` or a `Stopped` of the same plan and data.
+        train: images to learn from.
+        val: images to choose the best epoch by.
+        config: all settings.
+        resume: the `state` of an `Epoch` or a `Stopped` of the same settings and data.
         after_batch: called with (batches done, batches in this epoch); True asks for a stop.
 
     Yields:
-        One `Epoch` per epoch, until the plan's last or early stopping.
+        One `Epoch` per epoch, until the last or early stopping.
 
     Raises:
         Diverged: the training or val loss is NaN or infinite.
         Stopped: `after_batch` returned True.
     """
-    loop = _Loop(network, train, val, plan)
+    loop = _Loop(network, train, val, config)
     if resume is not None:
         loop.restore(resume)
-    while loop.epoch < plan.epochs and loop.patience_left():
+    while loop.epoch < config.epochs and loop.patience_left():
         yield loop.run_epoch(after_batch)
 
 
@@ -97,44 +102,51 @@ class _Loop:
     """The moving parts of one training."""
 
     def __init__(
-        self, network: nn.Module, train: LabeledImages, val: LabeledImages, plan: TrainingConfig
+        self, network: nn.Module, train: LabeledImages, val: LabeledImages, config: TrainingConfig
     ) -> None:
         import torch
         from torch.optim import swa_utils
 
         from components.core.training.architectures import param_groups_weight_decay
 
-        self.plan, self.train, self.val = plan, train, val
-        self.network = network.to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.train, self.val = config, train, val
+        self.network = network.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            param_groups_weight_decay(self.network, plan.weight_decay),
-            lr=plan.learning_rate,
+            param_groups_weight_decay(self.network, config.weight_decay),
+            lr=config.learning_rate,
             fused=True,
         )
         self.ema: swa_utils.AveragedModel | None = None
-        if plan.ema_decay:
-            average = swa_utils.get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
+        if config.ema_decay:
+            average = swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
             self.ema = swa_utils.AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        self.class_weights = torch.tensor(plan.class_weights, device=plan.device)
+        self.class_weights = torch.tensor(config.class_weights, device=config.device)
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the epoch under way
         self.loss_sum = 0.0
         self.best: State = {"epoch": 0, "val_loss": math.inf, "network": {}}
 
     def patience_left(self) -> bool:
-        return bool(self.epoch - self.best["epoch"] < self.plan.early_stopping)
+        """Whether early stopping lets another epoch run."""
+        return bool(self.epoch - self.best["epoch"] < self.config.early_stopping)
 
     def run_epoch(self, after_batch: AfterBatch | None) -> Epoch:
-        plan, number = self.plan, self.epoch + 1
-        parts = batches(len(self.train.labels), plan.batch_size, plan.seed, number)
-        size = image_size_at(number, plan.epochs, plan.image_size, plan.progressive_resizing_start)
-        total = plan.epochs * len(parts)
-        for index in range(self.batch, len(parts)):
+        """Train on the batches that are left of the epoch under way, then score it."""
+        config, number = self.config, self.epoch + 1
+        batches = shuffled_batches(len(self.train.labels), config.batch_size, config.seed, number)
+        size = image_size_at(
+            number, config.epochs, config.image_size, config.progressive_resizing_start
+        )
+        total = config.epochs * len(batches)
+        for index in range(self.batch, len(batches)):
             rate = learning_rate_at(
-                self.epoch * len(parts) + index, total, plan.learning_rate, plan.warmup_fraction
+                self.epoch * len(batches) + index,
+                total,
+                config.learning_rate,
+                config.warmup_fraction,
             )
-            self.step(parts[index], size, rate, number, index)
-            if after_batch is not None and after_batch(index + 1, len(parts)):
+            self.step(batches[index], size, rate, number, index)
+            if after_batch is not None and after_batch(index + 1, len(batches)):
                 raise Stopped(self.state())
         return self.close_epoch(size)
 
@@ -143,17 +155,17 @@ class _Loop:
         import torch
         from torch.nn import functional
 
-        plan = self.plan
-        seed = derive_seed(plan.seed, epoch, index)
+        config = self.config
+        seed = derive_seed(config.seed, epoch, index)
         torch.manual_seed(seed)  # for networks with dropout
         images, labels = self.read(rows, size, seed)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        with torch.autocast(plan.device, torch.bfloat16, plan.precision == "bf16"):
+        with torch.autocast(config.device, torch.bfloat16, config.precision == "bf16"):
             logits = self.network(images)
         loss = functional.cross_entropy(
-            logits.float(), labels, self.class_weights, label_smoothing=plan.label_smoothing
+            logits.float(), labels, self.class_weights, label_smoothing=config.label_smoothing
         )
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -167,14 +179,14 @@ class _Loop:
         """Augmented network input and labels of these rows, on the device."""
         import torch
 
-        from components.core.training import augmentation as transforms
+        from components.core.training import augmentation
 
-        plan = self.plan
-        pixels = torch.from_numpy(self.train.pixels[rows]).to(plan.device)
-        batch = transforms.resize(transforms.normalize(pixels), size)
+        config = self.config
+        pixels = torch.from_numpy(self.train.pixels[rows]).to(config.device)
+        batch = augmentation.resize(augmentation.normalize(pixels), size)
         generator = torch.Generator().manual_seed(seed)
-        batch = transforms.augment(batch, plan.augmentation, plan.rotate_90, generator)
-        return batch, torch.from_numpy(self.train.labels[rows]).to(plan.device)
+        batch = augmentation.augment(batch, config.augmentation, config.rotate_90, generator)
+        return batch, torch.from_numpy(self.train.labels[rows]).to(config.device)
 
     def close_epoch(self, size: int) -> Epoch:
         """Score the val split, remember the best weights, move on to the next epoch."""
@@ -192,17 +204,17 @@ class _Loop:
         return Epoch(self.epoch, rate, size, mean, loss, accuracy, best, self.state())
 
     def score(self, network: nn.Module) -> tuple[float, float]:
-        """Class-weighted log loss and accuracy on the val split, at the final picture size."""
+        """Class-weighted log loss and accuracy on the val split, at the final image size."""
         import torch
         from torch.nn import functional
 
-        plan = self.plan
+        config = self.config
         logits = predict_logits(
             network,
             self.val.pixels,
-            device=plan.device,
-            precision=plan.precision,
-            image_size=plan.image_size,
+            device=config.device,
+            precision=config.precision,
+            image_size=config.image_size,
         )
         labels = torch.from_numpy(self.val.labels)
         weights = self.class_weights.cpu()
@@ -223,6 +235,7 @@ class _Loop:
         }
 
     def restore(self, state: State) -> None:
+        """Go on from a `state`, of this process or of an earlier one."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
@@ -235,6 +248,6 @@ def _finite(loss: float, split: str, epoch: int) -> float:
     if not math.isfinite(loss):
         raise Diverged(
             f"training: the {split} loss is {loss} in epoch {epoch}; use a lower "
-            "train.learning_rate, or check the images for odd values."
+            "train.learning_rate, or check the images for unusual values."
         )
     return loss

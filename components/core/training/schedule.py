@@ -19,21 +19,23 @@ def balanced_weights(labels: NDArray[np.int64], num_classes: int) -> tuple[float
 
 
 def learning_rate_at(step: int, total: int, peak: float, warmup_fraction: float) -> float:
-    """Learning rate of step 0..total-1: linear warm-up, then half a cosine towards zero.
+    """Learning rate of step 0..total-1: linear warmup, then half a cosine towards zero.
 
     Source of the cosine: Loshchilov and Hutter 2017, "SGDR".
     """
-    rising = round(warmup_fraction * total)
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1)))
+    warmup_steps = round(warmup_fraction * total)
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return (
+        peak * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(total - warmup_steps, 1)))
+    )
 
 
-def image_size_at(epoch: int, epochs: int, image_size: int, first: float) -> int:
-    """Picture side of epoch 1..epochs: from first * image_size up to image_size, in 16s."""
+def image_size_at(epoch: int, epochs: int, image_size: int, start: float) -> int:
+    """Image side in epoch 1..epochs: from start * image_size up to image_size, in steps of 16."""
     if epoch == epochs:
         return image_size
-    share = first + (1 - first) * (epoch - 1) / (epochs - 1)
+    share = start + (1 - start) * (epoch - 1) / (epochs - 1)
     return max(32, round(image_size * share / 16) * 16)
 
 
@@ -43,8 +45,8 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def batches(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Shuffled indices 0..count-1 in near-equal batches; none has a single picture.
+def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Shuffled indices 0..count-1 in near-equal batches; none has a single image.
 
     Near-equal, because BatchNorm cannot train on a last batch of one.
     """
@@ -53,12 +55,12 @@ def batches(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[
     return [np.sort(part) for part in np.array_split(order, number)]
 
 
-def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """Sorted indices of about `share` of each class, at least two pictures of every class."""
+def stratified_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of about `fraction` of each class, at least two images of every class."""
     chosen = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        count = max(round(share * len(members)), min(2, len(members)))
+        count = max(round(fraction * len(members)), min(2, len(members)))
         order = np.random.default_rng(derive_seed(seed, "subset", label)).permutation(members)
         chosen.append(order[:count])
     return np.sort(np.concatenate(chosen))

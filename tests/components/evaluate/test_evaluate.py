@@ -49,10 +49,10 @@ class Done:
 def write_model(folder: Path, report: ValidationReport) -> None:
     import torch
 
-    from components.core.training.architectures import build
+    from components.core.training.architectures import build_network
 
     torch.manual_seed(0)
-    network = build("resnet18", len(report.class_names))
+    network = build_network("resnet18", len(report.class_names))
     params = load(write_params(folder.parent / "params.yaml", {}), evaluate.Params)
     card = factories.model_card(
         class_names=report.class_names,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.core.artifacts import ModelCard
 from components.core.data.decoding import ImageParams
 from components.core.errors import ChangedInput, InvalidParams, MissingInput, PipelineError
-from components.core.training.architectures import ModelParams, build
+from components.core.training.architectures import ModelParams, build_network
 from components.io import models
 
 
@@ -47,7 +47,7 @@ def card(weights_sha256: str) -> ModelCard:
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     torch.manual_seed(3)
-    return build("resnet18", 3).eval()
+    return build_network("resnet18", 3).eval()
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_pickled_objects_are_refused_without_running_them(tmp_path: Path) -> Non
 def downloaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
     """A whole resnet18 for 1000 classes as a file with its digest in its name."""
     torch.manual_seed(11)
-    state = dict(build("resnet18", 1000).state_dict())
+    state = dict(build_network("resnet18", 1000).state_dict())
     folder = tmp_path_factory.mktemp("torch") / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(state, folder / "new.pth")

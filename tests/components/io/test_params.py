@@ -10,10 +10,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components import STEPS
 from components.core.errors import InvalidParams, MissingInput
 from components.io import params
-from components.io.command import STEPS
-from pipeline.__main__ import SECTIONS
+from pipeline.cli.settings import SECTIONS
 
 COMMITTED = Path(__file__).parents[3] / "params.yaml"
 
@@ -236,7 +236,7 @@ def test_a_section_without_settings_is_refused(file: Path, content: str) -> None
         ("learn: {a: 1, a: 2}", "params.yaml: line 1: a is written twice; keep one of them."),
         ("learn:\n  a: 1\nlearn: 2", "params.yaml: line 3: learn is written twice; keep one of "),
         ("a: &x {b: 1}\nc: *x", "params.yaml: line 2: *x is a reference; write the value out."),
-        ("on: 1", "params.yaml: line 1: the key True is not text; put it in quotes."),
+        ("true: 1", "params.yaml: line 1: the key True is not text; put it in quotes."),
         ("? [a]\n: 1", "params.yaml: line 1: the key ['a'] is not text; put it in quotes."),
         ("{1: 2}", "params.yaml: line 1: the key 1 is not text; put it in quotes."),
     ],
@@ -306,6 +306,93 @@ def test_check_reads_the_whole_file(file: Path) -> None:
         "params.yaml: lern is not a section. Did you mean learn? (and 1 more: "
         "learn.gate.min_accuracy is 95; it should be a number from 0 to 1.)"
     )
+
+
+class Resizing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    progressive_resizing_start: float
+    batch_size: int
+
+
+class NearDuplicates(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_hamming_distance: int
+    min_similarity: float
+
+
+class Rules(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    near_duplicates: NearDuplicates
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "content", "line"),
+    [
+        (
+            "training",
+            Resizing,
+            "{first_image_size: 0.5, batch_size: 8}",
+            ("training.first_image_size is now training.progressive_resizing_start; rename it."),
+        ),
+        (
+            "training",
+            Resizing,
+            "{first_image_size: 0.5}",
+            (
+                "training.first_image_size is now training.progressive_resizing_start; "
+                "rename it. (and 1 more: training.batch_size is missing; add it.)"
+            ),
+        ),
+        (
+            "validate",
+            Rules,
+            "{near_duplicate_bits: 11, near_duplicate_likeness: 0.7}",
+            (
+                "validate.near_duplicate_bits is now "
+                "validate.near_duplicates.max_hamming_distance; rename it. (and 1 more: "
+                "validate.near_duplicate_likeness is now "
+                "validate.near_duplicates.min_similarity; rename it.)"
+            ),
+        ),
+        (
+            "validate",
+            Rules,
+            "{near_duplicate_bits: 11, near_duplicates: {min_similarity: 0.7}}",
+            (
+                "validate.near_duplicate_bits is now "
+                "validate.near_duplicates.max_hamming_distance; rename it."
+            ),
+        ),
+    ],
+)
+def test_an_old_name_is_answered_with_the_new_one(
+    file: Path, section: str, kind: type[BaseModel], content: str, line: str
+) -> None:
+    file.write_text(f"{section}: {content}")
+    with pytest.raises(InvalidParams) as refused:
+        params.check(file, {section: kind})
+    assert str(refused.value) == f"params.yaml: {line}"
+
+
+def test_an_old_name_that_is_a_setting_again_is_read(file: Path) -> None:
+    class Again(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        warmup: float
+
+    file.write_text("training: {warmup: 0.1}")
+    params.check(file, {"training": Again})
+    file.write_text("training: {warmup: 0.1, any_way_up: true}")
+    with pytest.raises(InvalidParams, match=r"any_way_up is now training\.rotate_90; "):
+        params.check(file, {"training": Again})
+
+
+def test_no_new_name_is_an_old_one() -> None:
+    assert not set(params.RENAMED) & set(params.RENAMED.values())
+    assert len(set(params.RENAMED.values())) == len(params.RENAMED)
 
 
 @pytest.mark.parametrize("step", STEPS)

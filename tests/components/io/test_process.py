@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from components.io import process as machine
+from components.io import process
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def deterministic() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_is_noted_and_work_goes_on(number: signal.Signals) -> None:
-    with machine.stop_on_signal() as stop:
+    with process.stop_on_signal() as stop:
         assert not stop
         os.kill(os.getpid(), number)
         assert stop
@@ -35,7 +35,7 @@ def test_the_first_signal_is_noted_and_work_goes_on(number: signal.Signals) -> N
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_interrupts_at_once(first: signal.Signals) -> None:
     def twice() -> None:
-        with machine.stop_on_signal():
+        with process.stop_on_signal():
             os.kill(os.getpid(), first)
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -46,12 +46,12 @@ def test_a_second_signal_interrupts_at_once(first: signal.Signals) -> None:
 def test_the_handlers_of_before_come_back() -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
-    with machine.stop_on_signal():
+    with process.stop_on_signal():
         assert [signal.getsignal(number) for number in numbers] != before
     assert [signal.getsignal(number) for number in numbers] == before
 
     def fail() -> None:
-        with machine.stop_on_signal():
+        with process.stop_on_signal():
             raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
@@ -73,7 +73,7 @@ class Library:
 def test_the_heap_is_told_to_keep_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: library)
-    machine.keep_freed_memory()
+    process.keep_freed_memory()
     # M_MMAP_MAX = -4, M_TRIM_THRESHOLD = -1, M_TOP_PAD = -2 in glibc's malloc.h
     assert library.asked == [(-4, 0), (-1, -1), (-2, 64 * 1024 * 1024)]
 
@@ -91,13 +91,13 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for other in (without_mallopt, nothing):
         monkeypatch.setattr(ctypes, "CDLL", other)
-        machine.keep_freed_memory()
+        process.keep_freed_memory()
     assert asked == ["without mallopt", "nothing"]
 
 
 def test_kernels_are_deterministic(deterministic: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    machine.make_deterministic()
+    process.make_deterministic()
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
@@ -105,22 +105,22 @@ def test_kernels_are_deterministic(deterministic: None, monkeypatch: pytest.Monk
 
 
 def test_facts_name_what_a_number_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.facts("cpu") == {
+    assert process.hardware_facts("cpu") == {
         "torch": str(torch.__version__),
         "device": f"cpu ({platform.machine()})",
         "threads": str(torch.get_num_threads()),
         "python": platform.python_version(),
     }
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
-    assert machine.facts("cuda")["device"] == "cuda (H200)"
+    assert process.hardware_facts("cuda")["device"] == "cuda (H200)"
 
 
 def test_idle_threads_sleep_soon_unless_the_environment_decides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    machine.prepare()
+    process.configure()
     assert os.environ["GOMP_SPINCOUNT"] == "1000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")
-    machine.prepare()
+    process.configure()
     assert os.environ["GOMP_SPINCOUNT"] == "5"

@@ -12,7 +12,7 @@ from components.core.training.loop import Epoch
 from components.io.process import Stop
 from components.io.progress import Progress
 
-PLAN = TrainingConfig(
+CONFIG = TrainingConfig(
     learning_rate=1e-3,
     epochs=3,
     early_stopping=50,
@@ -72,7 +72,7 @@ def run_epoch(progress: Progress, clock: Clock, seconds: float, scoring: float) 
 def test_an_epoch_is_one_line_without_a_terminal(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress("train", PLAN, 100, Stop())
+    progress = Progress("train", CONFIG, 100, Stop())
     for index in (1, 2, 3):
         run_epoch(progress, clock, 4.0, 1.0)
         progress.report(epoch(index, best=index == 2))
@@ -81,7 +81,7 @@ def test_an_epoch_is_one_line_without_a_terminal(
     assert "\r" not in out
     lines = out.splitlines()
     assert len(lines) == 3
-    # 5 seconds for 32 x 32 pictures: 48 x 48 and 64 x 64 are (48^2 + 64^2) / 32^2 as much work.
+    # 5 seconds for 32 x 32 images: 48 x 48 and 64 x 64 are (48^2 + 64^2) / 32^2 as much work.
     assert lines[0] == (
         "train     epoch 1/3  32 px  train/loss 0.610  val/loss 0.457  val/accuracy 0.750  "
         "5 s  25 img/s  31 s left"
@@ -91,7 +91,7 @@ def test_an_epoch_is_one_line_without_a_terminal(
 
 
 def test_images_a_second_count_training_alone(clock: Clock) -> None:
-    progress = Progress("train", PLAN, 100, Stop())
+    progress = Progress("train", CONFIG, 100, Stop())
     run_epoch(progress, clock, 4.0, 96.0)
     assert progress.report(epoch(1)) == pytest.approx(25.0)
     run_epoch(progress, clock, 2.0, 1.0)
@@ -101,7 +101,7 @@ def test_images_a_second_count_training_alone(clock: Clock) -> None:
 def test_a_resumed_epoch_counts_only_the_batches_of_this_process(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress("train", replace(PLAN, progressive_resizing_start=1.0), 100, Stop())
+    progress = Progress("train", replace(CONFIG, progressive_resizing_start=1.0), 100, Stop())
     for batch in (3, 4):  # 1 and 2 were done before
         clock.now += 1.0
         progress.after_batch(batch, 4)
@@ -111,13 +111,13 @@ def test_a_resumed_epoch_counts_only_the_batches_of_this_process(
 
 
 def test_an_epoch_resumed_after_its_last_batch_trained_nothing(clock: Clock) -> None:
-    progress = Progress("train", PLAN, 100, Stop())
+    progress = Progress("train", CONFIG, 100, Stop())
     clock.now += 1.0  # scoring alone
     assert progress.report(epoch(1)) == 0.0
 
 
 def test_long_waits_are_told_in_minutes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("train", replace(PLAN, progressive_resizing_start=1.0), 100, Stop())
+    progress = Progress("train", replace(CONFIG, progressive_resizing_start=1.0), 100, Stop())
     run_epoch(progress, clock, 100.0, 50.0)
     progress.report(replace(epoch(1), image_size=64))
     assert capsys.readouterr().out.endswith("  5 min left\n")
@@ -125,7 +125,7 @@ def test_long_waits_are_told_in_minutes(clock: Clock, capsys: pytest.CaptureFixt
 
 def test_a_signal_is_passed_on_after_the_batch(clock: Clock) -> None:
     stop = Stop()
-    progress = Progress("train", PLAN, 100, stop)
+    progress = Progress("train", CONFIG, 100, stop)
     assert progress.after_batch(1, 4) is False
     assert not progress.stopped
     stop.signal_number = 15
@@ -137,7 +137,7 @@ def test_a_terminal_sees_a_bar_that_goes_away(
     clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    progress = Progress("train", PLAN, 100, Stop())
+    progress = Progress("train", CONFIG, 100, Stop())
     run_epoch(progress, clock, 4.0, 1.0)
     progress.report(epoch(1))
     out, err = capsys.readouterr()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.training.architectures import build
+from components.core.training.architectures import build_network
 from components.io import models
 from components.registry import approvals, versions
 from components.tracking.store import Store, open_store
@@ -104,7 +104,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("trained") / "model"
     torch.manual_seed(0)
-    digest = models.save_weights(folder, build("resnet18", 2).state_dict())
+    digest = models.save_weights(folder, build_network("resnet18", 2).state_dict())
     card = factories.model_card(
         class_names=["good cell", "bad|cell"], weights_sha256=digest, data_digest="d" * 64
     )

@@ -328,7 +328,7 @@ def promote_some(locked: bool, until: float) -> None:
     with open_store() as store:
         while time.monotonic() < until:
             with suppress(PipelineError):
-                promote(store, random.decision("123456"), trigger="rolled_back")
+                promote(store, random.choice("123456"), trigger="rolled_back")
 
 
 def prune_until(locked: bool, until: float) -> None:
@@ -367,8 +367,8 @@ def test_rollbacks_that_race_with_deletions_leave_no_champion_without_weights(
 
 
 def test_a_champion_without_weights_would_be_noticed(five: Store) -> None:
-    champion = five.client.get_model_version(NAME, "3")
-    deletion._repository(five, champion.logged_model(champion)).delete_artifacts()  # type: ignore[no-untyped-call]
+    found = five.client.get_model_version(NAME, "3")
+    deletion._repository(five, champion.logged_model(found)).delete_artifacts()  # type: ignore[no-untyped-call]
     with pytest.raises(AssertionError):
         require_weights(five)
 

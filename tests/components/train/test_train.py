@@ -1,6 +1,8 @@
-"""The train step on small pictures, with a real MLflow store."""
+"""The train step on small images, with a real MLflow store."""
 
 import csv
+import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -15,8 +17,8 @@ from mlflow import MlflowClient
 from components import train
 from components.core.artifacts import Hyperparameters, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
-from components.io import files, models
-from tests.components.conftest import ROOT, Settings, Workspace, write_params
+from components.io import files, models, process, progress
+from tests.components.conftest import ROOT, Settings, Workspace
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -45,7 +47,7 @@ def paths(workspace: Workspace, folder: Path, **changes: Any) -> dict[str, Path]
         "checkpoint": folder / "checkpoint.bin",
         "model": folder / "model",
         "history": folder / "history.csv",
-        "picture": folder / "history.png",
+        "plot": folder / "history.png",
     }
 
 
@@ -115,60 +117,80 @@ def test_hyperparameters_of_other_data_are_refused(
         )
 
 
-def test_a_picture_that_changed_after_validation_is_refused(
+def test_an_image_that_changed_after_validation_is_refused(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
     shutil.copytree(workspace.inputs["images"], images)
-    for picture in images.glob("lying/*"):  # whichever split it is in
-        picture.write_bytes(picture.read_bytes() + b"one more byte")
+    for image in images.glob("lying/*"):  # whichever split it is in
+        image.write_bytes(image.read_bytes() + b"one more byte")
     inputs = {**paths(workspace, tmp_path), "images": images, "cache": tmp_path / "cache"}
     with pytest.raises(ChangedInput, match=r"bytes are not the ones"):
         train.run(train.Paths(**inputs), settings(train.Params))
 
 
 def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
-    workspace: Workspace, tmp_path: Path
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings_file = write_params(tmp_path / "params.yaml", {"train.epochs": 6})
+    params = settings(train.Params, {"train.epochs": 6})  # writes params.yaml
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train.run(train.Paths(**paths(workspace, whole)), params)
 
-    def command(folder: Path) -> list[str]:
-        options = paths(workspace, folder)
-        words = [w for k, v in options.items() for w in (f"--{k}", str(v))]
-        return [sys.executable, "-m", "components.train", *words, "--params", str(settings_file)]
-
-    whole = tmp_path / "whole"
-    subprocess.run(command(whole), cwd=ROOT, check=True, capture_output=True)
-    broken = tmp_path / "broken"
-    process = subprocess.Popen(
-        command(broken), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    options = [w for k, v in paths(workspace, broken).items() for w in (f"--{k}", str(v))]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "step", "train", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while not (broken / "checkpoint.bin").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
     assert "Run the same command again" in errors
     assert not (broken / "model").exists()
-    resumed = subprocess.run(command(broken), cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "resumed after" in resumed.stdout
+
+    train.run(train.Paths(**paths(workspace, broken)), params)
+    assert "resumed after" in capsys.readouterr().out
     assert files.digest_folder(broken / "model") == files.digest_folder(whole / "model")
+
+
+def stop_now(self: progress.Progress, _done: int, _total: int) -> bool:
+    self._stop.signal_number = signal.SIGTERM
+    return True
 
 
 def test_sigterm_exits_143_after_saving(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.io import process as machine
-    from components.io import progress
-
-    def stop_now(self: progress.Progress, done: int, total: int) -> bool:
-        self._stop.signal_number = signal.SIGTERM
-        return True
-
     monkeypatch.setattr(progress.Progress, "after_batch", stop_now)
-    assert machine.Stop().signal_number == 0
+    assert process.Stop().signal_number == 0
     with pytest.raises(Interrupted, match="batch 1 is saved") as stopped:
         train.run(train.Paths(**paths(workspace, tmp_path)), settings(train.Params))
     assert stopped.value.exit_code == 143
     assert (tmp_path / "checkpoint.bin").exists()
+
+
+def test_a_checkpoint_of_other_code_is_not_resumed(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    params = settings(train.Params, {"train.epochs": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Progress, "after_batch", stop_now)
+        with pytest.raises(Interrupted):
+            train.run(train.Paths(**paths(workspace, tmp_path)), params)
+    monkeypatch.setattr(files, "digest_sources", lambda code: f"other code in {code}")
+    with caplog.at_level(logging.INFO):
+        train.run(train.Paths(**paths(workspace, tmp_path)), params)
+    assert "belongs to other data, settings or code" in caplog.text

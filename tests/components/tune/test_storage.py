@@ -4,7 +4,7 @@ import pytest
 
 from components.core.errors import InvalidParams, ServiceUnavailable
 from components.tune import search, storage
-from tests.components.tune import crew
+from tests.components.tune import workers
 from tests.processes import free_port
 
 
@@ -40,21 +40,22 @@ def test_workers_on_sqlite_share_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(storage.VARIABLE, f"sqlite:///{tmp_path}/study.db")
-    with crew.crew(f"sqlite:///{tmp_path}/study.db", workers=4, trials=12) as members:
-        for member in members:
-            member.join(60)
-            assert member.exitcode == 0
-    tried = crew.held(crew.read(tmp_path / "none", 12))
-    assert len(tried) == 12
+    with workers.running(f"sqlite:///{tmp_path}/study.db", 4, num_trials=12) as processes:
+        for process in processes:
+            process.join(60)
+            assert process.exitcode == 0
+    finished = workers.finished_trials(workers.open_queue(tmp_path / "none", 12))
+    assert len(finished) == 12
     assert not (tmp_path / "none").exists()
 
 
 def test_without_a_database_the_journal_file_serves_all_workers(tmp_path: Path) -> None:
     journal = tmp_path / "study.journal"
-    with crew.crew(journal, workers=3, trials=8) as members:
-        for member in members:
-            member.join(60)
-            assert member.exitcode == 0
-    tried = crew.held(crew.read(journal, 8))
-    assert len({trial.user_attrs["worker"] for trial in tried}) > 1
-    assert search.winner(crew.read(journal, 8), crew.make_task(8)).trials_complete == 8
+    with workers.running(journal, 3, num_trials=8) as processes:
+        for process in processes:
+            process.join(60)
+            assert process.exitcode == 0
+    queue = workers.open_queue(journal, 8)
+    finished = workers.finished_trials(queue)
+    assert len({trial.user_attrs["worker"] for trial in finished}) > 1
+    assert search.best_hyperparameters(queue, workers.make_context(8)).trials_complete == 8

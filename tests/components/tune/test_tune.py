@@ -1,4 +1,4 @@
-"""The tune step: a real study on small pictures, with a real MLflow store."""
+"""The tune step: a real study on small images, with a real MLflow store."""
 
 import csv
 import shutil
@@ -17,8 +17,8 @@ from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.io import files
 from components.io.progress import Progress
-from components.tune.study import WORKER_LOST, TrialQueue
-from components.tune.trial import Subset, Task, TrialRun
+from components.tune.trial import StudyContext, Subset, TrialRun
+from components.tune.trial_queue import WORKER_LOST, TrialQueue
 from tests.components.conftest import Settings, Workspace
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -30,7 +30,7 @@ def paths(workspace: Workspace, folder: Path) -> dict[str, Path]:
         "study": folder / "study.journal",
         "hyperparameters": folder / "hyperparameters.json",
         "trials": folder / "trials.csv",
-        "pictures": folder / "pictures",
+        "plots": folder / "plots",
     }
 
 
@@ -38,23 +38,23 @@ def table(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "trials.csv").open()))
 
 
-def winner(folder: Path) -> Hyperparameters:
+def best(folder: Path) -> Hyperparameters:
     return files.read_artifact(folder / "hyperparameters.json", Hyperparameters)
 
 
-def test_tune_tries_the_known_good_default_first_and_exports_the_best_trial(
+def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
-    params = settings(tune.Params, {"tune.trials": 3})
+    params = settings(tune.Params, {"tune.num_trials": 3})
     tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     rows = table(tmp_path)
     assert len(rows) == 3
     assert float(rows[0]["learning_rate"]) == 1e-3
     complete = [row for row in rows if row["state"] == "complete"]
-    best = min(complete, key=lambda row: float(row["val_loss"]))
-    assert winner(tmp_path).learning_rate == float(best["learning_rate"])
-    assert winner(tmp_path).epochs == int(best["epochs"])
-    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == [
+    lowest = min(complete, key=lambda row: float(row["val_loss"]))
+    assert best(tmp_path).learning_rate == float(lowest["learning_rate"])
+    assert best(tmp_path).epochs == int(lowest["epochs"])
+    assert sorted(p.name for p in (tmp_path / "plots").iterdir()) == [
         "history.png",
         "importance.png",
         "intermediate.png",
@@ -64,11 +64,11 @@ def test_tune_tries_the_known_good_default_first_and_exports_the_best_trial(
 def test_each_trial_is_a_run_nested_under_one_parent(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
-    params = settings(tune.Params, {"tune.trials": 2, "training.seed": 11})
+    params = settings(tune.Params, {"tune.num_trials": 2, "training.seed": 11})
     tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     client = MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
-    key = winner(tmp_path).study
+    key = best(tmp_path).study
     parents = client.search_runs(experiments, f"tags.`pipeline.key` = '{key}'")
     assert len(parents) == 1
     children = client.search_runs(
@@ -91,14 +91,14 @@ def test_the_test_split_is_never_opened(
     for name in tests:
         (images / name).write_bytes(b"never read")
     fresh = {**inputs, "images": images, "cache": tmp_path / "cache"}
-    tune.run(tune.Paths(**fresh), settings(tune.Params, {"tune.trials": 1}))
-    assert winner(tmp_path).trials_complete == 1
+    tune.run(tune.Paths(**fresh), settings(tune.Params, {"tune.num_trials": 1}))
+    assert best(tmp_path).trials_complete == 1
 
 
 def test_a_stopped_search_continues_with_its_trials_and_never_repeats_one(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = settings(tune.Params, {"tune.trials": 4})
+    params = settings(tune.Params, {"tune.num_trials": 4})
     after_batch = Progress.after_batch
 
     def stop_in_second_trial(self: Progress, done: int, total: int) -> bool:
@@ -124,7 +124,7 @@ def test_a_stopped_search_continues_with_its_trials_and_never_repeats_one(
 def test_a_finished_search_runs_no_further_trial(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
-    params = settings(tune.Params, {"tune.trials": 2})
+    params = settings(tune.Params, {"tune.num_trials": 2})
     tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     before = (tmp_path / "hyperparameters.json").read_bytes()
     tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
@@ -136,20 +136,20 @@ def test_the_budget_in_seconds_ends_the_search_but_not_before_one_trial(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TrialQueue, "used_seconds", lambda _: 2.0)
-    params = settings(tune.Params, {"tune.trials": 5, "tune.seconds": 1})
+    params = settings(tune.Params, {"tune.num_trials": 5, "tune.timeout_seconds": 1})
     tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     assert [row["state"] for row in table(tmp_path)] == ["complete"]
 
 
-def test_a_search_without_a_complete_trial_is_an_error_and_makes_nothing_up(
+def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverge(*_: object, **__: object) -> None:
         raise Diverged("training: the train loss is nan in epoch 1")
 
     monkeypatch.setattr(TrialRun, "train", diverge)
-    params = settings(tune.Params, {"tune.trials": 2})
-    with pytest.raises(PipelineError, match=r"none of 2 trials was completed.*nan"):
+    params = settings(tune.Params, {"tune.num_trials": 2})
+    with pytest.raises(PipelineError, match=r"none of 2 trials is complete.*nan"):
         tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     assert not (tmp_path / "hyperparameters.json").exists()
 
@@ -159,19 +159,21 @@ def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_g
 ) -> None:
     train = TrialRun.train
 
-    def fill_memory(self: TrialRun, task: Task, out_of_time: Callable[[], bool]) -> str:
+    def fill_memory(self: TrialRun, context: StudyContext, out_of_time: Callable[[], bool]) -> str:
         if self._trial.number == 0:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return train(self, task, out_of_time)
+        return train(self, context, out_of_time)
 
     monkeypatch.setattr(TrialRun, "train", fill_memory)
-    tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, {"tune.trials": 2}))
+    tune.run(
+        tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, {"tune.num_trials": 2})
+    )
     assert [row["state"] for row in table(tmp_path)] == ["fail", "complete"]
-    assert table(tmp_path)[0]["why"].startswith("out of memory: lower training.batch_size")
-    assert winner(tmp_path).trials_failed == 1
+    assert table(tmp_path)[0]["reason"].startswith("out of memory: lower training.batch_size")
+    assert best(tmp_path).trials_failed == 1
 
 
-def test_a_trial_that_was_taken_back_in_the_middle_is_dropped_and_run_again(
+def test_a_trial_that_was_requeued_while_it_ran_is_dropped_and_run_again(
     workspace: Workspace,
     settings: Settings,
     tmp_path: Path,
@@ -180,32 +182,36 @@ def test_a_trial_that_was_taken_back_in_the_middle_is_dropped_and_run_again(
 ) -> None:
     train = TrialRun.train
 
-    def lose_the_first(self: TrialRun, task: Task, out_of_time: Callable[[], bool]) -> str:
+    def requeue_the_first(
+        self: TrialRun, context: StudyContext, out_of_time: Callable[[], bool]
+    ) -> str:
         if self._trial.number == 0:
             self._trial.study.tell(0, state=TrialState.FAIL)  # as another worker does
-        return train(self, task, out_of_time)
+        return train(self, context, out_of_time)
 
-    monkeypatch.setattr(TrialRun, "train", lose_the_first)
-    tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, {"tune.trials": 2}))
-    assert "trial 0   was given to another worker; its result is dropped" in capsys.readouterr().out
+    monkeypatch.setattr(TrialRun, "train", requeue_the_first)
+    tune.run(
+        tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, {"tune.num_trials": 2})
+    )
+    assert "trial 0   was requeued meanwhile; its result is dropped" in capsys.readouterr().out
     rows = table(tmp_path)
-    assert [row["why"] for row in rows if row["state"] == "fail"] == [WORKER_LOST]
+    assert [row["reason"] for row in rows if row["state"] == "fail"] == [WORKER_LOST]
     assert len([row for row in rows if row["state"] in ("complete", "pruned")]) == 2
 
 
-def test_a_helping_worker_runs_trials_of_the_study_and_writes_nothing_else(
+def test_a_further_worker_runs_trials_of_the_study_and_writes_nothing_else(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tune, "_OWNER_SECONDS", 0.0)
-    params = settings(tune.Params, {"tune.trials": 2, "training.seed": 21})
+    params = settings(tune.Params, {"tune.num_trials": 2, "training.seed": 21})
     study = tmp_path / "study.journal"
-    tune.work(**workspace.inputs, study=study, worker=1, params=params)
+    tune.run_worker(tune.Paths(**paths(workspace, tmp_path)), 1, params)
     assert [path for path in tmp_path.iterdir() if path.suffix != ".yaml"] == [study]
     tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     assert [row["worker"] for row in table(tmp_path)] == ["1", "1"]
     client = MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
-    key = winner(tmp_path).study
+    key = best(tmp_path).study
     parents = client.search_runs(experiments, f"tags.`pipeline.key` = '{key}'")
     assert [parent.info.status for parent in parents] == ["FINISHED"]
     nested = f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'"
@@ -226,12 +232,12 @@ def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
     def steps(epochs: int) -> list[int]:
         trial = Trial()
         trial.steps = []
-        attempt = TrialRun.__new__(TrialRun)
-        attempt._trial = trial  # type: ignore[assignment]
-        attempt._plan = type("TrainingConfig", (), {"epochs": epochs})()
-        attempt._curve = [{"val/loss": 1.0}]
+        trial_run = TrialRun.__new__(TrialRun)
+        trial_run._trial = trial  # type: ignore[assignment]
+        trial_run._config = type("TrainingConfig", (), {"epochs": epochs})()
+        trial_run._curve = [{"val/loss": 1.0}]
         for epoch in range(1, epochs + 1):
-            attempt._prunable(epoch)
+            trial_run._prunable(epoch)
         return trial.steps
 
     assert steps(8) == [1, 2, 3, 4]
@@ -260,9 +266,9 @@ def test_impossible_sizes_are_refused_before_the_first_trial(
     assert not (tmp_path / "study.journal").exists()
 
 
-def test_rows_of_a_subset_keep_pictures_and_labels_together() -> None:
+def test_a_subset_has_new_indices() -> None:
     pixels = np.arange(10, dtype=np.uint8)
-    rows = Subset(pixels, np.array([2, 5, 7]))
-    assert len(rows) == 3
-    assert rows[np.array([2, 0])].tolist() == [7, 2]
-    assert rows[slice(1, 3)].tolist() == [5, 7]
+    subset = Subset(pixels, np.array([2, 5, 7]))
+    assert len(subset) == 3
+    assert subset[np.array([2, 0])].tolist() == [7, 2]
+    assert subset[slice(1, 3)].tolist() == [5, 7]

@@ -73,6 +73,24 @@ def test_a_wrong_setting_is_one_line_with_the_place(tmp_path: Path) -> None:
         load(tmp_path / "params.yaml", Params)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_hamming_distance: 11", "max_hamming_distance: 40", "is 40; .* number from 4 to 16"),
+        ("max_hamming_distance: 11", "max_hamming: 11", "Did you mean .*max_hamming_distance"),
+        ("    min_similarity: 0.7", "    # min_similarity: 0.7", "min_similarity is missing"),
+    ],
+)
+def test_a_wrong_setting_of_near_duplicates_is_named(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    with pytest.raises(InvalidParams, match=rf"validate\.near_duplicates\..*{message}"):
+        load(tmp_path / "params.yaml", Params)
+
+
 def test_every_rule_is_in_the_suite_once() -> None:
     names = [rule.name for rule in suite(ValidateParams.model_validate(GOOD), ["PNG"])]
     declared = {name for part in get_args(RuleName) for name in get_args(part)}

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from components import STEPS
-from pipeline.cli import GROUPS, main, make_app
+from pipeline.cli import GROUPS, app, main
 from tests.components.conftest import ROOT
 
 HEAVY = ("torch", "pandas", "numpy", "mlflow", "great_expectations", "optuna", "kfp", "matplotlib")
@@ -20,7 +20,7 @@ HEAVY = ("torch", "pandas", "numpy", "mlflow", "great_expectations", "optuna", "
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Name and command of everything that can be typed, steps included."""
-    root: Any = typer.main.get_command(make_app())
+    root: Any = typer.main.get_command(app)
     context = typer.Context(root, info_name="pipeline")
     for name in root.list_commands(context):
         command = root.get_command(context, name)

@@ -9,20 +9,19 @@ from typing import Any
 import pytest
 import yaml
 
-from components import register, train, validate
+from components import STEPS, register, train, validate
 from components.core.artifacts import ValidationReport
 from components.core.errors import InvalidParams, MissingInput
-from components.io import command, files, params
+from components.io import files, params
 from components.tune import storage
-from pipeline import __main__ as pipeline
-from pipeline.kubeflow import compiler as kubeflow
-from pipeline.kubeflow import graph, task
-from pipeline.kubeflow import resources as cluster
+from pipeline import cli
+from pipeline.cli.settings import SECTIONS
+from pipeline.kubeflow import compiler, graph, resources, task
 from tests.components.conftest import ROOT, write_params
 
 IMAGE = f"registry.example.org:5000/team/classifier@sha256:{'a' * 64}"
-GOLDEN = Path(__file__).parent / "golden_pipeline.yaml"
-TASKS = ("fetch", *command.STEPS)
+GOLDEN = Path(__file__).parent / "golden_train.yaml"
+TASKS = ("fetch", *STEPS)
 SERVER = "http://mlflow.image-classification.svc:5000"
 
 # Of the known bytes.
@@ -37,8 +36,8 @@ CLUSTER = {
     "storage_secret": "storage",
     "storage_endpoint": None,
     "repository_secret": None,
-    "optuna_secret": "study",
-    "ca_secret": "authority",
+    "optuna_secret": "optuna",
+    "ca_secret": "ca",
     "user": 1234,
     "retries": 3,
     "retry_seconds": 5,
@@ -59,8 +58,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project's own pipeline."""
     output = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    wanted = params.load(ROOT / "params.yaml", cluster.Params).cluster
-    kubeflow.compile_to(output, ROOT, IMAGE, wanted)
+    cluster = params.load(ROOT / "params.yaml", resources.Params).cluster
+    compiler.compile_to(output, ROOT, IMAGE, cluster)
     return output
 
 
@@ -82,28 +81,48 @@ def pods(compiled: Path) -> dict[str, dict[str, Any]]:
     return {name.removeprefix("exec-"): part for name, part in executors.items()}
 
 
-def test_equal_inputs_compile_to_equal_bytes_which_are_the_known_ones(tmp_path: Path) -> None:
-    # Settings of its own: the values of params.yaml change without changing the pipeline.
-    sections = {name: {"value": 1} for name in pipeline.SECTIONS}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(sections))
-    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    wanted = cluster.ClusterParams.model_validate(CLUSTER)
-    for name in ("one.yaml", "two.yaml"):
-        kubeflow.compile_to(tmp_path / name, tmp_path, IMAGE, wanted)
-    first, second = (tmp_path / "one.yaml").read_bytes(), (tmp_path / "two.yaml").read_bytes()
-    assert first == second
-    assert first == GOLDEN.read_bytes(), f"read {tmp_path}/one.yaml; if it is right, copy it there"
+def compile_fixed(folder: Path) -> Path:
+    """A pipeline of settings of its own: those of params.yaml change without changing the tasks."""
+    sections = {name: {"value": 1} for name in SECTIONS}
+    (folder / "params.yaml").write_text(yaml.safe_dump(sections))
+    output = folder / "pipeline.yaml"
+    compiler.compile_to(output, folder, IMAGE, resources.ClusterParams.model_validate(CLUSTER))
+    return output
+
+
+def one_task(path: Path, name: str) -> dict[str, Any]:
+    """Everything that the compiled pipeline says about one task."""
+    document, kubernetes = read(path)
+    task = document["root"]["dag"]["tasks"][name]
+    component = document["components"][task["componentRef"]["name"]]
+    executor = component["executorLabel"]
+    return {
+        "task": task,
+        "component": component,
+        "container": document["deploymentSpec"]["executors"][executor]["container"],
+        "pod": kubernetes["deploymentSpec"]["executors"][executor],
+    }
+
+
+def test_equal_inputs_compile_to_equal_bytes(tmp_path: Path) -> None:
+    assert compile_fixed(tmp_path).read_bytes() == compile_fixed(tmp_path).read_bytes()
+
+
+def test_the_task_of_train_is_the_known_one(tmp_path: Path) -> None:
+    found = yaml.safe_dump(one_task(compile_fixed(tmp_path), "train"))
+    (tmp_path / "train.yaml").write_text(found)
+    assert found == GOLDEN.read_text(), f"read {tmp_path}/train.yaml; if it is right, copy it there"
 
 
 def test_the_storage_s_endpoint_and_the_repository_s_key_reach_fetch_alone(tmp_path: Path) -> None:
     changes = {"storage_endpoint": "http://s3:8333", "repository_secret": "git-reader"}
-    wanted = cluster.ClusterParams.model_validate({**CLUSTER, **changes})
-    kubeflow.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, wanted)
+    cluster = resources.ClusterParams.model_validate({**CLUSTER, **changes})
+    compiler.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, cluster)
     document, kubernetes = read(tmp_path / "pipeline.yaml")
     executors = document["deploymentSpec"]["executors"]
     environments = {name: part["container"].get("env", []) for name, part in executors.items()}
-    told = {"name": "AWS_ENDPOINT_URL_S3", "value": "http://s3:8333"}
-    assert [name for name, found in environments.items() if told in found] == ["exec-fetch"]
+    expected = {"name": "AWS_ENDPOINT_URL_S3", "value": "http://s3:8333"}
+    assert [name for name, found in environments.items() if expected in found] == ["exec-fetch"]
     pods = kubernetes["deploymentSpec"]["executors"]
     secrets = {name: part.get("secretAsEnv", []) for name, part in pods.items()}
     keys = {name: found for name, all_ in secrets.items() for found in all_
@@ -126,23 +145,23 @@ def test_the_storage_s_endpoint_and_the_repository_s_key_reach_fetch_alone(tmp_p
     ],
 )
 def test_an_image_without_a_digest_is_refused_in_one_line(image: str, tmp_path: Path) -> None:
-    wanted = params.load(ROOT / "params.yaml", cluster.Params).cluster
+    cluster = params.load(ROOT / "params.yaml", resources.Params).cluster
     with pytest.raises(InvalidParams, match="is not pinned") as raised:
-        kubeflow.compile_to(tmp_path / "pipeline.yaml", ROOT, image, wanted)
+        compiler.compile_to(tmp_path / "pipeline.yaml", ROOT, image, cluster)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "pipeline.yaml").exists()
 
 
-def test_compile_is_a_verb_and_its_refusal_an_exit_code(
+def test_compile_is_a_command_and_its_refusal_an_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
     output = str(tmp_path / "deep/pipeline.yaml")
-    assert pipeline.main(["compile", "--output", output, "--image", "classifier:1"]) == 1
+    assert cli.main(["compile", "--output", output, "--image", "classifier:1"]) == 1
     error = capfd.readouterr().err
     assert error.startswith("error: --image classifier:1: is not pinned")
     assert error.count("\n") == 1
-    assert pipeline.main(["compile", "--output", output, "--image", IMAGE]) == 0
+    assert cli.main(["compile", "--output", output, "--image", IMAGE]) == 0
     assert read(Path(output))[0]["pipelineInfo"]["name"] == graph.NAME
 
 
@@ -169,14 +188,14 @@ def test_the_tasks_are_those_of_dvc_in_its_order_behind_fetch(
     assert [len(behind(name)) for name in stages] == [1, 2, 3, 4, 5]  # a chain, as DVC runs it
 
 
-def test_each_task_gets_the_paths_of_dvc_and_the_sections_that_its_step_reads(
+def test_each_task_gets_the_folders_and_the_sections_that_its_step_reads(
     tasks: dict[str, dict[str, Any]],
 ) -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for name, stage in stages.items():
         inputs = tasks[name]["inputs"]["parameters"]
-        for option, path in inputs["layout"]["runtimeValue"]["constant"]["paths"].items():
-            assert f"--{option} {path}" in " ".join(stage["cmd"].split())
+        layout = inputs["layout"]["runtimeValue"]["constant"]
+        assert layout == {"checkout": "checkout", "outputs": "artifacts"}
         given = {key for key, value in inputs.items() if "componentInputParameter" in value}
         assert given == set(stage["params"])
 
@@ -186,10 +205,9 @@ def test_settings_arrive_as_they_were_written(kind: type[object], tmp_path: Path
     awkward = ["*/\U0001f600_*", "a: b # c", "\"quoted\" \\ 'twice'", "tab\there", "\u00fc", "null"]
     changes = {"validate.exclude": awkward, "train.learning_rate": 1e-5}
     file = write_params(tmp_path / "params.yaml", changes)
-    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    sections = graph.read_project(tmp_path).sections
-    wanted = {name: sections[name] for name in params.sections(kind)}
-    assert task.read_sections(wanted, kind) == params.load(file, kind)
+    sections = graph.read_sections(tmp_path)
+    given = {name: sections[name] for name in params.sections(kind)}
+    assert task.read_sections(given, kind) == params.load(file, kind)
 
 
 def test_data_params_and_thresholds_are_parameters_of_a_run(compiled: Path) -> None:
@@ -207,7 +225,7 @@ def test_data_params_and_thresholds_are_parameters_of_a_run(compiled: Path) -> N
 def test_the_data_digest_travels_from_validate_to_every_later_task(
     tasks: dict[str, dict[str, Any]],
 ) -> None:
-    for step in command.STEPS[1:]:
+    for step in STEPS[1:]:
         source = tasks[step]["inputs"]["parameters"]["data_digest"]["taskOutputParameter"]
         assert source["producerTask"] == "validate"
 
@@ -246,14 +264,14 @@ def test_resources_are_those_of_params(
 ) -> None:
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())["cluster"]
     for name in TASKS:
-        wanted, found = settings[name], containers[name]["resources"]
+        expected, found = settings[name], containers[name]["resources"]
         assert [found["resourceCpuRequest"], found["resourceCpuLimit"]] == [
-            f"{cores:g}" for cores in wanted["cpu"]
+            f"{cores:g}" for cores in expected["cpu"]
         ]
         assert [found["resourceMemoryRequest"], found["resourceMemoryLimit"]] == [
-            f"{size:g}Gi" for size in wanted["memory_gib"]
+            f"{size:g}Gi" for size in expected["memory_gib"]
         ]
-        assert pods[name]["activeDeadlineSeconds"] == str(60 * wanted["minutes"])
+        assert pods[name]["activeDeadlineSeconds"] == str(60 * expected["minutes"])
 
 
 def test_only_tune_and_train_hold_a_gpu_and_go_where_gpus_are(
@@ -285,14 +303,14 @@ def test_shared_memory_is_of_memory_and_bounded(pods: dict[str, dict[str, Any]])
 def test_a_zero_of_gpus_leaves_no_trace_of_them(tmp_path: Path) -> None:
     changes = {"cluster.tune.gpus": 0, "cluster.train.gpus": 0}
     file = write_params(tmp_path / "params.yaml", changes)
-    wanted = params.load(file, cluster.Params).cluster
-    kubeflow.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, wanted)
+    cluster = params.load(file, resources.Params).cluster
+    compiler.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, cluster)
     text = (tmp_path / "pipeline.yaml").read_text()
     assert "nvidia" not in text
     assert "nodeSelector" not in text
 
 
-def test_failed_tasks_are_tried_again_after_a_pause(tasks: dict[str, dict[str, Any]]) -> None:
+def test_failed_tasks_are_retried_after_a_pause(tasks: dict[str, dict[str, Any]]) -> None:
     for name in TASKS:
         policy = tasks[name]["retryPolicy"]
         assert (policy["maxRetryCount"], policy["backoffDuration"]) == (2, "60s")
@@ -309,8 +327,8 @@ def test_the_secrets_and_the_model_are_those_of_the_manifests(compiled: Path) ->
     executors = read(compiled)[1]["deploymentSpec"]["executors"]
     for part in executors.values():
         for secret in part.get("secretAsEnv", []):
-            wanted = {entry["secretKey"] for entry in secret["keyToEnv"]}
-            assert wanted <= keys[secret["secretName"]]
+            used = {entry["secretKey"] for entry in secret["keyToEnv"]}
+            assert used <= keys[secret["secretName"]]
     base = (ROOT / "infra/kustomize/base/kustomization.yaml").read_text()
     model = yaml.safe_load((ROOT / "params.yaml").read_text())["register"]["model_name"]
     assert f"MODEL_NAME={model}" in base
@@ -337,24 +355,24 @@ def test_each_task_has_the_keys_that_it_needs_and_no_others(
         "evaluate": ["mlflow-trainer"],
         "register": ["mlflow-promoter"],
     }
-    for name in command.STEPS:
+    for name in STEPS:
         env = {entry["name"]: entry["value"] for entry in containers[name]["env"]}
         assert env == {"HOME": "/tmp", "MLFLOW_TRACKING_URI": SERVER}
 
 
 @pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pipeline with three workers that tune."""
-    folder = tmp_path_factory.mktemp("crowd")
+    folder = tmp_path_factory.mktemp("several")
     changes = {"cluster.workers": 3, "cluster.access_mode": "ReadWriteMany"}
     file = write_params(folder / "params.yaml", changes)
-    wanted = params.load(file, cluster.Params).cluster
-    kubeflow.compile_to(folder / "pipeline.yaml", ROOT, IMAGE, wanted)
+    cluster = params.load(file, resources.Params).cluster
+    compiler.compile_to(folder / "pipeline.yaml", ROOT, IMAGE, cluster)
     return folder / "pipeline.yaml"
 
 
-def test_further_workers_run_beside_tune_which_is_the_first(crowd: Path) -> None:
-    pipeline = read(crowd)[0]
+def test_further_workers_run_beside_tune_which_is_the_first(several: Path) -> None:
+    pipeline = read(several)[0]
     tasks = pipeline["root"]["dag"]["tasks"]
     [name] = set(tasks) - set(TASKS)
     loop = tasks[name]
@@ -370,8 +388,8 @@ def test_further_workers_run_beside_tune_which_is_the_first(crowd: Path) -> None
     assert not inner["tune-worker"]["cachingOptions"].get("enableCache", False)
 
 
-def test_each_worker_asks_for_what_tune_asks_for(crowd: Path) -> None:
-    pipeline, kubernetes = read(crowd)
+def test_each_worker_asks_for_what_tune_asks_for(several: Path) -> None:
+    pipeline, kubernetes = read(several)
     pods = kubernetes["deploymentSpec"]["executors"]
     assert pods["exec-tune-worker"] == pods["exec-tune"]
     containers = pipeline["deploymentSpec"]["executors"]
@@ -385,13 +403,13 @@ def test_one_worker_leaves_the_graph_as_dvc_has_it(tasks: dict[str, dict[str, An
     assert set(tasks) == set(TASKS)
 
 
-def test_the_study_of_the_cluster_is_in_its_database_which_is_proved_by_its_authority(
+def test_the_study_of_the_cluster_is_in_its_database_whose_certificate_is_checked(
     pods: dict[str, dict[str, Any]],
 ) -> None:
-    study = pods["tune"]["secretAsEnv"][1]
-    assert study["keyToEnv"] == [{"envVar": storage.VARIABLE, "secretKey": "uri"}]
-    [authority] = pods["tune"]["secretAsVolume"]
-    assert (authority["secretName"], authority["mountPath"]) == ("internal-ca", "/ca")
+    optuna = pods["tune"]["secretAsEnv"][1]
+    assert optuna["keyToEnv"] == [{"envVar": storage.VARIABLE, "secretKey": "uri"}]
+    [ca] = pods["tune"]["secretAsVolume"]
+    assert (ca["secretName"], ca["mountPath"]) == ("internal-ca", "/ca")
     assert "sslrootcert=/ca/ca.crt" in (ROOT / "infra/scripts/make_secrets.sh").read_text()
     assert all("secretAsVolume" not in pods[name] for name in TASKS if name != "tune")
 
@@ -422,18 +440,18 @@ def test_a_run_that_left_no_decision_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "validate").mkdir()
     files.write_artifact(tmp_path / "validate/report.json", report)
     with pytest.raises(MissingInput, match=r"decision\.json"):
-        kubeflow.require_outcome(tmp_path, "promote")
+        compiler.require_outcome(tmp_path, "passed")
 
 
-def test_the_verbs_of_every_day_import_no_kfp() -> None:
-    code = "import sys, pipeline.__main__, pipeline.kubeflow.task; print('kfp' in sys.modules)"
+def test_what_a_task_runs_imports_no_kfp() -> None:
+    code = "import sys, pipeline.kubeflow.task; print('kfp' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "False"
 
 
-def test_without_the_extra_the_verb_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['kfp'] = None; from pipeline.__main__ import main; "
         f"sys.exit(main(['compile', '--output', {str(tmp_path / 'p.yaml')!r}, '--image', 'x']))"

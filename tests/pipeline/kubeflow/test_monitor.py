@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.kubeflow.monitor import PipelineRun, TaskStatus, RunMonitor, duration
+from pipeline.kubeflow.monitor import PipelineRun, RunMonitor, TaskStatus, duration
 
 STARTED = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 

@@ -207,7 +207,7 @@ def misspell(checkout: Checkout) -> None:
         (forget_pointer, "data/images.dvc: is not in git", "git add data/images.dvc"),
         (remove_storage, ".dvc/config: names no default remote", "dvc remote add --default"),
         (remove_origin, "there is no remote `origin`", "--repository URL"),
-        (misspell, "tune.trails is not a setting", "tune.trials"),
+        (misspell, "tune.num_trails is not a setting", "tune.num_trials"),
     ],
 )
 def test_a_checkout_that_a_cluster_could_not_fetch_is_refused_before_the_server_is_asked(
@@ -306,7 +306,7 @@ def test_what_the_server_says_against_a_run_is_passed_on(
 def test_a_run_is_followed_from_change_to_change_to_its_verdict(
     checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kube.logs["register"] = f"reading\n{HEADLINE}\nreport: x.html\n"
+    kube.logs["register"] = f"reading\nregister  cells version 1: {HEADLINE}\nreport: x.html\n"
     kfp.looks = [
         ("PENDING", []),
         ("RUNNING", [*done(), node("fetch-driver", "RUNNING", 10)]),

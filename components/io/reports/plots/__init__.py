@@ -1,7 +1,7 @@
-"""Pictures for people: each title states the finding, and how much it rests on.
+"""Figures for people: each title states the finding, and how much it rests on.
 
-Equal values give equal PNG bytes on one machine. Pictures of test answers are in `plots.answers`,
-apart from these, so that tune and train do not depend on the code of evaluation.
+Equal values give equal PNG bytes on one machine. Figures of test predictions are in
+`plots.predictions`, apart from these: tune and train do not depend on the code of evaluation.
 """
 
 from components.io.reports.plots.learning import (

@@ -1,4 +1,4 @@
-"""The sheet that every picture is drawn on: one style, and a PNG that is whole or absent."""
+"""What every figure has in common: one style, and a PNG that is whole or absent."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def shorten(text: str, limit: int) -> str:
 
 
 @contextmanager
-def picture(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
-    """Yield an empty figure (sides in inches), then save it."""
+def saved_figure(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
+    """Yield an empty figure (sides in inches), then save it as PNG to `path`."""
     import matplotlib
     from matplotlib.figure import Figure
 

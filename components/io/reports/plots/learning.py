@@ -1,4 +1,4 @@
-"""Pictures of training and tuning."""
+"""Figures of training and tuning."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.io.reports.plots.canvas import BLUE, GRAY, ORANGE, picture, shorten
+from components.io.reports.plots.canvas import BLUE, GRAY, ORANGE, saved_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Trials carry the name of their state in small letters, as in trials.csv: complete, pruned, fail.
+# Trials carry the name of their state in lower case, as in trials.csv: complete, pruned, fail.
 _COMPLETE, _PRUNED = "complete", "pruned"
 
 
@@ -29,7 +29,7 @@ def history(epochs: Sequence[Mapping[str, float]], path: Path) -> None:
         f"val accuracy {best['val_accuracy']:.3f}."
     )
     at = [e["epoch"] for e in epochs]
-    with picture(path, 9, 3.8, title) as figure:
+    with saved_figure(path, 9, 3.8, title) as figure:
         left, right = figure.subplots(1, 2)
         for axes, key, color in (
             (left, "train_loss", ORANGE),
@@ -58,7 +58,7 @@ def study_history(trials: Sequence[tuple[int, float | None, str]], path: Path) -
     counts = f"{len(complete)} complete, {len(pruned)} pruned, {others} without a result."
     best = min(complete, key=lambda trial: trial[1], default=None)
     found = f"Trial {best[0]} is the best, val loss {best[1]:.3f}" if best else "No best trial"
-    with picture(path, 7, 3.8, f"{found}: {counts}") as figure:
+    with saved_figure(path, 7, 3.8, f"{found}: {counts}") as figure:
         axes = figure.subplots()
         if complete:
             numbers, values = zip(*complete, strict=True)
@@ -77,7 +77,7 @@ def study_history(trials: Sequence[tuple[int, float | None, str]], path: Path) -
 def study_curves(
     trials: Sequence[tuple[int, Sequence[tuple[float, float]], str]], path: Path
 ) -> None:
-    """Val loss of each trial along its own epochs: what pruning saw.
+    """Val loss of each trial along its own epochs: what the pruner saw.
 
     Args:
         trials: (number, points, state); a point is (percent of the trial's epochs, val loss).
@@ -89,7 +89,7 @@ def study_curves(
     pruned = sum(state == _PRUNED for _, _, state in trials)
     found = "No trial is complete" if best is None else f"Trial {best} ended lowest"
     title = f"{found}; {pruned} of {len(trials)} trials were stopped early (dashed)."
-    with picture(path, 7, 4.2, title) as figure:
+    with saved_figure(path, 7, 4.2, title) as figure:
         axes = figure.subplots()
         for number, curve, state in trials:
             _draw_curve(axes, number, curve, dashed=state == _PRUNED, best=number == best)
@@ -120,7 +120,7 @@ def study_importance(importance: Mapping[str, float], path: Path) -> None:
     title = "Too few complete trials to tell which setting matters."
     if ranked:
         title = f"{ranked[-1][0]} explains {ranked[-1][1]:.0%} of the differences between trials."
-    with picture(path, 7, 1.6 + 0.4 * len(ranked), title) as figure:
+    with saved_figure(path, 7, 1.6 + 0.4 * len(ranked), title) as figure:
         axes = figure.subplots()
         names = [shorten(name, 28) for name, _ in ranked]
         axes.barh(names, [share for _, share in ranked], color=BLUE, height=0.6)
@@ -129,11 +129,11 @@ def study_importance(importance: Mapping[str, float], path: Path) -> None:
 
 
 def _with_value(
-    trials: Sequence[tuple[int, float | None, str]], wanted: str
+    trials: Sequence[tuple[int, float | None, str]], state: str
 ) -> list[tuple[int, float]]:
     """(number, value) of the trials in this state that have a value, by number."""
     return sorted(
-        (number, value) for number, value, state in trials if state == wanted and value is not None
+        (number, value) for number, value, own in trials if own == state and value is not None
     )
 
 

@@ -17,7 +17,7 @@ from components.core.evaluation.metrics import (
     most_confused,
     weakest_first,
 )
-from components.io.reports.plots.canvas import BLUE, GRAY, GREEN, ORANGE, RED, picture, shorten
+from components.io.reports.plots.canvas import BLUE, GRAY, GREEN, ORANGE, RED, saved_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path)
     names = [shorten(name, 28) for name in names]
     margin = 1.6 + 0.075 * max(map(len, names))
     cell = max(0.36, 1.3 / rows)
-    with picture(path, margin + cell * columns + 1.2, margin + cell * rows, title) as figure:
+    with saved_figure(path, margin + cell * columns + 1.2, margin + cell * rows, title) as figure:
         axes = figure.subplots()
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -121,7 +121,7 @@ def per_class(classes: Sequence[ClassMetrics], path: Path) -> None:
         title += f" Shown: the {_SHOWN_CLASSES} lowest of {len(ranked):,} classes."
         ranked = ranked[:_SHOWN_CLASSES]
     at = range(len(ranked))
-    with picture(path, 8, 1.7 + 0.28 * len(ranked), title) as figure:
+    with saved_figure(path, 8, 1.7 + 0.28 * len(ranked), title) as figure:
         axes = figure.subplots()
         axes.barh(at, [c.recall for c in ranked], color=BLUE, height=0.6, label="recall")
         axes.scatter(
@@ -153,7 +153,7 @@ def reliability(table: list[Bin], before: list[Bin], path: Path) -> None:
         f"Expected calibration error (ECE) {gap:.3f}, {gap_before:.3f} before temperature scaling "
         f"(n={sum(b.images for b in table):,})."
     )
-    with picture(path, 6, 6.5, title) as figure:
+    with saved_figure(path, 6, 6.5, title) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         top.plot([0, 1], [0, 1], color=GRAY, linestyle="--", label="perfect")
         for bins, color, marker, label in (
@@ -178,7 +178,7 @@ def top_losses(samples: Sequence[Sample], num_images: int, path: Path) -> None:
     )
     columns = min(len(samples), 6 if len(samples) <= 36 else 10)
     rows = math.ceil(len(samples) / columns)
-    with picture(path, max(1.6 * columns, 5), 0.7 + 1.6 * _CELL * rows, title) as figure:
+    with saved_figure(path, max(1.6 * columns, 5), 0.7 + 1.6 * _CELL * rows, title) as figure:
         axes = figure.subplots()
         for index, sample in enumerate(samples):
             _draw_sample(axes, sample, *divmod(index, columns))

@@ -73,7 +73,7 @@ def test_each_kind_of_change_is_counted_and_named() -> None:
     assert found.largest_shift == ShareShift(name="cat", before=0.75, now=0.4)
 
 
-def test_copies_of_a_picture_count_one_by_one() -> None:
+def test_copies_of_an_image_count_one_by_one() -> None:
     before: list[Row] = [("a", "p", "cat", "train"), ("b", "p", "cat", "train")]
     three: list[Row] = [*before, ("c", "p", "cat", "train")]
     assert compare(manifest(before), manifest(three)).added == 1

@@ -207,7 +207,7 @@ def test_a_cmyk_jpeg_keeps_its_colors() -> None:
     assert np.abs(rgb - RED).max() <= 4
 
 
-def test_one_bit_pictures_become_black_and_white() -> None:
+def test_one_bit_images_become_black_and_white() -> None:
     image = Image.new("1", (2, 1))
     image.putpixel((1, 0), 1)
     content = encode(image, "PNG")
@@ -224,13 +224,13 @@ def test_animations_are_refused_or_give_their_first_frame(kind: str) -> None:
     assert decode(content, first).rgb.getpixel((0, 0)) == RED
 
 
-def test_a_phone_jpeg_with_a_second_picture_behind_it_is_one_picture() -> None:
+def test_a_phone_jpeg_with_a_second_image_behind_it_is_one_image() -> None:
     content = encode(noise(), "MPO", save_all=True, append_images=[noise()])
     assert decode(content, PARAMS).format == "JPEG"
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
         (b"", "zero bytes"),
         (b"<!DOCTYPE html><html></html>", "text/HTML, not an image"),
@@ -243,8 +243,8 @@ def test_a_phone_jpeg_with_a_second_picture_behind_it_is_one_picture() -> None:
         (b"8BPS\0\1", "unknown content, not an image"),
     ],
 )
-def test_other_content_is_refused_by_what_it_is(content: bytes, wanted: str) -> None:
-    assert reason(content).startswith(wanted)
+def test_other_content_is_refused_by_what_it_is(content: bytes, expected: str) -> None:
+    assert reason(content).startswith(expected)
 
 
 def test_a_known_format_that_params_exclude_is_named() -> None:

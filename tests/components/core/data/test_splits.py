@@ -52,13 +52,13 @@ def test_groups_are_the_connected_components(pixels: list[str], data: st.DataObj
     pairs = data.draw(st.lists(st.tuples(position, position), max_size=20))
     names = group(pixels, pairs)
     # the slow and obvious way: let the smallest name spread until nothing changes
-    wanted, before = list(pixels), list[str]()
+    expected, before = list(pixels), list[str]()
     edges = pairs + list(equal(pixels))
-    while wanted != before:
-        before = list(wanted)
+    while expected != before:
+        before = list(expected)
         for one, other in edges:
-            wanted[one] = wanted[other] = min(wanted[one], wanted[other])
-    assert names == wanted
+            expected[one] = expected[other] = min(expected[one], expected[other])
+    assert names == expected
 
 
 @settings(deadline=None)

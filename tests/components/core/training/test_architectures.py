@@ -11,7 +11,7 @@ from components.core.errors import InvalidParams
 from components.core.training.architectures import (
     Architecture,
     ModelParams,
-    build,
+    build_network,
     head_name,
     load_backbone,
     param_groups_weight_decay,
@@ -25,13 +25,13 @@ ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 def trained() -> dict[str, Tensor]:
     """The state of a resnet18 for 1000 classes, as a downloaded file holds it."""
     torch.manual_seed(1)
-    return dict(build("resnet18", 1000).state_dict())
+    return dict(build_network("resnet18", 1000).state_dict())
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_maps_pictures_to_one_logit_a_class(architecture: str) -> None:
+def test_every_architecture_maps_images_to_one_logit_a_class(architecture: str) -> None:
     size = 224 if architecture == "vit_b_16" else 32
-    network = build(architecture, 5).eval()
+    network = build_network(architecture, 5).eval()
     head = network.get_submodule(head_name(architecture))
     assert isinstance(head, nn.Linear)
     assert head.out_features == 5
@@ -42,13 +42,13 @@ def test_every_architecture_maps_pictures_to_one_logit_a_class(architecture: str
 
 
 def test_a_network_is_laid_out_channels_last() -> None:
-    kernel = build("resnet18", 2).get_parameter("layer1.0.conv1.weight")
+    kernel = build_network("resnet18", 2).get_parameter("layer1.0.conv1.weight")
     assert kernel.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_head_stays_and_everything_else_is_replaced(trained: dict[str, Tensor]) -> None:
     torch.manual_seed(2)
-    network = build("resnet18", 2)
+    network = build_network("resnet18", 2)
     head = {n: t.clone() for n, t in network.state_dict().items() if n.startswith("fc.")}
     load_backbone(network, trained, "resnet18")
     for name, tensor in network.state_dict().items():
@@ -57,7 +57,7 @@ def test_the_head_stays_and_everything_else_is_replaced(trained: dict[str, Tenso
 
 
 def test_weights_without_a_head_are_enough(trained: dict[str, Tensor]) -> None:
-    network = build("resnet18", 2)
+    network = build_network("resnet18", 2)
     backbone = {n: t for n, t in trained.items() if not n.startswith("fc.")}
     load_backbone(network, backbone, "resnet18")
     assert torch.equal(network.state_dict()["conv1.weight"], trained["conv1.weight"])
@@ -81,7 +81,7 @@ def _without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 def test_weights_that_do_not_fit_are_refused_by_name_and_change_nothing(
     trained: dict[str, Tensor], damage: Any, problem: str
 ) -> None:
-    network = build("resnet18", 2)
+    network = build_network("resnet18", 2)
     before = {n: t.clone() for n, t in network.state_dict().items()}
     with pytest.raises(InvalidParams) as refused:
         load_backbone(network, damage(trained), "resnet18")
@@ -93,14 +93,14 @@ def test_weights_that_do_not_fit_are_refused_by_name_and_change_nothing(
 
 def test_weights_of_another_architecture_are_refused(trained: dict[str, Tensor]) -> None:
     with pytest.raises(InvalidParams, match="these are not the weights of resnet34"):
-        load_backbone(build("resnet34", 2), trained, "resnet34")
+        load_backbone(build_network("resnet34", 2), trained, "resnet34")
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v3_small"])
 def test_the_optimizer_gets_every_parameter_once_and_decays_only_matrices(
     architecture: str,
 ) -> None:
-    network = build(architecture, 3)
+    network = build_network(architecture, 3)
     decayed, plain = param_groups_weight_decay(network, 0.07)
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.07, 0.0)
     groups: list[list[Tensor]] = [decayed["params"], plain["params"]]  # type: ignore[list-item]
@@ -114,7 +114,7 @@ def test_the_optimizer_gets_every_parameter_once_and_decays_only_matrices(
 
 def test_a_vision_transformer_takes_one_size_only() -> None:
     require_size("vit_b_16", 224)
-    with pytest.raises(InvalidParams, match="vit_b_16 takes pictures of exactly 224 px, not 128"):
+    with pytest.raises(InvalidParams, match="vit_b_16 takes images of exactly 224 px, not 128"):
         require_size("vit_b_16", 128)
 
 

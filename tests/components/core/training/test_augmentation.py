@@ -23,7 +23,7 @@ from components.core.training.augmentation import (
 )
 from components.core.training.presets import Augmentation
 
-STILL = AUGMENTATIONS["none"]  # no change at all, as a strength
+STILL = AUGMENTATIONS["none"]  # no change at all
 LEVELS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
@@ -37,11 +37,11 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def ramp(count: int, size: int = 32) -> Tensor:
-    """Pictures that grow from left to right in red and from top to bottom in green."""
+    """Images that grow from left to right in red and from top to bottom in green."""
     line = torch.linspace(-1, 1, size)
-    picture = torch.stack([line.expand(size, size), line[:, None].expand(size, size)])
-    picture = torch.cat([picture, torch.zeros(1, size, size)])
-    return picture.expand(count, 3, size, size).contiguous(memory_format=torch.channels_last)
+    image = torch.stack([line.expand(size, size), line[:, None].expand(size, size)])
+    image = torch.cat([image, torch.zeros(1, size, size)])
+    return image.expand(count, 3, size, size).contiguous(memory_format=torch.channels_last)
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_normalize_of_one_pixel_by_hand() -> None:
 
 
 def test_resize_averages_areas() -> None:
-    picture = torch.tensor([[1.0, 3.0, 10.0, 10.0], [5.0, 7.0, 10.0, 10.0]] * 2)
-    batch = picture.expand(1, 3, 4, 4)
+    image = torch.tensor([[1.0, 3.0, 10.0, 10.0], [5.0, 7.0, 10.0, 10.0]] * 2)
+    batch = image.expand(1, 3, 4, 4)
     assert resize(batch, 2)[0, 1].tolist() == [[4.0, 10.0], [4.0, 10.0]]
 
 
@@ -91,7 +91,7 @@ def test_resize_to_the_same_size_changes_nothing() -> None:
 
 
 @given(size=st.sampled_from([32, 48, 64, 96]))
-def test_resize_keeps_the_mean_of_a_flat_picture(size: int) -> None:
+def test_resize_keeps_the_mean_of_a_flat_image(size: int) -> None:
     flat = torch.full((1, 3, 96, 96), 0.25)
     small = resize(flat, size)
     assert small.shape == (1, 3, size, size)
@@ -104,7 +104,7 @@ def test_no_augmentation_is_the_batch_itself() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 33])
-def test_a_strength_without_changes_gives_the_picture_back(
+def test_settings_without_changes_give_the_image_back(
     custom: Callable[..., None], size: int
 ) -> None:
     custom()
@@ -144,7 +144,7 @@ def test_augmentation_leaves_its_input_alone_and_is_channels_last(level: Augment
 
 
 @pytest.mark.parametrize("level", LEVELS[1:])
-def test_pictures_of_a_batch_and_other_seeds_get_other_changes(level: Augmentation) -> None:
+def test_images_of_a_batch_and_other_seeds_get_other_changes(level: Augmentation) -> None:
     batch = ramp(6)
     found = augment(batch, level, rotate_90=False, generator=seeded())
     for i in range(6):
@@ -154,42 +154,42 @@ def test_pictures_of_a_batch_and_other_seeds_get_other_changes(level: Augmentati
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
-def test_pictures_are_mirrored_left_to_right_as_often_as_said(
+def test_images_are_flipped_as_often_as_stated(
     custom: Callable[..., None], probability: float
 ) -> None:
     custom(flip=probability)
     batch = ramp(400, size=8)
     found = augment(batch, "light", rotate_90=False, generator=seeded())
-    mirrored = [torch.allclose(picture, batch[0].flip(-1), atol=1e-5) for picture in found]
-    same = [torch.allclose(picture, batch[0], atol=1e-5) for picture in found]
+    mirrored = [torch.allclose(image, batch[0].flip(-1), atol=1e-5) for image in found]
+    same = [torch.allclose(image, batch[0], atol=1e-5) for image in found]
     assert all(m != s for m, s in zip(mirrored, same, strict=True))
     # 4 standard deviations of 400 draws at 0.25 are 0.087
     assert sum(mirrored) / 400 == pytest.approx(probability, abs=0.09)
 
 
-def test_any_way_up_turns_by_all_four_quarters_equally_often(custom: Callable[..., None]) -> None:
+def test_rotate_90_turns_by_all_four_quarters_equally_often(custom: Callable[..., None]) -> None:
     custom()
     batch = ramp(400, size=8)
     found = augment(batch, "light", rotate_90=True, generator=seeded())
     counts = [0] * 4
-    for picture in found:
-        turns = [torch.allclose(picture, batch[0].rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
+    for image in found:
+        turns = [torch.allclose(image, batch[0].rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
         assert sum(turns) == 1
         counts[turns.index(True)] += 1
     assert min(counts) > 65  # 100 expected, 4 standard deviations are 35
 
 
-def test_a_mirrored_picture_is_turned_and_not_sheared(custom: Callable[..., None]) -> None:
+def test_a_flipped_image_is_rotated_and_not_sheared(custom: Callable[..., None]) -> None:
     custom(flip=1.0)
     batch = ramp(40, size=8)
     mirrored = batch[0].flip(-1)
-    for picture in augment(batch, "light", rotate_90=True, generator=seeded()):
-        turns = [torch.allclose(picture, mirrored.rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
+    for image in augment(batch, "light", rotate_90=True, generator=seeded()):
+        turns = [torch.allclose(image, mirrored.rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
         assert sum(turns) == 1
 
 
-def test_a_crop_shows_a_part_of_the_picture_enlarged(custom: Callable[..., None]) -> None:
-    custom(smallest_crop=0.25)
+def test_a_crop_shows_a_part_of_the_image_enlarged(custom: Callable[..., None]) -> None:
+    custom(min_crop=0.25)
     found = augment(ramp(200), "light", rotate_90=False, generator=seeded())
     # Red is the input's x in [-1, 1]: its spread over a row is the width of the crop.
     width = (found[:, 0, 16, -1] - found[:, 0, 16, 0]) / 2
@@ -207,7 +207,7 @@ def test_a_crop_shows_a_part_of_the_picture_enlarged(custom: Callable[..., None]
 def test_a_stretch_changes_width_against_height_up_to_its_factor(
     custom: Callable[..., None],
 ) -> None:
-    custom(smallest_crop=0.3, aspect=1.5)
+    custom(min_crop=0.3, max_stretch=1.5)
     found = augment(ramp(200), "light", rotate_90=False, generator=seeded())
     width = found[:, 0, 16, -1] - found[:, 0, 16, 0]
     height = found[:, 1, -1, 16] - found[:, 1, 0, 16]
@@ -216,8 +216,8 @@ def test_a_stretch_changes_width_against_height_up_to_its_factor(
     assert 1.3 < ratio.max() < 1.55
 
 
-def test_a_free_turn_stays_within_its_degrees(custom: Callable[..., None]) -> None:
-    custom(degrees=20.0)
+def test_a_rotation_stays_within_its_degrees(custom: Callable[..., None]) -> None:
+    custom(max_degrees=20.0)
     found = augment(ramp(200), "light", rotate_90=False, generator=seeded())
     # Across the center, away from reflected corners, red and green are a turned plane.
     across = found[:, :2, 16, 20] - found[:, :2, 16, 12]
@@ -228,7 +228,7 @@ def test_a_free_turn_stays_within_its_degrees(custom: Callable[..., None]) -> No
 
 
 def test_color_changes_contrast_and_brightness_within_bounds(custom: Callable[..., None]) -> None:
-    custom(color=0.3)
+    custom(color_jitter=0.3)
     batch = normalize(pixels(200, 8))
     found = augment(batch, "light", rotate_90=False, generator=seeded())
     gain = found.std(dim=(1, 2, 3)) / batch.std(dim=(1, 2, 3))
@@ -236,12 +236,12 @@ def test_color_changes_contrast_and_brightness_within_bounds(custom: Callable[..
     for value, middle in ((gain, 1.0), (shift, 0.0)):
         assert middle - 0.3001 < value.min() < middle - 0.28
         assert middle + 0.28 < value.max() < middle + 0.3001
-    # Every pixel of a picture gets the same line: x -> gain * x + offset.
+    # Every pixel of an image gets the same line: x -> gain * x + offset.
     line = gain[0] * (batch[0] - batch[0].mean()) + batch[0].mean() + shift[0]
     assert torch.allclose(found[0], line, atol=1e-4)
 
 
-def test_erasing_blanks_one_rectangle_in_some_pictures(custom: Callable[..., None]) -> None:
+def test_erasing_blanks_one_rectangle_in_some_images(custom: Callable[..., None]) -> None:
     custom(erase=0.5)
     size = 40
     batch = torch.ones(400, 3, size, size).contiguous(memory_format=torch.channels_last)
@@ -263,14 +263,14 @@ def test_erasing_blanks_one_rectangle_in_some_pictures(custom: Callable[..., Non
     assert (found[~blank] == 1.0).all()
 
 
-def test_strengths_grow_from_level_to_level() -> None:
+def test_each_level_changes_images_more_than_the_one_before() -> None:
     assert tuple(AUGMENTATIONS) == LEVELS
     ladder = [AUGMENTATIONS[level] for level in LEVELS]
     for weaker, stronger in itertools.pairwise(ladder):
-        assert weaker.smallest_crop > stronger.smallest_crop
-        assert weaker.aspect <= stronger.aspect
-        assert weaker.degrees <= stronger.degrees
-        assert weaker.color < stronger.color
+        assert weaker.min_crop > stronger.min_crop
+        assert weaker.max_stretch <= stronger.max_stretch
+        assert weaker.max_degrees <= stronger.max_degrees
+        assert weaker.color_jitter < stronger.color_jitter
         assert weaker.erase <= stronger.erase
 
 

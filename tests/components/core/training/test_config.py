@@ -1,4 +1,4 @@
-"""Settings as written, resolved into a plan in which nothing is auto."""
+"""Settings as written, resolved into a TrainingConfig in which nothing is auto."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ LABELS = np.array([0, 0, 1, 0])
 SMALL = choose_preset("small", 500, "imagenet")
 
 
-def plan(architecture: str = "resnet18", image_size: int = 64, **changes: Any) -> TrainingConfig:
+def resolve(architecture: str = "resnet18", image_size: int = 64, **changes: Any) -> TrainingConfig:
     return resolve_config(
         TrainingParams.model_validate({**WRITTEN, **changes}),
         SMALL,
@@ -45,7 +45,7 @@ def plan(architecture: str = "resnet18", image_size: int = 64, **changes: Any) -
 
 
 def test_every_setting_arrives_under_its_own_name() -> None:
-    assert plan() == TrainingConfig(
+    assert resolve() == TrainingConfig(
         learning_rate=2e-4,
         epochs=7,
         early_stopping=4,
@@ -66,36 +66,36 @@ def test_every_setting_arrives_under_its_own_name() -> None:
 
 
 def test_weights_of_classes_are_equal_when_they_are_not_asked_for() -> None:
-    assert plan(class_weights="none").class_weights == (1.0, 1.0)
+    assert resolve(class_weights="none").class_weights == (1.0, 1.0)
 
 
-def test_the_root_lies_between_equal_and_balanced_weights() -> None:
-    found = plan(class_weights="root").class_weights
+def test_sqrt_lies_between_equal_and_balanced_weights() -> None:
+    found = resolve(class_weights="sqrt").class_weights
     assert found == pytest.approx(((4 / 6) ** 0.5, (4 / 2) ** 0.5))
 
 
 def test_explicit_values_win_over_the_preset() -> None:
-    found = plan(batch_size=5, augmentation="none")
+    found = resolve(batch_size=5, augmentation="none")
     assert (found.batch_size, found.augmentation) == (5, "none")
 
 
 def test_device_and_precision_are_asked_of_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    found = plan(device="auto", precision="auto")
+    found = resolve(device="auto", precision="auto")
     assert (found.device, found.precision) == ("cpu", "bf16")
-    found = plan(architecture="mobilenet_v3_small", device="auto", precision="auto")
+    found = resolve(architecture="mobilenet_v3_small", device="auto", precision="auto")
     assert found.precision == "fp32"
 
 
 def test_a_vision_transformer_needs_its_size_from_the_first_epoch_on() -> None:
-    assert plan("vit_b_16", image_size=224, progressive_resizing_start=1.0).image_size == 224
+    assert resolve("vit_b_16", image_size=224, progressive_resizing_start=1.0).image_size == 224
     with pytest.raises(InvalidParams, match="exactly 224 px, not 64;"):
-        plan("vit_b_16", image_size=64, progressive_resizing_start=1.0)
+        resolve("vit_b_16", image_size=64, progressive_resizing_start=1.0)
     with pytest.raises(
         InvalidParams, match=r"exactly 224 px, not 112; .*progressive_resizing_start to 1\.$"
     ):
-        plan("vit_b_16", image_size=224, progressive_resizing_start=0.5)
+        resolve("vit_b_16", image_size=224, progressive_resizing_start=0.5)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_vision_transformer_needs_its_size_from_the_first_epoch_on() -> None:
         {"weight_decay": -0.1},
         {"label_smoothing": 1.0},
         {"warmup_fraction": 1.0},
-        {"class_weights": "inverse"},
+        {"class_weights": "root"},
         {"ema_decay": 1.0},
         {"progressive_resizing_start": 0.1},
         {"progressive_resizing_start": float("nan")},

@@ -1,4 +1,4 @@
-"""Logits that depend on the pictures alone, probabilities, temperature, device and precision."""
+"""Logits that depend on the images alone, probabilities, temperature, device and precision."""
 
 import math
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_predictions_do_not_depend_on_the_mode_that_the_caller_left(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_pictures_are_shrunk_before_they_are_judged(
+def test_images_are_resized_before_the_network_sees_them(
     network: nn.Module, pixels: NDArray[np.uint8]
 ) -> None:
     small = predict_logits(network, pixels, batch_size=4, device="cpu", image_size=8)
@@ -228,5 +228,5 @@ def test_an_explicit_precision_wins() -> None:
     assert resolve_precision("bf16", "cpu", "mobilenet_v3_small") == "bf16"
 
 
-def test_auto_asks_this_machine_and_gets_an_answer() -> None:
+def test_auto_is_resolved_on_this_machine() -> None:
     assert resolve_precision("auto", resolve_device("cpu"), "resnet18") in ("fp32", "bf16")

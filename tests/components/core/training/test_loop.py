@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.core.errors import Diverged
-from components.core.training import loop as training
-from components.core.training import schedule
-from components.core.training.architectures import build
+from components.core.training import loop, schedule
+from components.core.training.architectures import build_network
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import predict_logits
 from components.core.training.loop import Epoch, LabeledImages, State, Stopped, fit
 
-PLAN = TrainingConfig(
+CONFIG = TrainingConfig(
     learning_rate=3e-3,
     epochs=3,
     early_stopping=50,
@@ -41,14 +40,14 @@ PLAN = TrainingConfig(
 )
 
 
-def pictures(count: int, seed: int, size: int = 32) -> LabeledImages:
+def labeled_images(count: int, seed: int, size: int = 32) -> LabeledImages:
     """Two classes that anybody can tell apart: dark and bright noise, in turn."""
     labels = np.arange(count, dtype=np.int64) % 2
     noise = np.random.default_rng(seed).integers(0, 80, (count, size, size, 3))
     return LabeledImages((noise + 150 * labels[:, None, None, None]).astype(np.uint8), labels)
 
 
-TRAIN, VAL = pictures(24, seed=1), pictures(8, seed=2)
+TRAIN, VAL = labeled_images(24, seed=1), labeled_images(8, seed=2)
 
 
 def tiny(seed: int = 0) -> nn.Module:
@@ -88,7 +87,7 @@ def best_of(epochs: list[Epoch]) -> dict[str, Any]:
 
 
 def interrupted(
-    network: nn.Module, plan: TrainingConfig, stop_at: int
+    network: nn.Module, config: TrainingConfig, stop_at: int
 ) -> tuple[list[Epoch], State]:
     """Train until `stop_at` batches are done in all; the epochs so far and the stored state."""
     done: list[int] = []
@@ -99,7 +98,7 @@ def interrupted(
 
     epochs: list[Epoch] = []
     with pytest.raises(Stopped) as stopped:
-        epochs.extend(fit(network, TRAIN, VAL, plan, after_batch=after_batch))
+        epochs.extend(fit(network, TRAIN, VAL, config, after_batch=after_batch))
     return epochs, stored(stopped.value.state)
 
 
@@ -108,14 +107,14 @@ def interrupted(
 def test_a_training_stopped_after_any_batch_continues_to_the_same_bits(
     stop_at: int, ema_decay: float
 ) -> None:
-    plan = replace(PLAN, ema_decay=ema_decay)
+    config = replace(CONFIG, ema_decay=ema_decay)
     whole = tiny()
-    wanted = list(fit(whole, TRAIN, VAL, plan))
+    wanted = list(fit(whole, TRAIN, VAL, config))
 
-    before, state = interrupted(tiny(), plan, stop_at)
+    before, state = interrupted(tiny(), config, stop_at)
     torch.manual_seed(999)  # another process has other random numbers
     later = tiny(seed=5)
-    found = before + list(fit(later, TRAIN, VAL, plan, resume=state))
+    found = before + list(fit(later, TRAIN, VAL, config, resume=state))
 
     assert found == wanted
     assert equal(later.state_dict(), whole.state_dict())
@@ -124,34 +123,34 @@ def test_a_training_stopped_after_any_batch_continues_to_the_same_bits(
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_training_killed_between_epochs_continues_to_the_same_bits(ema_decay: float) -> None:
-    plan = replace(PLAN, ema_decay=ema_decay)
+    config = replace(CONFIG, ema_decay=ema_decay)
     whole = tiny()
-    wanted = list(fit(whole, TRAIN, VAL, plan))
+    wanted = list(fit(whole, TRAIN, VAL, config))
     for killed_after in (1, 2, 3):
-        first = fit(tiny(), TRAIN, VAL, plan)
+        first = fit(tiny(), TRAIN, VAL, config)
         states = [stored(next(first).state) for _ in range(killed_after)]
         later = tiny(seed=5)
-        rest = list(fit(later, TRAIN, VAL, plan, resume=states[-1]))
+        rest = list(fit(later, TRAIN, VAL, config, resume=states[-1]))
         assert rest == wanted[killed_after:]
         assert equal(later.state_dict(), whole.state_dict())
 
 
-def test_a_real_network_with_growing_pictures_continues_to_the_same_bits() -> None:
-    plan = replace(PLAN, epochs=2, image_size=48, progressive_resizing_start=0.5, ema_decay=0.5)
-    train, val = pictures(8, seed=1, size=48), pictures(4, seed=2, size=48)
-    plan = replace(plan, batch_size=4)
+def test_a_real_network_with_progressive_resizing_continues_to_the_same_bits() -> None:
+    config = replace(CONFIG, epochs=2, image_size=48, progressive_resizing_start=0.5, ema_decay=0.5)
+    train, val = labeled_images(8, seed=1, size=48), labeled_images(4, seed=2, size=48)
+    config = replace(config, batch_size=4)
 
     def start() -> nn.Module:
         torch.manual_seed(0)
-        return build("resnet18", 2)
+        return build_network("resnet18", 2)
 
     whole = start()
-    wanted = list(fit(whole, train, val, plan))
+    wanted = list(fit(whole, train, val, config))
     assert [epoch.image_size for epoch in wanted] == [32, 48]
     with pytest.raises(Stopped) as stopped:
-        list(fit(start(), train, val, plan, after_batch=lambda done, _: done == 1))
-    later = build("resnet18", 2)
-    assert list(fit(later, train, val, plan, resume=stored(stopped.value.state))) == wanted
+        list(fit(start(), train, val, config, after_batch=lambda done, _: done == 1))
+    later = build_network("resnet18", 2)
+    assert list(fit(later, train, val, config, resume=stored(stopped.value.state))) == wanted
     assert equal(later.state_dict(), whole.state_dict())
 
 
@@ -160,7 +159,7 @@ def test_equal_seeds_give_equal_trainings_and_other_seeds_do_not() -> None:
     for seed in (0, 0, 1):
         torch.manual_seed(int(np.random.default_rng().integers(1000)))  # must not matter
         network = tiny()
-        runs.append((list(fit(network, TRAIN, VAL, replace(PLAN, seed=seed))), network))
+        runs.append((list(fit(network, TRAIN, VAL, replace(CONFIG, seed=seed))), network))
     assert runs[0][0] == runs[1][0]
     assert equal(runs[0][1].state_dict(), runs[1][1].state_dict())
     assert runs[0][0] != runs[2][0]
@@ -173,7 +172,7 @@ def test_after_batch_is_told_where_the_training_is() -> None:
         calls.append((done, total))
         return False
 
-    list(fit(tiny(), TRAIN, VAL, replace(PLAN, epochs=2), after_batch=after_batch))
+    list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=2), after_batch=after_batch))
     assert calls == [(1, 3), (2, 3), (3, 3)] * 2
 
 
@@ -206,19 +205,20 @@ def test_the_optimizer_follows_the_declared_learning_rates_step_by_step(
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
-    epochs = list(fit(tiny(), TRAIN, VAL, PLAN))
+    epochs = list(fit(tiny(), TRAIN, VAL, CONFIG))
     declared = [
-        schedule.learning_rate_at(n, 9, PLAN.learning_rate, PLAN.warmup_fraction) for n in range(9)
+        schedule.learning_rate_at(n, 9, CONFIG.learning_rate, CONFIG.warmup_fraction)
+        for n in range(9)
     ]
     assert used == [[rate, rate] for rate in declared]
     assert [epoch.learning_rate for epoch in epochs] == [declared[2], declared[5], declared[8]]
 
 
-def test_pictures_grow_in_training_and_are_always_scored_at_full_size() -> None:
+def test_images_grow_in_training_and_are_always_scored_at_full_size() -> None:
     network = Recorder()
-    plan = replace(PLAN, image_size=64, progressive_resizing_start=0.5)
-    data = pictures(8, seed=1, size=64)
-    epochs = list(fit(network, data, data, plan))
+    config = replace(CONFIG, image_size=64, progressive_resizing_start=0.5)
+    data = labeled_images(8, seed=1, size=64)
+    epochs = list(fit(network, data, data, config))
     scoring = (False, 64)
     assert network.sizes == [(True, 32), scoring, (True, 48), scoring, (True, 64), scoring]
     assert [epoch.image_size for epoch in epochs] == [32, 48, 64]
@@ -226,28 +226,28 @@ def test_pictures_grow_in_training_and_are_always_scored_at_full_size() -> None:
 
 def test_a_learnable_set_is_learned() -> None:
     network = tiny()
-    epochs = list(fit(network, TRAIN, VAL, replace(PLAN, epochs=8, learning_rate=2e-2)))
+    epochs = list(fit(network, TRAIN, VAL, replace(CONFIG, epochs=8, learning_rate=2e-2)))
     assert epochs[-1].train_loss < epochs[0].train_loss
     assert epochs[-1].val_loss < epochs[0].val_loss
     assert epochs[-1].val_accuracy == 1.0
     assert [epoch.index for epoch in epochs] == list(range(1, 9))
 
 
-def test_a_picture_is_changed_anew_in_every_batch_and_epoch() -> None:
+def test_an_image_is_changed_anew_in_every_batch_and_epoch() -> None:
     network = Recorder()
     same = LabeledImages(np.repeat(TRAIN.pixels[:1], 8, axis=0), TRAIN.labels[:8])
-    list(fit(network, same, VAL, replace(PLAN, epochs=2, batch_size=4)))
+    list(fit(network, same, VAL, replace(CONFIG, epochs=2, batch_size=4)))
     assert len(network.seen) == 4
     for i in range(4):
         for k in range(i):
             assert not torch.equal(network.seen[i], network.seen[k])
 
 
-def test_the_reported_train_loss_is_the_mean_over_the_pictures() -> None:
+def test_the_reported_train_loss_is_the_mean_over_the_images() -> None:
     network = Recorder()
     train = LabeledImages(TRAIN.pixels[:23], TRAIN.labels[:23])  # batches of 8, 8 and 7
-    plan = replace(PLAN, epochs=1, learning_rate=1e-12, augmentation="none")
-    (epoch,) = fit(network, train, VAL, plan)
+    config = replace(CONFIG, epochs=1, learning_rate=1e-12, augmentation="none")
+    (epoch,) = fit(network, train, VAL, config)
     logits = torch.from_numpy(predict_logits(network, train.pixels, batch_size=23, device="cpu"))
     loss = nn.functional.cross_entropy(logits, torch.from_numpy(train.labels), label_smoothing=0.1)
     assert epoch.train_loss == pytest.approx(float(loss), rel=1e-5)
@@ -255,8 +255,8 @@ def test_the_reported_train_loss_is_the_mean_over_the_pictures() -> None:
 
 def test_the_reported_val_numbers_are_those_of_the_network() -> None:
     network = tiny()
-    plan = replace(PLAN, epochs=1, class_weights=(0.5, 2.0))
-    (epoch,) = fit(network, TRAIN, VAL, plan)
+    config = replace(CONFIG, epochs=1, class_weights=(0.5, 2.0))
+    (epoch,) = fit(network, TRAIN, VAL, config)
     logits = torch.from_numpy(predict_logits(network, VAL.pixels, batch_size=8, device="cpu"))
     chosen = -torch.log_softmax(logits, dim=1)[torch.arange(8), torch.from_numpy(VAL.labels)]
     weights = torch.tensor([0.5, 2.0])[torch.from_numpy(VAL.labels)]
@@ -267,12 +267,12 @@ def test_the_reported_val_numbers_are_those_of_the_network() -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Let the val losses of the epochs be these; everything else stays real."""
     left = iter(losses)
-    score = training._Loop.score
+    score = loop._Loop.score
 
-    def replaced(self: training._Loop, network: nn.Module) -> tuple[float, float]:
+    def replaced(self: loop._Loop, network: nn.Module) -> tuple[float, float]:
         return next(left), score(self, network)[1]
 
-    monkeypatch.setattr(training._Loop, "score", replaced)
+    monkeypatch.setattr(loop._Loop, "score", replaced)
 
 
 def weights_by_epoch(epochs: Iterator[Epoch]) -> tuple[list[Epoch], list[dict[str, Tensor]]]:
@@ -287,7 +287,7 @@ def test_the_best_epoch_is_kept_and_a_tie_keeps_the_earlier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scripted(monkeypatch, [0.9, 0.4, 0.4, 0.7])
-    epochs, weights = weights_by_epoch(fit(tiny(), TRAIN, VAL, replace(PLAN, epochs=4)))
+    epochs, weights = weights_by_epoch(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=4)))
     assert [epoch.best for epoch in epochs] == [True, True, False, False]
     assert (best_of(epochs)["epoch"], best_of(epochs)["val_loss"]) == (2, 0.4)
     assert equal(best_of(epochs)["network"], weights[1])
@@ -296,15 +296,15 @@ def test_the_best_epoch_is_kept_and_a_tie_keeps_the_earlier(
 
 def test_training_stops_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [0.9, 0.5, 0.6, 0.55, 0.1, 0.1])
-    epochs = list(fit(tiny(), TRAIN, VAL, replace(PLAN, epochs=6, early_stopping=2)))
+    epochs = list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=6, early_stopping=2)))
     assert [epoch.index for epoch in epochs] == [1, 2, 3, 4]
 
 
 def test_the_best_epoch_outlives_a_stop_and_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [0.5, 0.9, 0.8])
-    before, state = interrupted(tiny(), PLAN, stop_at=5)
+    before, state = interrupted(tiny(), CONFIG, stop_at=5)
     best = copy.deepcopy(best_of(before))
-    after = list(fit(tiny(seed=5), TRAIN, VAL, PLAN, resume=state))
+    after = list(fit(tiny(seed=5), TRAIN, VAL, CONFIG, resume=state))
     assert [epoch.best for epoch in before + after] == [True, False, False]
     assert (best_of(after)["epoch"], best_of(after)["val_loss"]) == (1, 0.5)
     assert equal(best_of(after)["network"], best["network"])
@@ -314,21 +314,21 @@ def test_a_training_that_ran_out_of_patience_stays_finished_when_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scripted(monkeypatch, [0.5, 0.6])
-    plan = replace(PLAN, epochs=6, early_stopping=1)
-    state = list(fit(tiny(), TRAIN, VAL, plan))[-1].state
-    assert list(fit(tiny(), TRAIN, VAL, plan, resume=stored(state))) == []
+    config = replace(CONFIG, epochs=6, early_stopping=1)
+    state = list(fit(tiny(), TRAIN, VAL, config))[-1].state
+    assert list(fit(tiny(), TRAIN, VAL, config, resume=stored(state))) == []
 
 
 def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     network = tiny()
-    plan = replace(PLAN, epochs=1, ema_decay=0.5)
+    config = replace(CONFIG, epochs=1, ema_decay=0.5)
     steps: list[dict[str, Tensor]] = []
 
     def after_batch(_done: int, _total: int) -> bool:
         steps.append(frozen(network))
         return False
 
-    epochs = list(fit(network, TRAIN, VAL, plan, after_batch=after_batch))
+    epochs = list(fit(network, TRAIN, VAL, config, after_batch=after_batch))
     # The average starts as the first step's weights, then moves half the way to each next.
     kept = best_of(epochs)["network"]
     for name in ("6.weight", "1.running_mean"):
@@ -347,10 +347,10 @@ def test_an_exploding_training_stops_with_one_clear_line() -> None:
     with pytest.raises(Diverged, match=r"^training: the .* loss is (nan|inf) in epoch 1; use a l"):
         list(
             fit(
-                build("resnet18", 2),
+                build_network("resnet18", 2),
                 TRAIN,
                 VAL,
-                replace(PLAN, learning_rate=1e20, warmup_fraction=0.0),
+                replace(CONFIG, learning_rate=1e20, warmup_fraction=0.0),
             )
         )
 
@@ -362,28 +362,30 @@ def test_a_loss_that_is_not_a_number_stops_the_training(mode: bool, split: str) 
             return super().forward(images) * (math.nan if self.training == mode else 1.0)
 
     with pytest.raises(Diverged, match=rf"^training: the {split} loss is nan in epoch 1; "):
-        list(fit(Broken(), TRAIN, VAL, PLAN))
+        list(fit(Broken(), TRAIN, VAL, CONFIG))
 
 
 def test_class_weights_change_what_is_learned() -> None:
     # Nothing to tell the classes apart by: the weights alone decide, in the end 9 to 1.
     gray = LabeledImages(np.full((24, 32, 32, 3), 120, np.uint8), TRAIN.labels)
-    plan = replace(PLAN, augmentation="none", epochs=12, learning_rate=5e-2, label_smoothing=0.0)
+    config = replace(
+        CONFIG, augmentation="none", epochs=12, learning_rate=5e-2, label_smoothing=0.0
+    )
     for weights, favored in (((9.0, 1.0), 0), ((1.0, 9.0), 1)):
         network = Recorder()
-        list(fit(network, gray, gray, replace(plan, class_weights=weights)))
+        list(fit(network, gray, gray, replace(config, class_weights=weights)))
         logits = predict_logits(network, gray.pixels[:1], batch_size=8, device="cpu")
         assert torch.softmax(torch.from_numpy(logits), dim=1)[0, favored] > 0.8
 
 
 def test_logit_k_belongs_to_class_k() -> None:
-    # Three classes of 30, 10 and 20 gray pictures: the shares come back in the logits' order.
+    # Three classes of 30, 10 and 20 gray images: the shares come back in the logits' order.
     labels: NDArray[np.int64] = np.repeat([0, 1, 2], [30, 10, 20])
     gray = LabeledImages(np.full((60, 32, 32, 3), 120, np.uint8), labels)
     torch.manual_seed(0)
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
-    plan = replace(
-        PLAN,
+    config = replace(
+        CONFIG,
         augmentation="none",
         label_smoothing=0.0,
         weight_decay=0.0,
@@ -393,7 +395,7 @@ def test_logit_k_belongs_to_class_k() -> None:
         batch_size=60,
         learning_rate=0.1,
     )
-    list(fit(network, gray, gray, plan))
+    list(fit(network, gray, gray, config))
     logits = predict_logits(network, gray.pixels[:1], batch_size=1, device="cpu")
     shares = torch.softmax(torch.from_numpy(logits), dim=1)[0].tolist()
     assert shares == pytest.approx([30 / 60, 10 / 60, 20 / 60], abs=0.02)
@@ -401,8 +403,8 @@ def test_logit_k_belongs_to_class_k() -> None:
 
 def test_label_smoothing_changes_the_training_loss_and_not_the_val_loss() -> None:
     def first(smoothing: float) -> Epoch:
-        plan = replace(PLAN, label_smoothing=smoothing, learning_rate=1e-12)
-        return next(fit(tiny(), TRAIN, VAL, plan))
+        config = replace(CONFIG, label_smoothing=smoothing, learning_rate=1e-12)
+        return next(fit(tiny(), TRAIN, VAL, config))
 
     assert first(0.0).train_loss != pytest.approx(first(0.5).train_loss, rel=1e-3)
     assert first(0.0).val_loss == pytest.approx(first(0.5).val_loss, rel=1e-6)
@@ -410,8 +412,8 @@ def test_label_smoothing_changes_the_training_loss_and_not_the_val_loss() -> Non
 
 def test_bf16_trains_with_weights_kept_in_fp32() -> None:
     network = tiny()
-    epochs = list(fit(network, TRAIN, VAL, replace(PLAN, precision="bf16", epochs=1)))
+    epochs = list(fit(network, TRAIN, VAL, replace(CONFIG, precision="bf16", epochs=1)))
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert math.isfinite(epochs[0].val_loss)
-    fp32 = next(fit(tiny(), TRAIN, VAL, PLAN))
+    fp32 = next(fit(tiny(), TRAIN, VAL, CONFIG))
     assert epochs[0].train_loss != fp32.train_loss

@@ -1,4 +1,4 @@
-"""Learning rates, picture sizes, batches and seeds: all computed by hand or checked as laws."""
+"""Learning rates, image sizes, batches and seeds: all computed by hand or checked as laws."""
 
 import math
 
@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from components.core.training.schedule import (
     balanced_weights,
-    batches,
     derive_seed,
     image_size_at,
     learning_rate_at,
+    shuffled_batches,
     stratified_subset,
 )
 
 
 def test_balanced_weights_are_those_of_the_formula() -> None:
-    # 6 pictures, 2 classes, 4 and 2 of them: 6 / (2 * 4) and 6 / (2 * 2)
+    # 6 images, 2 classes, 4 and 2 of them: 6 / (2 * 4) and 6 / (2 * 2)
     assert balanced_weights(np.array([0, 1, 0, 1, 0, 0]), 2) == (0.75, 1.5)
 
 
-def test_balanced_weights_stay_finite_for_a_class_without_pictures() -> None:
+def test_balanced_weights_stay_finite_for_a_class_without_images() -> None:
     assert balanced_weights(np.array([0, 0, 2, 2]), 3) == (4 / 6, 4 / 3, 4 / 6)
 
 
@@ -90,12 +90,12 @@ def test_a_single_epoch_sees_the_full_size() -> None:
 @given(
     epochs=st.integers(1, 50),
     image_size=st.integers(2, 64).map(lambda n: 16 * n),
-    first=st.floats(0.25, 1.0),
+    start=st.floats(0.25, 1.0),
 )
 def test_sizes_never_shrink_and_end_at_the_full_size(
-    epochs: int, image_size: int, first: float
+    epochs: int, image_size: int, start: float
 ) -> None:
-    sizes = [image_size_at(e, epochs, image_size, first) for e in range(1, epochs + 1)]
+    sizes = [image_size_at(e, epochs, image_size, start) for e in range(1, epochs + 1)]
     assert sizes == sorted(sizes)
     assert sizes[-1] == image_size
     assert sizes[0] >= 32
@@ -118,10 +118,10 @@ def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:
     epoch=st.integers(1, 50),
 )
 @settings(max_examples=60)
-def test_batches_hold_every_picture_once_and_none_holds_a_single_one(
+def test_batches_hold_every_image_once_and_none_holds_a_single_one(
     count: int, batch_size: int, seed: int, epoch: int
 ) -> None:
-    parts = batches(count, batch_size, seed, epoch)
+    parts = shuffled_batches(count, batch_size, seed, epoch)
     assert sorted(np.concatenate(parts).tolist()) == list(range(count))
     sizes = [len(part) for part in parts]
     assert min(sizes) >= 2
@@ -130,18 +130,18 @@ def test_batches_hold_every_picture_once_and_none_holds_a_single_one(
 
 
 def test_batches_keep_to_the_batch_size_and_have_the_least_number() -> None:
-    assert [len(part) for part in batches(33, 16, 0, 1)] == [11, 11, 11]
-    assert [len(part) for part in batches(32, 16, 0, 1)] == [16, 16]
-    assert [len(part) for part in batches(5, 100, 0, 1)] == [5]
+    assert [len(part) for part in shuffled_batches(33, 16, 0, 1)] == [11, 11, 11]
+    assert [len(part) for part in shuffled_batches(32, 16, 0, 1)] == [16, 16]
+    assert [len(part) for part in shuffled_batches(5, 100, 0, 1)] == [5]
 
 
-def test_a_lone_picture_is_a_batch() -> None:
-    assert [part.tolist() for part in batches(1, 8, 0, 1)] == [[0]]
+def test_a_lone_image_is_a_batch() -> None:
+    assert [part.tolist() for part in shuffled_batches(1, 8, 0, 1)] == [[0]]
 
 
 def test_batches_are_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[list[int]]:
-        return [part.tolist() for part in batches(40, 8, seed, epoch)]
+        return [part.tolist() for part in shuffled_batches(40, 8, seed, epoch)]
 
     assert order(0, 1) == order(0, 1)
     assert order(0, 1) != order(0, 2)
@@ -149,8 +149,8 @@ def test_batches_are_a_function_of_seed_and_epoch() -> None:
 
 
 def test_a_batch_mixes_the_classes_of_a_sorted_list() -> None:
-    # Pictures 0..49 are one class, 50..99 the other: no batch of 20 is of one class.
-    for part in batches(100, 20, seed=0, epoch=1):
+    # Images 0..49 are one class, 50..99 the other: no batch of 20 is of one class.
+    for part in shuffled_batches(100, 20, seed=0, epoch=1):
         assert 0 < (part < 50).sum() < len(part)
 
 
@@ -169,22 +169,22 @@ def test_a_subset_is_no_prefix_of_a_class() -> None:
     assert stratified_subset(labels, 0.1, seed=0).tolist() == chosen.tolist()
 
 
-def test_the_whole_share_is_every_picture() -> None:
+def test_a_fraction_of_one_is_every_image() -> None:
     assert stratified_subset(np.array([1, 0, 1, 1]), 1.0, seed=0).tolist() == [0, 1, 2, 3]
 
 
-def test_a_class_of_one_picture_is_kept() -> None:
+def test_a_class_of_one_image_is_kept() -> None:
     assert stratified_subset(np.array([0, 1, 0, 0]), 0.1, seed=0).tolist().count(1) == 1
 
 
 @given(
     labels=st.lists(st.integers(0, 5), min_size=1, max_size=80),
-    share=st.floats(0.01, 1.0),
+    fraction=st.floats(0.01, 1.0),
     seed=st.integers(0, 99),
 )
 def test_a_subset_has_two_of_every_class_that_has_two(
-    labels: list[int], share: float, seed: int
+    labels: list[int], fraction: float, seed: int
 ) -> None:
     array = np.array(labels)
-    chosen = array[stratified_subset(array, share, seed)].tolist()
+    chosen = array[stratified_subset(array, fraction, seed)].tolist()
     assert all(chosen.count(k) >= min(2, labels.count(k)) for k in set(labels))

@@ -68,11 +68,11 @@ def test_cached_pixels_are_the_decoded_ones_in_the_order_of_the_rows(folder: Fol
 
 @pytest.mark.parametrize("gib", [1.0, 0.0])
 def test_images_are_read_by_slice_and_by_index(folder: Folder, gib: float) -> None:
-    pixels, wanted = folder.open(limited(gib)), folder.decoded()
+    pixels, expected = folder.open(limited(gib)), folder.decoded()
     for index in (slice(2, 5), slice(8, 99), slice(None), np.array([3, 0, 3]), np.array([9])):
         found = pixels[index]
         assert found.dtype == np.uint8
-        assert np.array_equal(found, wanted[index])
+        assert np.array_equal(found, expected[index])
 
 
 @pytest.mark.parametrize("gib", [1.0, 0.0])
@@ -85,30 +85,30 @@ def test_what_is_read_is_a_copy_that_may_be_written(folder: Folder, gib: float) 
 
 
 def test_the_second_opening_decodes_nothing(folder: Folder) -> None:
-    wanted = folder.open()[:]
+    expected = folder.open()[:]
     shutil.rmtree(folder.images)
-    assert np.array_equal(folder.open()[:], wanted)
+    assert np.array_equal(folder.open()[:], expected)
 
 
 @pytest.mark.parametrize("place", [0, 128, -1])
 def test_a_flipped_byte_in_the_cache_is_built_again(folder: Folder, place: int) -> None:
-    wanted = folder.open()[:]
+    expected = folder.open()[:]
     content = bytearray(folder.arrays[0].read_bytes())
     content[place] ^= 1
     folder.arrays[0].write_bytes(content)
-    assert np.array_equal(folder.open()[:], wanted)
+    assert np.array_equal(folder.open()[:], expected)
 
 
 @pytest.mark.parametrize("note", [None, "", "{", "null", "[]", '"text"', "{}", '{"sha256": "0"}'])
 def test_a_cache_without_a_sound_note_is_built_again(folder: Folder, note: str | None) -> None:
-    wanted = folder.open()[:]
+    expected = folder.open()[:]
     path = folder.arrays[0].with_suffix(".json")
     if note is None:
         path.unlink()
     else:
         path.write_text(note)
     folder.arrays[0].write_bytes(b"damaged")
-    assert np.array_equal(folder.open()[:], wanted)
+    assert np.array_equal(folder.open()[:], expected)
     assert json.loads(path.read_text())["sha256"]
 
 

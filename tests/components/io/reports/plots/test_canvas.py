@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from components.io.reports.plots.canvas import picture, shorten
+from components.io.reports.plots.canvas import saved_figure, shorten
 
 
 def test_short_text_stays_and_long_text_loses_its_middle() -> None:
@@ -22,8 +22,8 @@ def test_shortened_text_fits_on_one_printable_line(text: str, limit: int) -> Non
     assert shorten(text, limit).isprintable()
 
 
-def test_a_picture_is_a_png_without_traces_of_time_and_software(tmp_path: Path) -> None:
-    with picture(tmp_path / "p.png", 4, 2, "Nothing."):
+def test_a_figure_is_a_png_without_traces_of_time_and_software(tmp_path: Path) -> None:
+    with saved_figure(tmp_path / "p.png", 4, 2, "Nothing."):
         pass
 
     with Image.open(tmp_path / "p.png") as png:
@@ -33,8 +33,8 @@ def test_a_picture_is_a_png_without_traces_of_time_and_software(tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
 
 
-def test_long_titles_are_wrapped_inside_the_picture(tmp_path: Path, drawn: list[Figure]) -> None:
-    with picture(tmp_path / "p.png", 4, 2, "word " * 40):
+def test_long_titles_are_wrapped_inside_the_figure(tmp_path: Path, drawn: list[Figure]) -> None:
+    with saved_figure(tmp_path / "p.png", 4, 2, "word " * 40):
         pass
 
     title = drawn[0].get_suptitle()
@@ -45,18 +45,18 @@ def test_long_titles_are_wrapped_inside_the_picture(tmp_path: Path, drawn: list[
 def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
 
-    with picture(tmp_path / "p.png", 4, 2, "Nothing."):
+    with saved_figure(tmp_path / "p.png", 4, 2, "Nothing."):
         pass
 
     assert dict(matplotlib.rcParams) == before
 
 
-def test_settings_of_the_user_do_not_change_a_picture(tmp_path: Path) -> None:
-    with picture(tmp_path / "one.png", 4, 2, "Nothing."):
+def test_settings_of_the_user_do_not_change_a_figure(tmp_path: Path) -> None:
+    with saved_figure(tmp_path / "one.png", 4, 2, "Nothing."):
         pass
     with (
         matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red"}),
-        picture(tmp_path / "two.png", 4, 2, "Nothing."),
+        saved_figure(tmp_path / "two.png", 4, 2, "Nothing."),
     ):
         pass
 

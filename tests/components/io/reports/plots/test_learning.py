@@ -39,8 +39,8 @@ def test_history_marks_the_epoch_that_was_kept(tmp_path: Path, drawn: list[Figur
 def test_history_of_one_epoch_is_drawn(tmp_path: Path) -> None:
     plots.history([epoch(1, 0.9, 1.0)], tmp_path / "h.png")
 
-    with Image.open(tmp_path / "h.png") as picture:
-        assert picture.format == "PNG"
+    with Image.open(tmp_path / "h.png") as image:
+        assert image.format == "PNG"
 
 
 def test_study_history_names_the_best_complete_trial_and_counts_all(
@@ -89,7 +89,7 @@ def test_importance_puts_the_decisive_setting_into_the_title(
     assert title_of(drawn[0]) == "learning_rate explains 80% of the differences between trials."
 
 
-def test_a_study_without_results_still_gets_its_pictures(
+def test_a_study_without_results_still_gets_its_figures(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
     plots.study_history([], tmp_path / "h.png")

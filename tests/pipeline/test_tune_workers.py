@@ -1,4 +1,4 @@
-"""Several workers through the command line, on real pictures and a real MLflow store."""
+"""Several workers through the command line, on real images and a real MLflow store."""
 
 import csv
 import os
@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from components import tune
 from components.tune.storage import VARIABLE
-from pipeline import __main__ as pipeline
-from pipeline import tuning
-from pipeline.kubeflow import dvc_stages as stages
+from components.tune.trial_queue import RELEASED
+from pipeline.tune_workers import share_machine
 from tests.components.conftest import ROOT, Workspace, write_params
 from tests.processes import free_port
 
@@ -24,7 +25,7 @@ def project(workspace: Workspace, tmp_path: Path) -> Path:
     """A folder as a checkout is after validate."""
     shutil.copytree(workspace.root, tmp_path / "project")
     shutil.copy(ROOT / "dvc.yaml", tmp_path / "project")
-    write_params(tmp_path / "project/params.yaml", {"tune.trials": 4})
+    write_params(tmp_path / "project/params.yaml", {"tune.num_trials": 4})
     return tmp_path / "project"
 
 
@@ -71,7 +72,7 @@ def test_two_workers_share_the_budget_and_one_result_is_collected(project: Path)
 
 
 def test_a_signal_reaches_every_worker_and_the_search_goes_on_later(project: Path) -> None:
-    write_params(project / "params.yaml", {"tune.trials": 2, "tune.epochs": [40, 50]})
+    write_params(project / "params.yaml", {"tune.num_trials": 2, "tune.epochs": [40, 50]})
     process = start(project, "--workers", "2")
     wait_for(project, "trial 1", process)
     process.send_signal(signal.SIGTERM)
@@ -80,7 +81,7 @@ def test_a_signal_reaches_every_worker_and_the_search_goes_on_later(project: Pat
     assert "stopped by a signal" in output
     assert "Traceback" not in output
     journal = (project / "artifacts/tune/study.journal").read_text()
-    assert journal.count("its worker was stopped") == 2
+    assert journal.count(f'"{RELEASED}"') == 2
     left = subprocess.run(["pgrep", "-f", str(project)], capture_output=True, check=False)
     assert left.stdout == b""
 
@@ -95,16 +96,16 @@ def test_the_exit_code_is_that_of_the_step(project: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_a_helper_that_fails_is_made_up_for(project: Path) -> None:
+def test_the_trials_of_a_worker_that_fails_are_run_by_the_others(project: Path) -> None:
     process = start(project, "--workers", "2")
     deadline = time.monotonic() + 60
-    while not (helpers := find(process.pid, "--worker")):
+    while not (workers := find(process.pid, "--worker")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(helpers[0], signal.SIGKILL)
+    os.kill(workers[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
-    assert "worker 1 ended with -9; the others took over" in output
+    assert "worker 1 ended with -9; the others ran its trials" in output
     assert len(table(project)) == 4
 
 
@@ -121,11 +122,17 @@ def find(parent: int, word: str) -> list[int]:
     return found
 
 
-def test_wrong_numbers_of_workers_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--workers", "0"], ["--worker", "-1"], [], ["--workers", "2", "--worker", "1"]):
-        with pytest.raises(SystemExit) as raised:
-            pipeline.main(["tune", *words])
-        assert raised.value.code == 2
+def test_wrong_numbers_of_workers_are_wrong_usage(project: Path) -> None:
+    wrong: list[list[str]] = [
+        ["--workers", "0"],
+        ["--worker", "-1"],
+        [],
+        ["--workers", "2", "--worker", "1"],
+    ]
+    processes = [start(project, *words) for words in wrong]
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 2, output
 
 
 @pytest.mark.parametrize(
@@ -137,7 +144,7 @@ def test_wrong_numbers_of_workers_are_wrong_usage(capsys: pytest.CaptureFixture[
     ],
 )
 def test_each_worker_gets_a_gpu_in_turn(visible: str, seen: list[str | None]) -> None:
-    shares = tuning.share_machine(3, {"CUDA_VISIBLE_DEVICES": visible})
+    shares = share_machine(3, {"CUDA_VISIBLE_DEVICES": visible})
     assert [share.get("CUDA_VISIBLE_DEVICES") for share in shares] == seen
 
 
@@ -145,14 +152,16 @@ def test_workers_share_the_cores_unless_the_environment_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert [s["OMP_NUM_THREADS"] for s in tuning.share_machine(3, {})] == ["2"] * 3
-    assert [s["OMP_NUM_THREADS"] for s in tuning.share_machine(16, {})] == ["1"] * 16
-    told = tuning.share_machine(2, {"OMP_NUM_THREADS": "7"})
-    assert [s["OMP_NUM_THREADS"] for s in told] == ["7"] * 2
+    assert [s["OMP_NUM_THREADS"] for s in share_machine(3, {})] == ["2"] * 3
+    assert [s["OMP_NUM_THREADS"] for s in share_machine(16, {})] == ["1"] * 16
+    threads = share_machine(2, {"OMP_NUM_THREADS": "7"})
+    assert [s["OMP_NUM_THREADS"] for s in threads] == ["7"] * 2
 
 
-def test_a_worker_is_given_the_paths_that_dvc_gives_the_step() -> None:
-    paths = stages.read_paths(ROOT)["tune"]
-    words = stages.write_arguments(paths)
-    assert words[words.index("--study") + 1] == "artifacts/tune/study.journal"
-    assert len(words) == 2 * len(paths)
+def test_a_worker_has_the_paths_of_the_step_that_dvc_runs() -> None:
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["tune"]
+    assert stage["cmd"] == "python -m pipeline step tune"  # without options: the defaults
+    paths = tune.Paths()
+    outputs = {str(path) for path in (paths.hyperparameters, paths.trials, paths.plots)}
+    assert set(stage["outs"]) == outputs
+    assert {str(paths.images), str(paths.manifest), str(paths.report)} <= set(stage["deps"])

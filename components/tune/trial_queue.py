@@ -1,8 +1,8 @@
-"""The study that all workers share: the slots of its budget, and who holds them.
+"""The queue of a study's trials, shared by all workers: the slots of its budget and who has them.
 
-A budget of n trials is n numbered slots. A slot belongs to the first of its trials that did not
-die; a trial that died makes room for another one with the same settings. All of it is read from the
-table of trials, so a worker may be killed at any point, and none overruns the budget.
+A budget of n trials is n numbered slots. A slot belongs to the first of its trials that was not
+lost; a lost trial makes room for another one with the same settings. All of it is read from the
+table of trials, so a worker may be killed at any point, and none exceeds the budget.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-HEARTBEAT_SECONDS = 10.0  # a running trial says that it lives, this often
-STALE_SECONDS = 60.0  # and is taken back after this much silence
-MAX_RETRIES = 3  # workers that a trial may take with it
+HEARTBEAT_SECONDS = 10.0  # a running trial says that it is alive, this often
+STALE_SECONDS = 60.0  # without a heartbeat for so long, it is requeued
+MAX_RETRIES = 2  # of the trials of one slot that lose their worker
 
-WORKER_LOST = "its worker fell silent"
-RELEASED = "its worker was stopped"
-DUPLICATE = "its slot was taken"
+# Why a trial was lost: it failed for a reason that is not its own.
+WORKER_LOST = "heartbeat lost"
+RELEASED = "released"
+DUPLICATE = "duplicate"
 
 
 @dataclass
@@ -35,81 +36,82 @@ class TrialQueue:
         study: open in the storage that all workers share.
         worker: number of this worker, from 0; no two live workers have the same.
         slots: trials of the budget.
-        first: settings of slot 0; the sampler chooses the others.
+        initial_params: settings of slot 0; the sampler chooses the others.
     """
 
     study: optuna.Study
     worker: int
     slots: int
-    first: Mapping[str, float]
+    initial_params: Mapping[str, float]
     _heard: dict[int, tuple[object, float]] = field(default_factory=dict)
 
-    def fill(self) -> bool:
-        """Queue a trial for every slot that nobody holds; returns whether any is queued."""
+    def enqueue_missing(self) -> bool:
+        """Enqueue a trial for every slot that has none; returns whether any is waiting."""
         from optuna.trial import TrialState
 
         by_slot = self._by_slot()
         for slot in range(self.slots):
-            if _holder(by_slot[slot]) is None:
-                before = [dict(trial.params) for trial in by_slot[slot] if trial.params]
-                settings = before[-1] if before else dict(self.first) if slot == 0 else {}
+            if _owner(by_slot[slot]) is None:
+                earlier = [dict(trial.params) for trial in by_slot[slot] if trial.params]
+                initial = dict(self.initial_params) if slot == 0 else {}
+                settings = earlier[-1] if earlier else initial
                 self.study.enqueue_trial(settings, user_attrs={"slot": slot})
-        held = [_holder(trials) for trials in self._by_slot().values()]
-        return any(trial and trial.state == TrialState.WAITING for trial in held)
+        owners = [_owner(trials) for trials in self._by_slot().values()]
+        return any(trial and trial.state == TrialState.WAITING for trial in owners)
 
-    def take(self) -> optuna.Trial | None:
-        """Begin a queued trial; None when another worker was faster."""
+    def claim(self) -> optuna.Trial | None:
+        """Start a waiting trial; None when another worker was faster."""
         trial = self.study.ask()
         trials = self._by_slot().get(trial.user_attrs.get("slot", -1), [])
-        holder = _holder(trials)
-        if holder is None or holder.number != trial.number:
-            self.give_back(trial, DUPLICATE)
+        owner = _owner(trials)
+        if owner is None or owner.number != trial.number:
+            self.release(trial, DUPLICATE)
             return None
         now = time.time()
-        for name, value in {"worker": self.worker, "began": now, "beat": now}.items():
+        for name, value in {"worker": self.worker, "started": now, "heartbeat": now}.items():
             trial.set_user_attr(name, value)
         return trial
 
-    def give_back(self, trial: optuna.Trial, reason: str) -> None:
+    def release(self, trial: optuna.Trial, reason: str) -> None:
         """End the trial without using its slot up."""
         from optuna.trial import TrialState
 
-        self._end(trial, {"lost": reason}, None, TrialState.FAIL)
+        self._tell(trial, {"lost": reason}, None, TrialState.FAIL)
 
-    def end(
+    def tell(
         self,
         trial: optuna.Trial,
         state: optuna.trial.TrialState,
         value: float | None = None,
-        why: str = "",
+        reason: str = "",
     ) -> bool:
-        """Tell how the trial ended; False when it was taken back meanwhile: nothing is told."""
-        return self._end(trial, {"why": why} if why else {}, value, state)
+        """Store how the trial ended; False if it was requeued meanwhile: then nothing is stored."""
+        return self._tell(trial, {"reason": reason} if reason else {}, value, state)
 
-    def reap(self) -> None:
-        """Take back running trials whose workers died: own ones at once, others once silent."""
+    def reclaim_stale(self) -> None:
+        """Fail running trials that lost their worker: own ones at once, others when stale."""
         from optuna.trial import TrialState
 
         now = time.monotonic()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            beat, since = self._heard.get(trial.number, (None, now))
-            if beat != trial.user_attrs.get("beat"):
+            heartbeat, since = self._heard.get(trial.number, (None, now))
+            if heartbeat != trial.user_attrs.get("heartbeat"):
                 since = now
-            self._heard[trial.number] = (trial.user_attrs.get("beat"), since)
+            self._heard[trial.number] = (trial.user_attrs.get("heartbeat"), since)
             mine = trial.user_attrs.get("worker") == self.worker
             if mine or now - since > STALE_SECONDS:
-                self._bury(trial)
+                self._mark_failed(trial)
 
-    def _bury(self, trial: FrozenTrial) -> None:
+    def _mark_failed(self, trial: FrozenTrial) -> None:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         # Somebody else was faster, or it ended after all.
         with suppress(UpdateFinishedTrialError, ValueError):
             self.study.tell(trial.number, state=TrialState.FAIL)
-            print(f"tune      trial {trial.number} is taken back: {WORKER_LOST}", flush=True)
+            print(f"tune      trial {trial.number} requeued: {WORKER_LOST}", flush=True)
 
-    def _end(
+    def _tell(
         self,
         trial: optuna.Trial,
         notes: Mapping[str, str],
@@ -119,7 +121,7 @@ class TrialQueue:
         from optuna.exceptions import UpdateFinishedTrialError
 
         try:
-            for name, note in {"beat": time.time(), **notes}.items():
+            for name, note in {"heartbeat": time.time(), **notes}.items():
                 trial.set_user_attr(name, note)
             self.study.tell(trial, value, state=state)
         except (UpdateFinishedTrialError, ValueError):
@@ -129,7 +131,7 @@ class TrialQueue:
         return True
 
     def running(self) -> int:
-        """Trials at work now, in any worker."""
+        """Number of trials that run now, in any worker."""
         from optuna.trial import TrialState
 
         return len(self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
@@ -140,20 +142,22 @@ class TrialQueue:
 
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
-    def tried(self) -> list[FrozenTrial]:
+    def finished(self) -> list[FrozenTrial]:
         """The trials that used up their slots."""
-        holders = [_holder(trials) for trials in self._by_slot().values()]
-        return [trial for trial in holders if trial and trial.state.is_finished()]
+        owners = [_owner(trials) for trials in self._by_slot().values()]
+        return [trial for trial in owners if trial and trial.state.is_finished()]
 
-    def begun(self) -> list[FrozenTrial]:
-        """Every trial that a worker held, those that died included."""
+    def started(self) -> list[FrozenTrial]:
+        """Every trial that a worker claimed, lost ones included."""
         return [t for t in self.study.get_trials(deepcopy=False) if "worker" in t.user_attrs]
 
     def used_seconds(self) -> float:
-        """Time in which at least one trial was at work, pauses and dead time left out."""
-        # Until the last beat, by the worker's clock: Optuna notes times without their time zone.
-        notes = [trial.user_attrs for trial in self.begun()]
-        return covered((note["began"], note["beat"]) for note in notes if "beat" in note)
+        """Time in which at least one trial ran; pauses and lost time are left out."""
+        # Until the last heartbeat, by the worker's clock: Optuna notes times without time zone.
+        notes = [trial.user_attrs for trial in self.started()]
+        return covered(
+            (note["started"], note["heartbeat"]) for note in notes if "heartbeat" in note
+        )
 
     def _by_slot(self) -> dict[int, list[FrozenTrial]]:
         """Slot -> its trials, oldest first."""
@@ -164,13 +168,17 @@ class TrialQueue:
 
 
 class Heartbeat:
-    """Says that a trial is alive while it trains, in a thread; notes when it was taken back."""
+    """Says that a trial is alive while it trains, in a thread.
+
+    Attributes:
+        lost: whether another worker took the trial for dead and requeued it.
+    """
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.lost = False
         self._trial = trial
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Heartbeat:
         self._thread.start()
@@ -180,13 +188,13 @@ class Heartbeat:
         self._over.set()
         self._thread.join()
 
-    def _keep(self) -> None:
+    def _beat(self) -> None:
         from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
         from sqlalchemy.exc import SQLAlchemyError
 
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
-                self._trial.set_user_attr("beat", time.time())
+                self._trial.set_user_attr("heartbeat", time.time())
             except UpdateFinishedTrialError:
                 self.lost = True
                 return
@@ -195,10 +203,10 @@ class Heartbeat:
 
 
 def covered(intervals: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of intervals (begin, end), in their unit."""
+    """Length of the union of intervals (start, end), in their unit."""
     total, reached = 0.0, float("-inf")
-    for begin, end in sorted(intervals):
-        total += max(0.0, end - max(begin, reached))
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
 
@@ -208,23 +216,23 @@ def reason(trial: FrozenTrial) -> str:
     from optuna.trial import TrialState
 
     notes = trial.user_attrs
-    silent = WORKER_LOST if trial.state == TrialState.FAIL else ""
-    return str(notes.get("why") or notes.get("lost") or silent)
+    lost = WORKER_LOST if trial.state == TrialState.FAIL else ""
+    return str(notes.get("reason") or notes.get("lost") or lost)
 
 
-def _died(trial: FrozenTrial) -> bool:
+def _lost(trial: FrozenTrial) -> bool:
     """Whether it ended for a reason that is not its own."""
     from optuna.trial import TrialState
 
-    return trial.state == TrialState.FAIL and "why" not in trial.user_attrs
+    return trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
 
 
-def _holder(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """Whom a slot belongs to: every worker sees the same one, whoever queued it.
+def _owner(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that a slot belongs to: every worker sees the same one, whoever queued it.
 
     Args:
         trials: those of the slot, oldest first.
     """
-    alive = [trial for trial in trials if not _died(trial)]
-    vanished = [trial for trial in trials if _died(trial) and "lost" not in trial.user_attrs]
-    return next(iter(alive or vanished[MAX_RETRIES - 1 :]), None)
+    kept = [trial for trial in trials if not _lost(trial)]
+    without_worker = [trial for trial in trials if _lost(trial) and "lost" not in trial.user_attrs]
+    return next(iter(kept or without_worker[MAX_RETRIES:]), None)

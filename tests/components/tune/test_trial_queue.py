@@ -1,0 +1,302 @@
+"""Slots, heartbeats and lost workers, on a real study in a journal file."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from components.core.errors import InvalidParams, PipelineError
+from components.tune import search, trial_queue
+from components.tune.trial_queue import (
+    DUPLICATE,
+    RELEASED,
+    WORKER_LOST,
+    Heartbeat,
+    TrialQueue,
+    covered,
+    reason,
+)
+from tests.components.tune import workers
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[TrialQueue]:
+    with search.open_study(tmp_path / "study.journal", workers.make_context(3), worker=0) as opened:
+        yield opened
+
+
+def open_another(tmp_path: Path, worker: int) -> TrialQueue:
+    with search.open_study(tmp_path / "study.journal", workers.make_context(3), worker) as opened:
+        return opened
+
+
+def claim(queue: TrialQueue) -> optuna.Trial:
+    assert queue.enqueue_missing()
+    trial = queue.claim()
+    assert trial is not None
+    return trial
+
+
+def suggest_rate(trial: optuna.Trial) -> float:
+    return trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
+
+
+def test_the_first_slot_has_the_initial_params_and_the_sampler_chooses_the_others(
+    queue: TrialQueue,
+) -> None:
+    rates = [suggest_rate(claim(queue)) for _ in range(3)]
+    assert rates[0] == 1e-3
+    assert len(set(rates)) == 3
+    assert not queue.enqueue_missing()
+
+
+def test_a_slot_is_enqueued_once_however_often_and_by_whichever_worker(
+    queue: TrialQueue, tmp_path: Path
+) -> None:
+    other = open_another(tmp_path, 1)
+    assert queue.enqueue_missing()
+    assert other.enqueue_missing()
+    assert queue.enqueue_missing()
+    assert len(queue.study.trials) == 3
+
+
+def test_of_two_trials_for_one_slot_only_the_first_runs(queue: TrialQueue) -> None:
+    assert queue.enqueue_missing()
+    queue.study.enqueue_trial({}, user_attrs={"slot": 1})  # as two workers do at the same moment
+    numbers = [trial.number for _ in range(4) if (trial := queue.claim())]
+    assert numbers == [0, 1, 2]
+    assert reason(queue.study.trials[3]) == DUPLICATE
+    assert not queue.enqueue_missing()
+
+
+def test_a_trial_that_nobody_enqueued_is_not_run(queue: TrialQueue) -> None:
+    assert queue.claim() is None  # asked when nothing waits: Optuna makes a new trial
+    assert queue.finished() == []
+    assert queue.started() == []
+
+
+def test_a_released_trial_is_run_again_with_its_settings_by_any_worker(
+    queue: TrialQueue, tmp_path: Path
+) -> None:
+    claim(queue)
+    trial = claim(queue)
+    rate = suggest_rate(trial)
+    queue.release(trial, RELEASED)
+    other = open_another(tmp_path, 1)
+    assert reason(other.study.trials[trial.number]) == RELEASED
+    seen = [suggest_rate(claim(other)) for _ in range(2)]
+    assert rate in seen
+    assert not other.enqueue_missing()
+
+
+def test_own_trials_of_an_earlier_process_are_requeued_at_once(
+    queue: TrialQueue, tmp_path: Path
+) -> None:
+    rate = suggest_rate(claim(queue))
+    again = open_another(tmp_path, 0)
+    again.reclaim_stale()
+    assert reason(again.study.trials[0]) == WORKER_LOST
+    assert rate in [suggest_rate(claim(again)) for _ in range(3)]
+
+
+def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
+    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = claim(queue)
+    other = open_another(tmp_path, 1)
+    clock = [1000.0]
+    monkeypatch.setattr("components.tune.trial_queue.time.monotonic", lambda: clock[0])
+    other.reclaim_stale()
+    clock[0] += trial_queue.STALE_SECONDS - 1
+    other.reclaim_stale()
+    assert other.running() == 1
+    trial.set_user_attr("heartbeat", 12.0)  # by whatever clock: only that it changes is looked at
+    clock[0] += 2
+    other.reclaim_stale()
+    clock[0] += trial_queue.STALE_SECONDS
+    other.reclaim_stale()
+    assert other.running() == 1
+    clock[0] += 1
+    other.reclaim_stale()
+    assert other.running() == 0
+
+
+def test_a_trial_whose_worker_was_killed_before_its_first_heartbeat_is_requeued(
+    queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert queue.enqueue_missing()
+    queue.study.ask()
+    clock = [0.0]
+    monkeypatch.setattr("components.tune.trial_queue.time.monotonic", lambda: clock[0])
+    queue.reclaim_stale()
+    clock[0] = trial_queue.STALE_SECONDS + 1
+    queue.reclaim_stale()
+    assert queue.running() == 0
+    assert queue.enqueue_missing()
+
+
+def test_a_late_result_of_a_requeued_trial_is_dropped(queue: TrialQueue, tmp_path: Path) -> None:
+    trial = claim(queue)
+    suggest_rate(trial)
+    open_another(tmp_path, 0).reclaim_stale()
+    assert not queue.tell(trial, TrialState.COMPLETE, 0.1)
+    assert not queue.tell(trial, TrialState.FAIL, reason="diverged")
+    assert queue.complete() == []
+
+
+def test_a_value_of_none_is_a_bug_and_not_taken_for_a_lost_trial(queue: TrialQueue) -> None:
+    with pytest.raises(ValueError, match="values"):
+        queue.tell(claim(queue), TrialState.COMPLETE, None)
+
+
+def test_a_trial_that_loses_three_workers_uses_its_slot_up(
+    queue: TrialQueue, tmp_path: Path
+) -> None:
+    rates = set()
+    for _ in range(3 * (trial_queue.MAX_RETRIES + 1)):
+        rates.add(suggest_rate(claim(queue)))
+        queue = open_another(tmp_path, 0)
+        queue.reclaim_stale()
+    assert not queue.enqueue_missing()
+    assert len(rates) == 3
+    assert [reason(trial) for trial in queue.finished()] == [WORKER_LOST] * 3
+    with pytest.raises(PipelineError, match=f"none of 3 trials is complete .{WORKER_LOST}"):
+        search.best_hyperparameters(queue, workers.make_context(3))
+
+
+def test_released_trials_do_not_count_as_retries(queue: TrialQueue) -> None:
+    for _ in range(trial_queue.MAX_RETRIES + 2):
+        queue.release(claim(queue), RELEASED)
+    assert queue.enqueue_missing()
+    assert queue.finished() == []
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(queue: TrialQueue) -> None:
+    for _ in range(3):
+        assert queue.tell(claim(queue), TrialState.PRUNED, reason="slow")
+    assert not queue.enqueue_missing()
+    more = TrialQueue(queue.study, 0, 5, queue.initial_params)
+    assert more.enqueue_missing()
+    assert [trial.number for _ in range(2) if (trial := more.claim())] == [3, 4]
+
+
+def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
+    queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_queue, "HEARTBEAT_SECONDS", 0.05)
+    trial = claim(queue)
+    before = queue.study.trials[0].user_attrs["heartbeat"]
+    with Heartbeat(trial) as heartbeat:
+        deadline = time.monotonic() + 20
+        while queue.study.trials[0].user_attrs["heartbeat"] == before:
+            assert time.monotonic() < deadline, "no heartbeat"
+            time.sleep(0.02)
+    assert not heartbeat.lost
+    last = queue.study.trials[0].user_attrs["heartbeat"]
+    time.sleep(0.2)
+    assert queue.study.trials[0].user_attrs["heartbeat"] == last
+
+
+def test_the_heartbeat_notices_that_its_trial_was_requeued(
+    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_queue, "HEARTBEAT_SECONDS", 0.05)
+    with Heartbeat(claim(queue)) as heartbeat:
+        open_another(tmp_path, 0).reclaim_stale()
+        deadline = time.monotonic() + 20
+        while not heartbeat.lost:
+            assert time.monotonic() < deadline, "not noticed"
+            time.sleep(0.02)
+
+
+def test_used_seconds_are_those_in_which_a_trial_ran(
+    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("components.tune.trial_queue.time.time", lambda: clock[0])
+    trial = claim(queue)
+    clock[0] += 4
+    assert queue.tell(trial, TrialState.PRUNED, reason="slow")
+    assert queue.used_seconds() == 4
+    clock[0] += 100
+    lost = claim(queue)  # its only heartbeat is its first
+    clock[0] += 10
+    again = open_another(tmp_path, 0)
+    again.reclaim_stale()
+    assert reason(again.study.trials[lost.number]) == WORKER_LOST
+    assert again.used_seconds() == 4
+
+
+@pytest.mark.parametrize(
+    ("intervals", "length"),
+    [
+        ([], 0),
+        ([(1, 3)], 2),
+        ([(1, 3), (2, 5)], 4),
+        ([(2, 5), (1, 3), (2, 4)], 4),
+        ([(0, 1), (10, 12)], 3),
+        ([(5, 4)], 0),  # a clock that was set back
+    ],
+)
+def test_the_length_of_a_union_of_intervals(
+    intervals: list[tuple[float, float]], length: float
+) -> None:
+    assert covered(intervals) == length
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=8))
+def test_the_length_of_a_union_is_the_number_of_seconds_in_any_interval(
+    intervals: list[tuple[int, int]],
+) -> None:
+    seconds = {second for start, end in intervals for second in range(start, end)}
+    assert covered(intervals) == len(seconds)
+
+
+def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
+    queue: TrialQueue,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(search, "_train", workers.nap)
+    monkeypatch.setattr(search, "_POLL_SECONDS", 0.05)
+    other = open_another(tmp_path, 1)
+    trial = claim(other)
+    suggest_rate(trial)
+    ending = threading.Timer(2, lambda: other.tell(trial, TrialState.COMPLETE, 0.5))
+    ending.start()
+    search.run_trials(queue, workers.make_context(3), workers.Unlogged(), wait=True)  # type: ignore[arg-type]
+    assert not ending.is_alive()
+    assert capsys.readouterr().out.count("waiting for 1 trials of other workers") == 1
+    assert len(queue.complete()) == 3
+
+
+@pytest.mark.parametrize("workers", [(1, 2, 3), (1, 1, 1), (2, 1, 2)])
+def test_workers_and_restarts_sample_from_different_seeds(
+    workers: tuple[int, ...], tmp_path: Path
+) -> None:
+    drawn = [claim(open_another(tmp_path, k)).suggest_float("weight", 0, 1) for k in workers]
+    assert len(set(drawn)) == 3
+
+
+def test_trials_on_other_hardware_are_not_mixed_in(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    context = workers.make_context(3)
+    journal = tmp_path / "study.journal"
+    with search.open_study(journal, context, 0):
+        pass
+    other = replace(context, config=replace(context.config, device="cuda", precision="bf16"))
+    with (
+        pytest.raises(
+            InvalidParams, match="ran on cpu in fp32, this machine would use cuda in bf16"
+        ),
+        search.open_study(journal, other, 0),
+    ):
+        pass
