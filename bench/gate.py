@@ -51,7 +51,7 @@ SUPERIOR = POLICY
 NOT_WORSE = POLICY.model_copy(update={"champion_test": "non_inferior"})
 ALLOWED = (1 - POLICY.confidence_level) / 2
 
-# One of the two checks that look at nothing but who is right.
+# One of the two checks that depend on nothing but who is correct.
 Rule = Callable[[GateInput], Check]
 
 

@@ -130,8 +130,8 @@ def _recall_drops(found: GateInput) -> list[_RecallDrop]:
             found.predictions.class_names[k],
             len(rows),
             int(-found.paired_differences[rows].sum()) / len(rows),
-            sure,
+            beyond_chance,
         )
-        for k, rows, sure in zip(present, members, significant, strict=True)
+        for k, rows, beyond_chance in zip(present, members, significant, strict=True)
     ]
     return sorted(drops, key=lambda drop: -drop.drop)

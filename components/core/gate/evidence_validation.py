@@ -135,7 +135,7 @@ def _validate_champion(evidence: Evidence, predictions: Predictions | None) -> N
     if champion.state == "none":
         _require(not champion.model_digest, "there is no champion, but it has a digest")
     elif champion.state == "same":
-        _require(same, "this model is said to be the champion, but has another digest")
+        _require(same, "this model is stated to be the champion, but has another digest")
     elif champion.state == "compared":
         known = _DIGEST.fullmatch(champion.model_digest)
         _require(known and not same, "the model is compared with itself or with an unknown model")

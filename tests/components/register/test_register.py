@@ -218,8 +218,8 @@ def test_an_equal_model_is_no_worse_but_not_superior(
 ) -> None:
     register_model(planted, model("few", FEW))
     twin = model("twin", FEW, 1)
-    held = register_model(planted, twin, **{"register.gate.champion_test": "superior"})
-    assert failing(held) == ["champion"]
+    blocked = register_model(planted, twin, **{"register.gate.champion_test": "superior"})
+    assert failing(blocked) == ["champion"]
     assert aliases(client)["champion"] == "1"
     assert register_model(planted, twin).outcome.verdict == "passed"
     assert aliases(client)["champion"] == "2"

@@ -98,11 +98,11 @@ def test_class_numbers_agree_with_scikit_learn(case: tuple[NDArray[np.float32], 
     present = np.unique(labels)
 
     assert (matrix == reference.confusion_matrix(labels, predicted, labels=range(count))).all()
-    wanted = reference.precision_recall_fscore_support(
+    expected = reference.precision_recall_fscore_support(
         labels, predicted, labels=range(count), zero_division=0
     )
     found = [(c.precision, c.recall, c.f1, c.support) for c in classes]
-    np.testing.assert_allclose(found, np.transpose(wanted))
+    np.testing.assert_allclose(found, np.transpose(expected))
     assert metrics.accuracy(matrix) == reference.accuracy_score(labels, predicted)
     recall = reference.recall_score(labels, predicted, labels=present, average="macro")
     assert metrics.balanced_accuracy(classes) == pytest.approx(recall)
@@ -135,8 +135,8 @@ def test_log_loss_agrees_with_scikit_learn(case: tuple[NDArray[np.float32], Ints
     logits, labels = case
     shares = probabilities(logits, 0.7)
 
-    wanted = reference.log_loss(labels, shares, labels=range(logits.shape[1]))
-    assert metrics.log_loss(shares, labels) == pytest.approx(wanted)
+    expected = reference.log_loss(labels, shares, labels=range(logits.shape[1]))
+    assert metrics.log_loss(shares, labels) == pytest.approx(expected)
 
 
 def test_calibration_error_of_four_images_is_the_one_computed_by_hand() -> None:

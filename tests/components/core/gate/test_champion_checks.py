@@ -148,11 +148,11 @@ def test_a_reused_test_set_asks_for_more_confidence(
     gained: int, lost: int, demands: dict[str, object]
 ) -> None:
     found, champion = model_and_champion(gained, lost, 200)
-    fresh, worn = (
+    fresh, reused = (
         decide_on(found, champion, policy(**demands), previous_test_uses=n) for n in (19, 399)
     )
     assert row(fresh, "champion").status == "pass"
-    assert row(worn, "champion").status == "fail"
+    assert row(reused, "champion").status == "fail"
 
 
 def test_the_champion_itself_is_not_compared() -> None:
@@ -199,9 +199,9 @@ def test_more_classes_ask_for_more_confidence() -> None:
 def test_a_reused_test_set_asks_for_more_confidence_about_classes_too() -> None:
     found, champion = model_and_champion(0, 7, 200, right=100)
     required = policy(max_class_recall_drop=0.01)
-    fresh, worn = (decide_on(found, champion, required, previous_test_uses=n) for n in (0, 199))
+    fresh, reused = (decide_on(found, champion, required, previous_test_uses=n) for n in (0, 199))
     assert row(fresh, "per-class regression").status == "fail"
-    assert row(worn, "per-class regression").status == "pass"
+    assert row(reused, "per-class regression").status == "pass"
 
 
 def test_images_of_one_object_are_one_drop() -> None:
@@ -227,7 +227,7 @@ def test_several_dropped_classes_are_counted_and_the_largest_is_named() -> None:
 
 
 def test_a_large_drop_by_chance_does_not_hide_a_smaller_real_one() -> None:
-    # Class 1 falls by 2 of 4 images, class 0 by 20 of 100: only the second is certain.
+    # Class 1 drops by 2 of 4 images, class 0 by 20 of 100: only the second is significant.
     labels = [0] * 100 + [1] * 4
     model = predictions(labels, [1] * 20 + [0] * 80 + [0, 0, 1, 1])
     outcome = decide_on(model, predictions(labels, labels), policy(max_class_recall_drop=0.1))

@@ -161,7 +161,7 @@ def test_messages_give_the_numbers() -> None:
 
 @pytest.mark.parametrize("num_classes", [2, 3, 6, 7, 10])
 def test_macro_f1_exactly_at_the_bound_is_not_lost_to_rounding(num_classes: int) -> None:
-    # Each class: 7 of 10 right, and 3 wrong answers from the class before: F1 = 14 / 20 = 0.7.
+    # Each class: 7 of 10 right, and 3 wrong predictions of the class before: F1 = 14 / 20 = 0.7.
     matrix = [[0] * num_classes for _ in range(num_classes)]
     for k in range(num_classes):
         matrix[k][k], matrix[k][(k + 1) % num_classes] = 7, 3
@@ -202,15 +202,15 @@ def test_of_equally_weak_classes_the_first_is_named() -> None:
 
 
 def test_overconfidence_fails_by_its_distance_from_the_truth() -> None:
-    # Certainty 0.99 everywhere, 170 of 200 right: 0.99 - 0.85 = 0.14.
-    sure = predictions_of(SOUND, confidence=0.99)
-    outcome = decide_on(sure, required=policy(max_ece=0.1))
+    # Confidence 0.99 everywhere, 170 of 200 right: 0.99 - 0.85 = 0.14.
+    confident = predictions_of(SOUND, confidence=0.99)
+    outcome = decide_on(confident, required=policy(max_ece=0.1))
     assert failing(outcome) == ["calibration"]
     assert outcome.checks[0].value == pytest.approx(0.14)
     assert outcome.checks[0].message == (
         "expected calibration error (ECE) is 0.140; at most 0.100 is allowed"
     )
-    assert decide_on(sure, required=policy(max_ece=0.15)).verdict == "passed"
+    assert decide_on(confident, required=policy(max_ece=0.15)).verdict == "passed"
 
 
 def test_calibration_is_measured_in_fifteen_bins() -> None:
@@ -265,10 +265,10 @@ def test_reuse_of_the_test_set_is_first_stated_then_counted(
 
 def test_a_reused_test_set_tightens_the_accuracy() -> None:
     fresh = of_facts("accuracy", {"previous_test_uses": 19})
-    worn = of_facts("accuracy", {"previous_test_uses": 39})
+    reused = of_facts("accuracy", {"previous_test_uses": 39})
     assert fresh.value == wilson_interval(170, 200, 0.95).low
-    assert worn.value == pytest.approx(wilson_interval(170, 200, 0.975).low)
-    assert "97.5 % lower bound" in worn.message
+    assert reused.value == pytest.approx(wilson_interval(170, 200, 0.975).low)
+    assert "97.5 % lower bound" in reused.message
 
 
 def test_an_implausible_accuracy_or_gain_needs_a_person() -> None:

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Every figure that is saved, so that a test can read what a picture says."""
+    """Every figure that is saved, so that a test can read what a plot shows."""
     figures: list[Figure] = []
     save = Figure.savefig
 
