@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
+from pipeline.cli import cluster, data, model, project, registry
 from pipeline.cli.common import CommandGroup, ProjectCommand
 from pipeline.exit_codes import EXIT_USAGE, exit_code_of
 
 # In the order of the help.
-GROUPS = ("project", "model", "data", "registry", "cluster")
+GROUPS = (project, model, data, registry, cluster)
 
 _EPILOG = (
     "Exit codes: 0 done, 1 fixable by you, 2 wrong usage, 3 needs attention, 5 a service did not "
@@ -37,8 +36,7 @@ def _make_app() -> typer.Typer:
         rich_markup_mode="rich",
     )
     for group in GROUPS:
-        if find_spec(f"pipeline.cli.{group}"):
-            import_module(f"pipeline.cli.{group}").add(app)
+        group.add(app)
     for command in app.registered_commands:
         command.cls = ProjectCommand
     return app
