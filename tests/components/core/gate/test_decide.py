@@ -174,7 +174,9 @@ def test_a_policy_out_of_range_is_refused(changes: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("place", range(4))
-@pytest.mark.parametrize("garbage", [None, 7, "text", [], object(), math.nan], ids=repr)
+@pytest.mark.parametrize(
+    "garbage", [None, 7, "text", [], object(), math.nan], ids=lambda value: type(value).__name__
+)
 def test_garbage_in_any_place_is_an_error_and_never_an_exception(
     place: int, garbage: object
 ) -> None:
