@@ -38,6 +38,10 @@ class LocalStore:
         self.uri = f"sqlite:///{self._database}"
         folder.mkdir(parents=True, exist_ok=True)
 
+    def beside(self, name: str) -> "LocalStore":
+        """Another store that can have the same states."""
+        return LocalStore(self.folder.with_name(name), self._states)
+
     def set_up(self, state: str, build: Callable[[], object]) -> None:
         """Have what `build` makes of the present content; the second time it is a copy.
 

@@ -22,7 +22,9 @@ _WRITES = ("create_", "set_", "log_", "update_", "delete_", "finalize_")
 
 # Its children begin with everything imported, but without an open database.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["mlflow.tracking.client", "mlflow.pyfunc", "tests.local_store", "tests.processes"])
+CONTEXT.set_forkserver_preload(
+    ["mlflow.tracking.client", "mlflow.pyfunc", "tests.local_store", "tests.processes"]
+)
 
 
 def free_port() -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from components.core.artifacts import ModelCard
 from components.core.training.architectures import build_network
-from components.io import models
+from components.io import files, models
 from components.registry import approvals, versions
 from components.tracking.store import Store, open_store
 from tests import factories
@@ -110,8 +111,22 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "model"
     torch.manual_seed(0)
     digest = models.save_weights(folder, build_network("resnet18", 2).state_dict())
-    card = factories.model_card(
-        class_names=["good cell", "bad|cell"], weights_sha256=digest, data_digest="d" * 64
-    )
-    models.save_card(folder, card)
+    models.save_card(folder, _card(digest))
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose weights are a few bytes: for what stores models and never predicts."""
+    folder = tmp_path_factory.mktemp("small") / "model"
+    files.write_bytes(folder / models.WEIGHTS, b"weights")
+    models.save_card(folder, _card(files.digest_file(folder / models.WEIGHTS)))
+    return folder
+
+
+def _card(weights_sha256: str) -> ModelCard:
+    return factories.model_card(
+        class_names=["good cell", "bad|cell"],
+        weights_sha256=weights_sha256,
+        data_digest="d" * 64,
+    )

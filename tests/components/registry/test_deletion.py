@@ -379,10 +379,10 @@ def test_a_champion_without_weights_would_be_noticed(five: Store) -> None:
 
 
 def test_a_model_whose_deletion_has_started_is_registered_as_a_new_version(
-    opened: Store, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Store, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(versions, "verify", lambda *_: None)
-    digest = files.digest_folder(model_folder)
+    digest = files.digest_folder(small_model)
     decision = registry.write_decision(tmp_path / "decision.json", digest)
 
     def register() -> versions.Version:
@@ -390,9 +390,9 @@ def test_a_model_whose_deletion_has_started_is_registered_as_a_new_version(
             version = versions.ensure_version(
                 run,
                 name=NAME,
-                folder=model_folder,
+                folder=small_model,
                 digest=digest,
-                card=models.load_card(model_folder),
+                card=models.load_card(small_model),
                 test_digest="t" * 64,
             )
             versions.record_decision(run, version, decision=decision, description="PASS")

@@ -221,12 +221,12 @@ def test_a_promotion_of_others_without_a_lock_is_waited_for(
     original = promotion._resume_or_abort
 
     def note(*arguments: Any) -> None:
-        looks.append("repaired")
+        looks.append("completed")
         original(*arguments)
 
-    monkeypatch.setattr(promotion, "_repair", note)
+    monkeypatch.setattr(promotion, "_resume_or_abort", note)
     assert promotion.current_champion(opened, NAME).version == version
-    assert looks == ["repaired"]
+    assert looks == ["completed"]
 
 
 def test_a_process_that_was_overtaken_sets_the_aliases_right_and_stops(opened: Store) -> None:

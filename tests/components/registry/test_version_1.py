@@ -55,9 +55,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def old(
-    store: str, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Store]:
+def old(store: str, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The registry as it was left: champion 2, previous 3, candidate 5, version 4 pruned."""
     local_store.set_up("version 1", lambda: rebuild(store))
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "berta")
