@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,7 +27,6 @@ from components.tracking.store import get_or_none
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.entities.model_registry import RegisteredModel
     from mlflow.exceptions import MlflowException
 
     from components.tracking.store import Store
@@ -38,6 +38,7 @@ SCHEMA_VERSION: Literal[2] = 2
 _EVENT_CHARACTERS = 6000
 
 _REASON_CHARACTERS, _ACTOR_CHARACTERS = 300, 100
+_SETTLE_SECONDS = 1.0
 
 _DESCRIPTION = (
     "Image classifier. `champion` is the version in use, `previous` the one before it, `candidate` "
@@ -156,7 +157,7 @@ def read(store: Store, name: str) -> AuditLog:
     Raises:
         PipelineError: the chain is broken, the run is gone, or a newer version wrote to it.
     """
-    run_id = _run_id(get_or_none(store.client.get_registered_model, name))
+    run_id = _find_run(store, name)
     if not run_id:
         return AuditLog(name)
     texts = {k: v for k, v in _run(store, name, run_id).data.params.items() if k.isdecimal()}
@@ -228,30 +229,29 @@ def ensure(store: Store, name: str) -> AuditLog:
     """
     from mlflow.exceptions import MlflowException
 
-    client = store.client
-    model = get_or_none(client.get_registered_model, name)
-    if _run_id(model):
+    if _find_run(store, name):
         return read(store, name)
-    tags = {"pipeline.kind": TAG, "pipeline.key": name}
+    client, tags = store.client, {"pipeline.kind": TAG, "pipeline.key": name}
     run = client.create_run(store.experiment_id, run_name=f"audit log of {name}", tags=tags)
     run_id = str(run.info.run_id)
     client.set_terminated(run_id, "FINISHED")
     try:
-        if model:
-            client.set_registered_model_tag(name, TAG, run_id)
-        else:
-            client.create_registered_model(name, tags={TAG: run_id}, description=_DESCRIPTION)
+        client.create_registered_model(name, tags={TAG: run_id}, description=_DESCRIPTION)
     except MlflowException:
-        # Another process was faster, or the response was lost.
-        made = _run_id(get_or_none(client.get_registered_model, name))
-        if not made:
+        # It exists, or the response was lost. A tag is set unconditionally: without a lock, look
+        # right before, and wait until others who have looked too have set theirs.
+        if get_or_none(client.get_registered_model, name) is None:
             raise
-        if made != run_id:
-            client.delete_run(run_id)
+        if not _find_run(store, name):
+            client.set_registered_model_tag(name, TAG, run_id)
+            time.sleep(_SETTLE_SECONDS)
+    if _find_run(store, name) != run_id:
+        client.delete_run(run_id)
     return read(store, name)
 
 
-def _run_id(model: RegisteredModel | None) -> str:
+def _find_run(store: Store, name: str) -> str:
+    model = get_or_none(store.client.get_registered_model, name)
     tags = model.tags if model else {}
     return str(tags.get(TAG) or tags.get(version_1.TAG) or "")
 

@@ -41,7 +41,7 @@ class ChampionChanged(PipelineError):
 def current_champion(store: Store, name: str) -> ChampionStatus:
     """Who is champion, after a pending promotion was completed or aborted."""
     with lock.held(store, name) as guard:
-        return champion.check_aliases(store, _resolve_pending(store, name, guard))
+        return _read_resolved(store, name, guard)[0]
 
 
 def promote(
@@ -73,8 +73,7 @@ def promote(
     """
     with lock.held(store, name) as guard:
         while True:
-            log = _resolve_pending(store, name, guard)
-            now = champion.check_aliases(store, log)
+            now, log = _read_resolved(store, name, guard)
             if now.version == version and not now.problem:
                 return now
             _require_unchanged(now, over, version)
@@ -86,7 +85,17 @@ def promote(
                 log = audit_log.append(store, log, event)
                 break
         _move_aliases(store, log, guard)
-        return champion.check_aliases(store, audit_log.read(store, name))
+        return champion.read_champion(store, name)[0]
+
+
+def _read_resolved(store: Store, name: str, guard: Guard) -> tuple[ChampionStatus, AuditLog]:
+    """The champion and the audit log that says so, without a pending promotion."""
+    while True:
+        log = _resolve_pending(store, name, guard)
+        status = champion.check_aliases(store, log)
+        # Without a lock, a promotion between the two readings would look like a move by hand.
+        if guard.exclusive or audit_log.read(store, name).head == log.head:
+            return status, log
 
 
 def _require_unchanged(now: ChampionStatus, over: ChampionStatus, version: str) -> None:

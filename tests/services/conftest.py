@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.tracking.store import Store, open_store
-from tests.services import desk, overlay
-from tests.services.desk import Published, Story
+from tests.services import overlay, user_project
 from tests.services.overlay import Services
 from tests.services.servers import Postgres
+from tests.services.user_project import FirstModel, Published
 
 
 @pytest.fixture(scope="session")
@@ -64,10 +64,10 @@ def opened(tables: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 @pytest.fixture(scope="session")
 def published(services: Services, folder: Path) -> Published:
     """A commit of this project whose images lie on S3."""
-    return desk.publish(folder / "origin", services)
+    return user_project.publish(folder / "origin", services)
 
 
 @pytest.fixture(scope="session")
-def story(published: Published, services: Services, folder: Path) -> Story:
+def first_model(published: Published, services: Services, folder: Path) -> FirstModel:
     """A first model, trained by the trainer, made champion by the promoter, through HTTP."""
-    return desk.begin(published, folder / "checkout", services)
+    return user_project.train_and_register(published, folder / "checkout", services)

@@ -30,7 +30,7 @@ def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None
     assert services.call("experiments/delete", {"experiment_id": "1"}, "anonymous") == 401
 
 
-def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_journal(
+def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_audit_log(
     services: Services,
 ) -> None:
     def send(method: str, path: str, user: str) -> int:

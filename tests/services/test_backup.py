@@ -96,7 +96,7 @@ def push_as_of(services: Services, dumps: Path, now: datetime) -> str:
     return copies.push(s3, "backups", dumps, now)
 
 
-@pytest.mark.usefixtures("story")
+@pytest.mark.usefixtures("first_model")
 def test_what_was_dumped_comes_back_from_s3_row_by_row(services: Services, place: Path) -> None:
     dumps = dump(services, place / "dumps")
     assert "push: s3://backups/postgres/" in require(copy(services, "push", dumps))

@@ -7,8 +7,8 @@ import pytest
 
 from components.core.errors import ChangedInput, PipelineError, ServiceUnavailable
 from pipeline.kubeflow.fetch import folder_hash
-from tests.services.desk import Published
 from tests.services.overlay import Services
+from tests.services.user_project import Published
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -37,7 +37,7 @@ def require_whole(published: Published, target: Path, services: Services) -> Non
     assert folder_hash(target / "data/images") == published.data_hash
 
 
-def test_a_wrong_key_is_refused_and_the_right_one_mends_it(
+def test_a_wrong_key_is_refused_and_the_right_one_fixes_it(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
     wrong = {"AWS_SECRET_ACCESS_KEY": "w" * 48}
@@ -47,7 +47,7 @@ def test_a_wrong_key_is_refused_and_the_right_one_mends_it(
     require_whole(published, tmp_path / "checkout", services)
 
 
-def test_a_bucket_that_is_gone_is_named_and_its_return_mends_it(
+def test_a_bucket_that_is_gone_is_named_and_its_return_fixes_it(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
     s3 = admin(services)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.services.desk import Desk, Story
 from tests.services.overlay import Services
+from tests.services.user_project import FirstModel, UserProject
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -34,17 +34,18 @@ def the_error(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def status(story: Story) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(story.desk.verb("status", "--json").splitlines()[-1])
+def status(first_model: FirstModel) -> dict[str, Any]:
+    output = first_model.project.command("status", "--json")
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 
 def test_the_first_model_becomes_champion_and_its_files_lie_on_s3(
-    services: Services, story: Story
+    services: Services, first_model: FirstModel
 ) -> None:
-    assert "PASS" in story.first
+    assert "passed" in first_model.output
     assert aliases(services) == {"candidate": "1", "champion": "1"}
-    weights = story.desk.root / "artifacts/train/model/weights.safetensors"
+    weights = first_model.project.root / "artifacts/train/model/weights.safetensors"
     s3 = services.storage.client(services.secret("s3-mlflow"))
     listing = s3.list_objects_v2(Bucket="mlflow", Prefix="artifacts/")["Contents"]
     stored = [entry["Key"] for entry in listing if entry["Key"].endswith(weights.name)]
@@ -52,35 +53,37 @@ def test_the_first_model_becomes_champion_and_its_files_lie_on_s3(
     content = s3.get_object(Bucket="mlflow", Key=stored[0])["Body"].read()
     assert hashlib.sha256(content).digest() == hashlib.sha256(weights.read_bytes()).digest()
     assert any(entry["Key"].endswith("register/decision.json") for entry in listing)
-    assert not list(story.desk.root.glob("mlflow.db*"))
-    assert not (story.desk.root / "mlartifacts").exists()
+    assert not list(first_model.project.root.glob("mlflow.db*"))
+    assert not (first_model.project.root / "mlartifacts").exists()
 
 
-def test_the_trainer_is_told_in_one_line_that_registering_is_not_for_him(story: Story) -> None:
-    assert story.refused.returncode == 1
-    assert "only a promoter may register" in the_error(story.refused)
+def test_the_trainer_is_told_in_one_line_that_registering_is_not_for_him(
+    first_model: FirstModel,
+) -> None:
+    assert first_model.refused.returncode == 1
+    assert "only a promoter may register" in the_error(first_model.refused)
 
 
-def test_status_is_clean_and_replay_gives_the_same_bytes(story: Story) -> None:
-    found = status(story)
-    assert found["faults"] == []
+def test_status_is_clean_and_verify_decision_gives_the_same_bytes(first_model: FirstModel) -> None:
+    found = status(first_model)
+    assert found["problems"] == []
     assert found["champion"]["version"] == "1"
-    assert "promote, recomputed from" in story.desk.verb("replay")
+    assert "passed, recomputed from" in first_model.project.command("verify-decision")
 
 
-def test_running_again_changes_nothing(services: Services, story: Story) -> None:
+def test_running_again_changes_nothing(services: Services, first_model: FirstModel) -> None:
     tables = ("runs", "model_versions", "logged_models", "registered_model_aliases")
     before = {table: count(services, table) for table in tables}
-    receipt = (story.desk.root / "artifacts/register/decision.json").read_bytes()
-    output = story.desk.run("dvc", "repro")
+    decision = (first_model.project.root / "artifacts/register/decision.json").read_bytes()
+    output = first_model.project.run("dvc", "repro")
     assert "already registered" in output
     assert "Running stage 'evaluate'" not in output
-    assert (story.desk.root / "artifacts/register/decision.json").read_bytes() == receipt
+    assert (first_model.project.root / "artifacts/register/decision.json").read_bytes() == decision
     assert {table: count(services, table) for table in tables} == before
 
 
 def test_files_went_through_the_server_and_not_straight_to_s3(
-    services: Services, story: Story
+    services: Services, first_model: FirstModel
 ) -> None:
     log = services.mlflow.log.read_text()
     assert "GET /api/2.0/mlflow-artifacts/artifacts/" in log
@@ -88,15 +91,15 @@ def test_files_went_through_the_server_and_not_straight_to_s3(
 
 
 @pytest.fixture(scope="module")
-def second(story: Story) -> Desk:
+def second(first_model: FirstModel) -> UserProject:
     """Another model, trained and not registered."""
-    story.desk.set_params({"tune.num_trials": 1, "train.epochs": 1})
-    story.desk.run("dvc", "repro", "evaluate")
-    return story.desk
+    first_model.project.set_params({"tune.num_trials": 1, "train.epochs": 1})
+    first_model.project.run("dvc", "repro", "evaluate")
+    return first_model.project
 
 
 def test_a_server_that_died_before_register_is_found_within_30_seconds(
-    services: Services, second: Desk
+    services: Services, second: UserProject
 ) -> None:
     services.mlflow.end()
     try:
@@ -111,14 +114,14 @@ def test_a_server_that_died_before_register_is_found_within_30_seconds(
 
 
 def test_a_database_that_crashed_between_two_steps_is_not_noticed(
-    services: Services, story: Story, second: Desk
+    services: Services, first_model: FirstModel, second: UserProject
 ) -> None:
     services.postgres.crash_and_restart()
-    assert status(story)["champion"]["version"] == "1"
+    assert status(first_model)["champion"]["version"] == "1"
 
 
 def test_a_storage_that_dies_while_register_uploads_leaves_no_version(
-    services: Services, second: Desk
+    services: Services, second: UserProject
 ) -> None:
     def uploads() -> int:
         return services.mlflow.log.read_text().count('"PUT /api/2.0/mlflow-artifacts/')
@@ -141,7 +144,7 @@ def test_a_storage_that_dies_while_register_uploads_leaves_no_version(
 
 
 def test_repeating_it_when_all_are_back_registers_the_second_model_once(
-    services: Services, story: Story, second: Desk
+    services: Services, first_model: FirstModel, second: UserProject
 ) -> None:
     for news in ("registered: solar-cells version 2", "already registered"):
         done = second.register()
@@ -149,22 +152,22 @@ def test_repeating_it_when_all_are_back_registers_the_second_model_once(
         assert news in done.stdout
     assert count(services, "model_versions") == 2
     assert aliases(services)["candidate"] == "2"
-    assert status(story)["faults"] == []
-    assert "recomputed from" in second.verb("replay")
+    assert status(first_model)["problems"] == []
+    assert "recomputed from" in second.command("verify-decision")
 
 
 def test_a_person_promotes_and_rolls_back_through_the_server_if_he_may(
-    services: Services, story: Story, second: Desk
+    services: Services, first_model: FirstModel, second: UserProject
 ) -> None:
-    trainer = Desk(second.root, services, "trainer")
+    trainer = UserProject(second.root, services, "trainer")
     before = aliases(services)
-    if before["champion"] == "1":  # held: 14 test images are few
-        trainer.verb("approve", "2", "--yes", "--reason", "try", code=1)
+    if before["champion"] == "1":  # blocked: 14 test images are few
+        trainer.command("approve", "2", "--yes", "--reason", "try", code=1)
         assert aliases(services) == before
-        second.verb("approve", "2", "--yes", "--reason", "better light")
+        second.command("approve", "2", "--yes", "--reason", "better light")
     assert aliases(services) == {"candidate": "2", "champion": "2", "previous": "1"}
-    trainer.verb("rollback", "--yes", "--reason", "try", code=1)
+    trainer.command("rollback", "--yes", "--reason", "try", code=1)
     assert aliases(services)["champion"] == "2"
-    second.verb("rollback", "--yes", "--reason", "worse in production")
+    second.command("rollback", "--yes", "--reason", "worse in production")
     assert aliases(services) == {"candidate": "2", "champion": "1", "previous": "2"}
-    assert status(story)["faults"] == []
+    assert status(first_model)["problems"] == []

@@ -37,28 +37,28 @@ def test_two_processes_with_100_promotions_each_lose_none(opened: Store) -> None
     assert len(moves) == 200
 
 
-def test_two_processes_without_a_lock_overwrite_no_record(opened: Store) -> None:
+def test_two_processes_without_a_lock_overwrite_no_event(opened: Store) -> None:
     audit_log.ensure(opened, NAME)
     losses = processes.CONTEXT.Value("i", 0)
     writers = [processes.start(processes.append_many, 100, losses) for _ in range(2)]
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    records = audit_log.read(opened, NAME).events
-    for process in {record.model_digest for record in records}:
-        turns = [record.version for record in records if record.model_digest == process]
+    events = audit_log.read(opened, NAME).events
+    for process in {event.model_digest for event in events}:
+        turns = [event.version for event in events if event.model_digest == process]
         assert turns == [str(turn) for turn in range(100)]
-    print(f"{len(records)} records, {losses.value} refused and written again")
-    assert len(records) == 200
+    print(f"{len(events)} events, {losses.value} refused and written again")
+    assert len(events) == 200
     assert losses.value > 0
 
 
 def test_the_slower_of_two_writers_is_refused_even_with_equal_words(opened: Store) -> None:
     log = audit_log.ensure(opened, NAME)
-    entry = Event(action="evaluated", version="1", model_digest="m")
-    audit_log.append(opened, log, entry)
+    event = Event(action="evaluated", version="1", model_digest="m")
+    audit_log.append(opened, log, event)
     with pytest.raises(audit_log.AuditLogChanged):
-        audit_log.append(opened, log, entry)
+        audit_log.append(opened, log, event)
 
 
 def test_a_promotion_survives_being_killed_around_every_call(opened: Store) -> None:
@@ -106,14 +106,14 @@ def test_a_promoter_whose_session_was_ended_moves_no_alias(
     promote(opened, first)
     original = audit_log.append
 
-    def cut(store: Store, log: audit_log.AuditLog, entry: Event) -> audit_log.AuditLog:
+    def cut(store: Store, log: audit_log.AuditLog, event: Event) -> audit_log.AuditLog:
         engine = create_engine(opened.uri, isolation_level="AUTOCOMMIT")
         with engine.connect() as session:
             session.execute(text(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
             ))  # fmt: skip
         engine.dispose()
-        return original(store, log, entry)
+        return original(store, log, event)
 
     with monkeypatch.context() as patch:
         patch.setattr(audit_log, "append", cut)
@@ -130,10 +130,10 @@ def test_one_hundred_promotions_raise_no_alarm(opened: Store) -> None:
     racer = processes.start(processes.promote_many, *versions, 100, losses)
     looks, alarms = 0, []
     while racer.is_alive():
-        seat, _ = champion.read_champion(opened, NAME)
+        status, _ = champion.read_champion(opened, NAME)
         looks += 1
-        if seat.problem:
-            alarms.append(seat.problem)
+        if status.problem:
+            alarms.append(status.problem)
     racer.join()
     assert racer.exitcode == 0
     print(f"{looks} looks during 100 promotions, {len(alarms)} alarms")

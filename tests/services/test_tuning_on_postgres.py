@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, text
 from components.tune import storage, trial_queue
 from tests.components.tune import workers
 from tests.pipeline.test_tune_workers import find
-from tests.services.desk import Published
 from tests.services.overlay import Services
+from tests.services.user_project import Published
 
 pytestmark = pytest.mark.services
 
@@ -110,46 +110,46 @@ def test_connections_that_are_cut_cost_no_trial(database: str, tmp_path: Path) -
 def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
     services: Services, published: Published, folder: Path
 ) -> None:
-    desk = published.fetch(folder / "crowd", services)
-    desk.set_params({"tune.num_trials": 6, "tune.epochs": [3, 6], "tune.timeout_seconds": 600})
-    desk.run("dvc", "repro", "validate")
+    project = published.fetch(folder / "crowd", services)
+    project.set_params({"tune.num_trials": 6, "tune.epochs": [3, 6], "tune.timeout_seconds": 600})
+    project.run("dvc", "repro", "validate")
     password = (services.secret("postgres-optuna") / "password").read_text()
     authority = services.secret("internal-ca") / "ca.crt"
-    desk.environment[storage.VARIABLE] = (
+    project.environment[storage.VARIABLE] = (
         f"postgresql://optuna:{password}@localhost:{services.postgres.port}/optuna"
         f"?sslmode=verify-full&sslrootcert={authority}"
     )
     words = [sys.executable, "-m", "pipeline", "tune", "--workers", "3"]
     with subprocess.Popen(
-        words, cwd=desk.root, env=desk.environment, text=True,
+        words, cwd=project.root, env=project.environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
-        victim = busy_helper(services, process.pid)
+        victim = busy_worker(services, process.pid)
         os.kill(victim, signal.SIGKILL)
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert "ended with -9; the others ran its trials" in output
-    with (desk.root / "artifacts/tune/trials.csv").open() as file:
+    with (project.root / "artifacts/tune/trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     ended = [row for row in rows if row["state"] in ("complete", "pruned")]
     assert len(ended) == 6, output
     assert [row["reason"] for row in rows if row["state"] == "fail"] == [trial_queue.WORKER_LOST]
     assert len({row["worker"] for row in ended}) >= 2
-    assert not (desk.root / "artifacts/tune/study.journal").exists()
-    chosen = json.loads((desk.root / "artifacts/tune/hyperparameters.json").read_text())
+    assert not (project.root / "artifacts/tune/study.journal").exists()
+    chosen = json.loads((project.root / "artifacts/tune/hyperparameters.json").read_text())
     parents = services.ask(
         f"SELECT DISTINCT run_uuid FROM tags WHERE value = '{chosen['study']}'"
     ).split()
     assert len(parents) == 1
     nested = f"key = 'mlflow.parentRunId' AND value = '{parents[0]}'"
     assert services.ask(f"SELECT count(*) FROM tags WHERE {nested}") == "6"
-    again = desk.run("dvc", "repro", "tune")
+    again = project.run("dvc", "repro", "tune")
     assert "best of 6" in again
     assert "\ntrial " not in again
 
 
-def busy_helper(services: Services, parent: int) -> int:
-    """The process of a helper that is at a trial."""
+def busy_worker(services: Services, parent: int) -> int:
+    """The process of a further worker that runs a trial."""
     deadline = time.monotonic() + 240
     query = (
         "SELECT a.value_json FROM trials t JOIN trial_user_attributes a USING (trial_id) "
@@ -161,4 +161,4 @@ def busy_helper(services: Services, parent: int) -> int:
             [found] = find(parent, worker)
             return found
         time.sleep(0.2)
-    raise AssertionError("no helper began a trial")
+    raise AssertionError("no further worker started a trial")

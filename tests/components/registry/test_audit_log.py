@@ -136,6 +136,20 @@ def test_a_model_that_somebody_else_made_gets_an_audit_log(opened: Store) -> Non
     assert opened.client.get_registered_model(NAME).tags["audit_log"] == log.run_id
 
 
+def test_processes_without_a_lock_that_adopt_a_model_at_once_lose_no_event(
+    opened: Store,
+) -> None:
+    opened.client.create_registered_model(NAME)
+    losses = processes.CONTEXT.Value("i", 0)
+    writers = [processes.start(processes.append_many, 3, losses) for _ in range(4)]
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(audit_log.read(opened, NAME).events) == 12
+    query = "tags.`pipeline.kind` = 'audit_log'"
+    assert len(opened.client.search_runs([opened.experiment_id], query)) == 1
+
+
 def test_of_two_that_make_the_model_at_once_both_use_one_audit_log(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

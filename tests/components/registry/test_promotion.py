@@ -213,7 +213,7 @@ def test_a_champion_moved_by_hand_at_the_same_moment_is_an_error(
 def test_a_promotion_of_others_without_a_lock_is_waited_for(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promotion, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(promotion, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(promotion, "_PATIENCE_SECONDS", 0.2)
     version = add_version(opened, "a")
     begin(opened, version, locked=False)

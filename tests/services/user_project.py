@@ -18,7 +18,7 @@ from tests.test_end_to_end import Project, copy_project, copy_slice
 PER_CLASS = 50
 
 
-class Desk(Project):
+class UserProject(Project):
     """A checkout whose MLflow is a server, used by one of its users."""
 
     def __init__(self, root: Path, services: Services, user: str) -> None:
@@ -32,7 +32,7 @@ class Desk(Project):
     ) -> subprocess.CompletedProcess[str]:
         """The command of the stage, whose exit code DVC would hide; returns when it has ended."""
         stages = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
-        command = stages["register"]["cmd"].rpartition("&&")[2].split()
+        command = stages["register"]["cmd"].split()
         process = subprocess.Popen(
             command, cwd=self.root, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -44,7 +44,7 @@ class Desk(Project):
             process.kill()
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
-    def verb(self, *words: str, code: int = 0) -> str:
+    def command(self, *words: str, code: int = 0) -> str:
         return self.run("python", "-m", "pipeline", *words, code=code)
 
 
@@ -56,14 +56,14 @@ class Published:
     revision: str
     data_hash: str
 
-    def fetch(self, target: Path, services: Services, **changes: str) -> Desk:
+    def fetch(self, target: Path, services: Services, **changes: str) -> UserProject:
         """Fetch it with the keys of the secret `s3-dvc`, but for `changes`."""
-        desk = Desk(target, services, "trainer")
+        project = UserProject(target, services, "trainer")
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**desk.environment, **changes}.items():
+            for name, value in {**project.environment, **changes}.items():
                 patch.setenv(name, value)
             fetch(target, str(self.root), self.revision, self.data_hash)
-        return desk
+        return project
 
 
 def publish(root: Path, services: Services) -> Published:
@@ -71,38 +71,38 @@ def publish(root: Path, services: Services) -> Published:
     copy_project(root)
     (root / ".dvc" / ".gitignore").write_text((ROOT / ".dvc" / ".gitignore").read_text())
     copy_slice(root / "data/images", PER_CLASS)
-    desk = Desk(root, services, "trainer")
-    desk.set_params({"tune.num_trials": 1})
-    desk.run("git", "init", "-q")
+    project = UserProject(root, services, "trainer")
+    project.set_params({"tune.num_trials": 1})
+    project.run("git", "init", "-q")
     # This, committed, is all that a cluster needs to know of the storage.
-    desk.run("dvc", "remote", "add", "--default", "storage", "s3://dvc/images")
-    desk.run("dvc", "add", "-q", "data/images")
-    desk.run("dvc", "push", "-q")
-    desk.run("git", "add", "-A")
-    desk.run("git", "commit", "-q", "-m", "data and code")
-    revision = desk.run("git", "rev-parse", "HEAD").strip()
+    project.run("dvc", "remote", "add", "--default", "storage", "s3://dvc/images")
+    project.run("dvc", "add", "-q", "data/images")
+    project.run("dvc", "push", "-q")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "data and code")
+    revision = project.run("git", "rev-parse", "HEAD").strip()
     return Published(root, revision, dvc_hash(root / "data/images.dvc"))
 
 
 @dataclass(frozen=True)
-class Story:
+class FirstModel:
     """What happened to the first model.
 
     Attributes:
-        desk: the promoter's, with everything done.
+        project: the promoter's, with everything done.
         refused: the trainer's attempt to register.
-        first: the promoter's first `dvc repro`.
+        output: the promoter's first `dvc repro`.
     """
 
-    desk: Desk
+    project: UserProject
     refused: subprocess.CompletedProcess[str]
-    first: str
+    output: str
 
 
-def begin(published: Published, root: Path, services: Services) -> Story:
+def train_and_register(published: Published, root: Path, services: Services) -> FirstModel:
     """Fetch, train as trainer, register as promoter."""
     trainer = published.fetch(root, services)
     trainer.run("dvc", "repro", "evaluate")
     refused = trainer.register()
-    promoter = Desk(root, services, "promoter")
-    return Story(promoter, refused, promoter.run("dvc", "repro"))
+    promoter = UserProject(root, services, "promoter")
+    return FirstModel(promoter, refused, promoter.run("dvc", "repro"))
