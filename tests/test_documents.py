@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
+from pydantic import BaseModel
 
 from components.core.gate.record import DecisionRecord
 from docs.reference import generate
@@ -126,7 +127,7 @@ def test_the_reference_is_what_the_classes_say(name: str) -> None:
 
 
 def test_every_setting_and_every_field_of_a_decision_is_described() -> None:
-    kinds = [*SECTIONS.values(), DecisionRecord]
+    kinds: list[type[BaseModel]] = [*SECTIONS.values(), DecisionRecord]
     bare = [
         f"{inner.__name__}.{name}"
         for kind in kinds
