@@ -75,7 +75,7 @@ $(BIN)/uv:
 
 .venv/installed: requirements.lock | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
 	@[ -e .git ] || $(BIN)/dvc config --local core.no_scm true
 	@touch $@
 

@@ -59,7 +59,7 @@ def equal_share(trial: Trial, epoch: int, other: Trial) -> float | None:
 
 
 def third_quarter(trial: Trial, epoch: int, other: Trial) -> float | None:
-    """The same, but silent before three quarters of the schedule."""
+    """The same, but nothing before three quarters of the schedule."""
     return None if 4 * epoch // trial.epochs < 3 else equal_share(trial, epoch, other)
 
 

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from components.core.gate.record import DecisionRecord
 from docs.reference import generate
 from pipeline.cli import app
+from pipeline.cli.settings import SECTIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -121,3 +123,15 @@ def test_modules_and_files_that_the_pages_name_exist(page: Path) -> None:
 def test_the_reference_is_what_the_classes_say(name: str) -> None:
     page = ROOT / "docs/reference" / name
     assert page.read_text() == generate.pages()[name], "run `make reference`"
+
+
+def test_every_setting_and_every_field_of_a_decision_is_described() -> None:
+    kinds = [*SECTIONS.values(), DecisionRecord]
+    bare = [
+        f"{inner.__name__}.{name}"
+        for kind in kinds
+        for inner in generate.models_in(kind)
+        for name, field in inner.model_fields.items()
+        if not field.description and name != "schema_version"
+    ]
+    assert bare == []

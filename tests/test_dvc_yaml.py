@@ -20,6 +20,7 @@ from tests.components.conftest import ROOT
 # What a stage may import without depending on it: its result is the same whatever it does.
 NO_INFLUENCE = {
     "components.core.errors": "only talks: the words and exit codes of refusals",
+    "components.core.phrases": "only talks; validate writes its messages, and declares it",
     "components.io.params": "only talks: DVC itself compares the settings' values",
     "components.io.progress": "only talks: lines while something runs",
     "components.io.reports": "only draws: figures and pages",
@@ -50,6 +51,7 @@ STALE = {
     "pipeline/kubeflow/task.py": (),
     "pipeline/doctor/local.py": (),
     "components/core/errors.py": ("register",),
+    "components/core/phrases.py": ("validate", "register"),
 }
 
 Stages = dict[str, dict[str, Any]]

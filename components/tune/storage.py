@@ -59,9 +59,9 @@ def _connect(address: str, backend: str) -> BaseStorage:
     import optuna
     from sqlalchemy import exc
 
-    # Seconds: until a server counts as silent, until the lock of a file does.
-    patience = {"postgresql": {"connect_timeout": 10}, "sqlite": {"timeout": 60}}
-    options = {"pool_pre_ping": True, "connect_args": patience.get(backend, {})}
+    # Seconds to wait for a server to connect, for the lock of a file.
+    timeouts = {"postgresql": {"connect_timeout": 10}, "sqlite": {"timeout": 60}}
+    options = {"pool_pre_ping": True, "connect_args": timeouts.get(backend, {})}
     try:
         storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
     except (exc.IntegrityError, exc.ProgrammingError, exc.OperationalError):
@@ -75,8 +75,8 @@ def _connect(address: str, backend: str) -> BaseStorage:
 def _lock_before_reading(engine: Engine) -> None:
     """Let each transaction of SQLite lock the file as it begins.
 
-    Optuna looks whether a trial is free, then takes it; SQLite has no lock for single rows, so two
-    workers would take the same one.
+    Optuna reads whether a trial is free, then claims it; SQLite has no lock for single rows, so two
+    workers would claim the same one.
     """
     from sqlalchemy import event
 

@@ -124,7 +124,7 @@ def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
         words, cwd=project.root, env=project.environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
-        victim = busy_helper(services, process.pid)
+        victim = busy_worker(services, process.pid)
         os.kill(victim, signal.SIGKILL)
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
@@ -148,8 +148,8 @@ def test_three_real_workers_of_whom_one_is_killed_tune_through_tls_and_mlflow(
     assert "\ntrial " not in again
 
 
-def busy_helper(services: Services, parent: int) -> int:
-    """The process of a helper that is at a trial."""
+def busy_worker(services: Services, parent: int) -> int:
+    """The process of a further worker that runs a trial."""
     deadline = time.monotonic() + 240
     query = (
         "SELECT a.value_json FROM trials t JOIN trial_user_attributes a USING (trial_id) "
@@ -161,4 +161,4 @@ def busy_helper(services: Services, parent: int) -> int:
             [found] = find(parent, worker)
             return found
         time.sleep(0.2)
-    raise AssertionError("no helper began a trial")
+    raise AssertionError("no further worker started a trial")

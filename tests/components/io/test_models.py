@@ -160,12 +160,12 @@ def serve(monkeypatch: pytest.MonkeyPatch, content: bytes, name: str) -> list[st
     """Let downloads give `content`, and let `name` be resnet18's file; the urls asked for."""
     asked: list[str] = []
 
-    def answer(url: str, timeout: float) -> io.BytesIO:
+    def respond(url: str, timeout: float) -> io.BytesIO:
         assert 0 < timeout <= 30
         asked.append(url)
         return io.BytesIO(content)
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(urllib.request, "urlopen", respond)
     monkeypatch.setitem(models._IMAGENET, "resnet18", name)
     return asked
 

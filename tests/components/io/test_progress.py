@@ -46,7 +46,7 @@ def epoch(index: int, best: bool = False) -> Epoch:
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -125,7 +125,7 @@ def test_an_image_that_changed_after_validation_is_refused(
     for image in images.glob("lying/*"):  # whichever split it is in
         image.write_bytes(image.read_bytes() + b"one more byte")
     inputs = {**paths(workspace, tmp_path), "images": images, "cache": tmp_path / "cache"}
-    with pytest.raises(ChangedInput, match=r"bytes are not the ones"):
+    with pytest.raises(ChangedInput, match="bytes have changed since validate"):
         train.run(train.Paths(**inputs), settings(train.Params))
 
 
@@ -136,6 +136,7 @@ def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     params = settings(train.Params, {"train.epochs": 6})  # writes params.yaml
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)  # a project is where both are
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train.run(train.Paths(**paths(workspace, whole)), params)
 
@@ -150,6 +151,7 @@ def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
     )
     deadline = time.monotonic() + 120
     while not (broken / "checkpoint.bin").exists() and time.monotonic() < deadline:
+        assert child.poll() is None, child.communicate()[1]
         time.sleep(0.02)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)

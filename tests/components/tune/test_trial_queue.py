@@ -116,7 +116,7 @@ def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
     clock[0] += trial_queue.STALE_SECONDS - 1
     other.reclaim_stale()
     assert other.running() == 1
-    trial.set_user_attr("heartbeat", 12.0)  # by whatever clock: only that it changes is looked at
+    trial.set_user_attr("heartbeat", 12.0)  # by whatever clock: it only has to change
     clock[0] += 2
     other.reclaim_stale()
     clock[0] += trial_queue.STALE_SECONDS

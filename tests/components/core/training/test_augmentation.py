@@ -57,10 +57,10 @@ def custom(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_normalize_is_torchvisions_formula() -> None:
     images = pixels(3, 20)
     recipe = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-    wanted = recipe(images.permute(0, 3, 1, 2))
+    expected = recipe(images.permute(0, 3, 1, 2))
     found = normalize(images)
     assert found.dtype == torch.float32
-    assert torch.allclose(found, wanted, rtol=0, atol=1e-6)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_normalize_is_channels_last_and_leaves_its_input_alone() -> None:

@@ -67,10 +67,10 @@ def test_predictions_do_not_depend_on_the_mode_that_the_caller_left(
     network: nn.Module, pixels: NDArray[np.uint8]
 ) -> None:
     network.eval()
-    wanted = predict_logits(network, pixels, batch_size=4, device="cpu")
+    expected = predict_logits(network, pixels, batch_size=4, device="cpu")
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert np.array_equal(predict_logits(network, pixels, batch_size=4, device="cpu"), wanted)
+    assert np.array_equal(predict_logits(network, pixels, batch_size=4, device="cpu"), expected)
     after = network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -80,8 +80,8 @@ def test_images_are_resized_before_the_network_sees_them(
 ) -> None:
     small = predict_logits(network, pixels, batch_size=4, device="cpu", image_size=8)
     with torch.inference_mode():
-        wanted = network.eval()(resize(normalize(torch.from_numpy(pixels)), 8))
-    assert np.allclose(small, wanted.numpy(), atol=1e-6)
+        expected = network.eval()(resize(normalize(torch.from_numpy(pixels)), 8))
+    assert np.allclose(small, expected.numpy(), atol=1e-6)
 
 
 def test_bf16_gives_nearly_the_same_logits_as_float32_numbers(
@@ -192,7 +192,7 @@ def test_auto_takes_the_gpu_when_there_is_one(gpu: Callable[[bool], None]) -> No
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "architecture", "wanted"),
+    ("capabilities", "architecture", "expected"),
     [
         ({"avx512_bf16": True}, "resnet18", "bf16"),
         ({"amx_bf16": True}, "vit_b_16", "bf16"),
@@ -205,22 +205,22 @@ def test_on_a_cpu_auto_is_bf16_where_the_hardware_has_it(
     monkeypatch: pytest.MonkeyPatch,
     capabilities: dict[str, bool],
     architecture: str,
-    wanted: str,
+    expected: str,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert resolve_precision("auto", "cpu", architecture) == wanted
+    assert resolve_precision("auto", "cpu", architecture) == expected
 
 
-@pytest.mark.parametrize(("native", "wanted"), [(True, "bf16"), (False, "fp32")])
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
 def test_on_a_gpu_auto_is_bf16_where_it_is_not_emulated(
-    monkeypatch: pytest.MonkeyPatch, native: bool, wanted: str
+    monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
 ) -> None:
     def supported(including_emulation: bool) -> bool:
         return native or including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert resolve_precision("auto", "cuda", "resnet18") == wanted
-    assert resolve_precision("auto", "cuda", "mobilenet_v3_small") == wanted
+    assert resolve_precision("auto", "cuda", "resnet18") == expected
+    assert resolve_precision("auto", "cuda", "mobilenet_v3_small") == expected
 
 
 def test_an_explicit_precision_wins() -> None:

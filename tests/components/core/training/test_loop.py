@@ -41,7 +41,7 @@ CONFIG = TrainingConfig(
 
 
 def labeled_images(count: int, seed: int, size: int = 32) -> LabeledImages:
-    """Two classes that anybody can tell apart: dark and bright noise, in turn."""
+    """Two classes that are easy to tell apart: dark and bright noise, in turn."""
     labels = np.arange(count, dtype=np.int64) % 2
     noise = np.random.default_rng(seed).integers(0, 80, (count, size, size, 3))
     return LabeledImages((noise + 150 * labels[:, None, None, None]).astype(np.uint8), labels)
@@ -109,29 +109,29 @@ def test_a_training_stopped_after_any_batch_continues_to_the_same_bits(
 ) -> None:
     config = replace(CONFIG, ema_decay=ema_decay)
     whole = tiny()
-    wanted = list(fit(whole, TRAIN, VAL, config))
+    expected = list(fit(whole, TRAIN, VAL, config))
 
     before, state = interrupted(tiny(), config, stop_at)
     torch.manual_seed(999)  # another process has other random numbers
     later = tiny(seed=5)
     found = before + list(fit(later, TRAIN, VAL, config, resume=state))
 
-    assert found == wanted
+    assert found == expected
     assert equal(later.state_dict(), whole.state_dict())
-    assert equal(best_of(found)["network"], best_of(wanted)["network"])
+    assert equal(best_of(found)["network"], best_of(expected)["network"])
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_training_killed_between_epochs_continues_to_the_same_bits(ema_decay: float) -> None:
     config = replace(CONFIG, ema_decay=ema_decay)
     whole = tiny()
-    wanted = list(fit(whole, TRAIN, VAL, config))
+    expected = list(fit(whole, TRAIN, VAL, config))
     for killed_after in (1, 2, 3):
         first = fit(tiny(), TRAIN, VAL, config)
         states = [stored(next(first).state) for _ in range(killed_after)]
         later = tiny(seed=5)
         rest = list(fit(later, TRAIN, VAL, config, resume=states[-1]))
-        assert rest == wanted[killed_after:]
+        assert rest == expected[killed_after:]
         assert equal(later.state_dict(), whole.state_dict())
 
 
@@ -145,12 +145,12 @@ def test_a_real_network_with_progressive_resizing_continues_to_the_same_bits() -
         return build_network("resnet18", 2)
 
     whole = start()
-    wanted = list(fit(whole, train, val, config))
-    assert [epoch.image_size for epoch in wanted] == [32, 48]
+    expected = list(fit(whole, train, val, config))
+    assert [epoch.image_size for epoch in expected] == [32, 48]
     with pytest.raises(Stopped) as stopped:
         list(fit(start(), train, val, config, after_batch=lambda done, _: done == 1))
     later = build_network("resnet18", 2)
-    assert list(fit(later, train, val, config, resume=stored(stopped.value.state))) == wanted
+    assert list(fit(later, train, val, config, resume=stored(stopped.value.state))) == expected
     assert equal(later.state_dict(), whole.state_dict())
 
 
