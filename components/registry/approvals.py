@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 # Shown what is about to be done; whether to do it.
 Confirm = Callable[[str], bool]
 
-_ANSWERS = ("approved", "rejected")
+_DECISIONS = ("approved", "rejected")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def approve(
     """Make a version champion that the gate blocked.
 
     Raises:
-        PipelineError: it may not be approved, or its stored package is not sound.
+        PipelineError: it may not be approved, or its stored package fails the smoke test.
     """
     status, log = _read_champion(store, name, dry_run)
     if status.version == version and not status.problem:
@@ -197,10 +197,10 @@ def _reject(store: Store, log: AuditLog, version: str, reason: str) -> Result:
 def sync(store: Store, name: str, *, dry_run: bool = False) -> Iterator[Result]:
     """Act on the tag `review` = approved | rejected that people set in the MLflow UI.
 
-    One result a tagged version, by number, as it comes; what may not be done is `refused`.
+    One result per tagged version, by number, as soon as it is known; `refused` = it may not be.
     """
     versions = store.client.search_model_versions(f"name='{name}'")
-    tagged = {str(v.version): v.tags for v in versions if v.tags.get(TAG) in _ANSWERS}
+    tagged = {str(v.version): v.tags for v in versions if v.tags.get(TAG) in _DECISIONS}
     for version in sorted(tagged, key=int):
         reason = tagged[version].get(REASON_TAG, "") or "by the tag in the MLflow UI"
         try:

@@ -238,7 +238,7 @@ def _check_header(image: ImageFile, params: ImageParams, kind: Format) -> None:
 def _orientation(image: ImageFile) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse sound pixels
+    except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse valid pixels
         return 1
 
 
