@@ -22,7 +22,9 @@ _WRITES = ("create_", "set_", "log_", "update_", "delete_", "finalize_")
 
 # Its children begin with everything imported, but without an open database.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["mlflow.tracking.client", "mlflow.pyfunc", "tests.processes"])
+CONTEXT.set_forkserver_preload(
+    ["mlflow.tracking.client", "mlflow.pyfunc", "tests.local_store", "tests.processes"]
+)
 
 
 def free_port() -> int:
@@ -45,6 +47,8 @@ def _run(
 ) -> None:
     os.environ.update(environment)
     os.environ["OMP_NUM_THREADS"] = "1"
+    # A shell that starts the tests in the background makes them, and all they start, deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     action(*arguments)
 
 

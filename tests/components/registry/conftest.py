@@ -1,6 +1,6 @@
-"""A real MLflow database for each test, servers that misbehave, a tiny real model."""
+"""A real MLflow store for each test, servers that misbehave, a tiny real model."""
 
-import shutil
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from components.core.artifacts import ModelCard
 from components.core.training.architectures import build_network
-from components.io import models
+from components.io import files, models
 from components.registry import approvals, versions
 from components.tracking.store import Store, open_store
 from tests import factories
+from tests.local_store import EMPTY, LocalStore
 
 Serve = Callable[..., AbstractContextManager[str]]
 
@@ -55,30 +57,34 @@ def serve() -> Serve:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without experiments: MLflow takes seconds to create one, a copy takes none."""
+def local_store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+    """The place of all local stores, with the state of an empty one."""
+    return _local_store(tmp_path_factory.getbasetemp() / "mlflow")
+
+
+@functools.cache
+def _local_store(root: Path) -> LocalStore:
+    """One for all folders of tests: each that imports the fixture has one of its own."""
     from mlflow import MlflowClient
 
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{file}").search_experiments()
-    return file
+    place = LocalStore(root / "store", root / "states")
+    place.set_up(EMPTY, lambda: MlflowClient(place.uri).search_experiments())
+    return place
 
 
 @pytest.fixture
-def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of a fresh MLflow store, set as the one to use."""
-    file = tmp_path / "mlflow.db"
-    shutil.copy(empty_database, file)
-    uri = f"sqlite:///{file}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+def store(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of an MLflow store without experiments, set as the one to use."""
+    local_store.load(EMPTY)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", local_store.uri)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-    return uri
+    return local_store.uri
 
 
 @pytest.fixture
 def opened(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """The fresh store, open for the user anna."""
+    """The store, open for the user anna; there are no models."""
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
     with open_store() as opened:
         yield opened
@@ -105,8 +111,22 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "model"
     torch.manual_seed(0)
     digest = models.save_weights(folder, build_network("resnet18", 2).state_dict())
-    card = factories.model_card(
-        class_names=["good cell", "bad|cell"], weights_sha256=digest, data_digest="d" * 64
-    )
-    models.save_card(folder, card)
+    models.save_card(folder, _card(digest))
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose weights are a few bytes: for what stores models and never predicts."""
+    folder = tmp_path_factory.mktemp("small") / "model"
+    files.write_bytes(folder / models.WEIGHTS, b"weights")
+    models.save_card(folder, _card(files.digest_file(folder / models.WEIGHTS)))
+    return folder
+
+
+def _card(weights_sha256: str) -> ModelCard:
+    return factories.model_card(
+        class_names=["good cell", "bad|cell"],
+        weights_sha256=weights_sha256,
+        data_digest="d" * 64,
+    )

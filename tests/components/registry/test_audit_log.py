@@ -67,7 +67,7 @@ def test_the_slower_of_two_writers_is_refused_even_with_equal_words(opened: Stor
 
 
 def test_two_processes_without_a_lock_overwrite_nothing(opened: Store) -> None:
-    times = 15
+    times = 8
     audit_log.ensure(opened, NAME)
     losses = processes.CONTEXT.Value("i", 0)
     writers = [processes.start(processes.append_many, times, losses) for _ in range(2)]

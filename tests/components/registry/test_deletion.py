@@ -36,6 +36,7 @@ from components.registry.retention import RetentionPolicy
 from components.tracking.runs import open_run
 from components.tracking.store import Store, open_store
 from tests import processes, registry
+from tests.local_store import LocalStore
 from tests.registry import NAME
 
 POLICY = RetentionPolicy(days=30, keep=1)
@@ -93,12 +94,16 @@ def history(store: Store) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def five(opened: Store) -> Store:
+def five(opened: Store, local_store: LocalStore) -> Store:
     """Versions 1 to 5: three champions one after the other, one that waits, the newest."""
-    for digest in "abc":
-        promote(opened, add(opened, digest))
-    add(opened, "d", "blocked")
-    add(opened, "e")
+
+    def build() -> None:
+        for digest in "abc":
+            promote(opened, add(opened, digest))
+        add(opened, "d", "blocked")
+        add(opened, "e")
+
+    local_store.set_up("five versions", build)
     return opened
 
 
@@ -168,7 +173,7 @@ def test_a_version_that_somebody_made_by_hand_stays(five: Store, tmp_path: Path)
 
 
 def test_of_uploads_without_a_version_only_those_for_this_model_go(
-    five: Store, tmp_path: Path
+    five: Store, local_store: LocalStore
 ) -> None:
     client = five.client
     mine, others = upload(five, "x"), upload(five, "y", "others")
@@ -180,7 +185,7 @@ def test_of_uploads_without_a_version_only_those_for_this_model_go(
     with pytest.raises(MlflowException, match="not found"):
         client.get_logged_model(mine)
     assert deletion.size(five, mine) == 0
-    assert [path for path in tmp_path.rglob("weights") if mine in path.parts] == []
+    assert [path for path in local_store.folder.rglob("weights") if mine in path.parts] == []
     assert deletion.size(five, others) == deletion.size(five, used) == len("codeweights of x")
     assert client.get_logged_model(bare).status
 
@@ -374,10 +379,10 @@ def test_a_champion_without_weights_would_be_noticed(five: Store) -> None:
 
 
 def test_a_model_whose_deletion_has_started_is_registered_as_a_new_version(
-    opened: Store, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Store, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(versions, "verify", lambda *_: None)
-    digest = files.digest_folder(model_folder)
+    digest = files.digest_folder(small_model)
     decision = registry.write_decision(tmp_path / "decision.json", digest)
 
     def register() -> versions.Version:
@@ -385,9 +390,9 @@ def test_a_model_whose_deletion_has_started_is_registered_as_a_new_version(
             version = versions.ensure_version(
                 run,
                 name=NAME,
-                folder=model_folder,
+                folder=small_model,
                 digest=digest,
-                card=models.load_card(model_folder),
+                card=models.load_card(small_model),
                 test_digest="t" * 64,
             )
             versions.record_decision(run, version, decision=decision, description="PASS")

@@ -1,6 +1,5 @@
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from components.core.errors import PipelineError
 from components.registry import lock
 from components.tracking.store import Store, open_store
 from tests import processes
+from tests.local_store import LocalStore
 from tests.registry import NAME
 
 
@@ -45,12 +45,15 @@ def test_one_that_is_never_given_back_ends_in_an_error_that_names_its_holder(
         guard.require_held()
 
 
-def test_a_lock_file_that_was_replaced_is_no_lock_any_more(opened: Store, tmp_path: Path) -> None:
+def test_a_lock_file_that_was_replaced_is_no_lock_any_more(
+    opened: Store, local_store: LocalStore
+) -> None:
+    file = local_store.folder / "mlflow.db.lock"
     with lock.held(opened, NAME) as guard:
-        (tmp_path / "mlflow.db.lock").unlink()
+        file.unlink()
         with pytest.raises(PipelineError, match="the lock was lost"):
             guard.require_held()
-        (tmp_path / "mlflow.db.lock").write_text("")
+        file.write_text("")
         with pytest.raises(PipelineError, match="the lock was lost"):
             guard.require_held()
 

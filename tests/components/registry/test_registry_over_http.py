@@ -1,7 +1,5 @@
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from components.registry import (
     champion,
     deletion,
     promotion,
+    verification,
     versions,
 )
 from components.registry.retention import RetentionPolicy
@@ -26,20 +25,19 @@ from components.tracking.runs import open_run
 from components.tracking.server import require_reachable
 from components.tracking.store import open_store
 from tests import processes, registry
+from tests.local_store import EMPTY, LocalStore
 from tests.registry import NAME, add_version
 
 
-@pytest.fixture
-def served(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A real MLflow server that keeps the artifacts to itself."""
-    shutil.copy(empty_database, tmp_path / "server.db")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    store = [f"--backend-store-uri=sqlite:///{tmp_path}/server.db"]
-    place = [f"--artifacts-destination={tmp_path}/artifacts", "--workers=1", f"--port={port}"]
+@pytest.fixture(scope="module")
+def server(local_store: LocalStore) -> Iterator[tuple[str, LocalStore]]:
+    """A real MLflow server that keeps the artifacts to itself, with the store behind it."""
+    behind = local_store.beside("server")
+    behind.load(EMPTY)
+    port = processes.free_port()
+    place = [f"--artifacts-destination={behind.folder}/artifacts", "--workers=1", f"--port={port}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *store, *place],
+        [sys.executable, "-m", "mlflow", "server", f"--backend-store-uri={behind.uri}", *place],
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -47,37 +45,46 @@ def served(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     uri = f"http://127.0.0.1:{port}"
     try:
-        wait_for(uri)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        yield uri
+        wait_for(uri, process)
+        yield uri, behind
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        process.wait(60)
 
 
-def wait_for(uri: str) -> None:
-    deadline = time.monotonic() + 120
+@pytest.fixture
+def served(server: tuple[str, LocalStore], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's URI, set as the one to use; there is nothing in its store."""
+    uri, behind = server
+    behind.load(EMPTY)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+def wait_for(uri: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
     while True:
         try:
             return require_reachable(uri)
         except ServiceUnavailable:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or process.poll() is not None:
                 raise
 
 
 def test_a_server_gets_one_version_that_was_read_back_through_it(
-    served: str, model_folder: Path, tmp_path: Path
+    served: str, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = files.digest_folder(model_folder)
+    monkeypatch.setattr(verification, "_require_same_predictions", lambda *_: None)
+    digest = files.digest_folder(small_model)
     decision = registry.write_decision(tmp_path / "decision.json", digest)
     for created in (True, False):
         with open_run(kind="model", name="n", key="k") as run:
             version = versions.ensure_version(
                 run,
                 name=NAME,
-                folder=model_folder,
+                folder=small_model,
                 digest=digest,
-                card=models.load_card(model_folder),
+                card=models.load_card(small_model),
                 test_digest="t" * 64,
             )
             assert (version.number, version.created) == ("1", created)
@@ -101,7 +108,9 @@ def test_a_server_gets_one_version_that_was_read_back_through_it(
 
 
 @pytest.mark.usefixtures("served")
-def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path) -> None:
+def test_weights_are_pruned_through_a_server(
+    server: tuple[str, LocalStore], small_model: Path
+) -> None:
     policy, later = RetentionPolicy(days=30, keep=1), datetime.now(UTC) + timedelta(days=100)
     with open_store() as store:
         client = store.client
@@ -111,9 +120,9 @@ def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path)
             for _ in range(4)
         ]
         for upload in uploads:
-            client.log_model_artifacts(upload, str(model_folder))
+            client.log_model_artifacts(upload, str(small_model))
         size = deletion.size(store, uploads[0])
-        assert size == sum(path.stat().st_size for path in model_folder.iterdir())
+        assert size == sum(path.stat().st_size for path in small_model.iterdir())
         for digest, upload in zip("abc", uploads, strict=False):
             number = add_version(store, digest, model_id=upload)
             promotion.promote(store, NAME, number, over=promotion.current_champion(store, NAME))
@@ -126,7 +135,9 @@ def test_weights_are_pruned_through_a_server(model_folder: Path, tmp_path: Path)
         for model in going:
             assert deletion.delete(store, NAME, model, policy, later) == ""
         assert [deletion.size(store, upload) for upload in uploads] == [0, size, size, 0]
-        folders = {path.parent.parent.name for path in tmp_path.rglob("weights.safetensors")}
+        folders = {
+            path.parent.parent.name for path in server[1].folder.rglob("weights.safetensors")
+        }
         assert folders == set(uploads[1:3])
         assert client.get_model_version(NAME, "1").tags["pruned"] == later.date().isoformat()
         (first, *_) = deletion.plan_deletion(store, NAME, policy, later).decisions

@@ -33,6 +33,7 @@ from components.tracking.store import Store, open_store
 from pipeline.cli import main
 from tests import registry
 from tests.components.registry.version_1.rebuild import REGISTRY, rebuild
+from tests.local_store import LocalStore
 from tests.registry import NAME, add_version, champion_version
 
 EXPECTED = REGISTRY.parent / "expected"
@@ -54,9 +55,9 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def old(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def old(store: str, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The registry as it was left: champion 2, previous 3, candidate 5, version 4 pruned."""
-    rebuild(store)
+    local_store.set_up("version 1", lambda: rebuild(store))
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "berta")
     with open_store() as opened:
         yield opened

@@ -41,8 +41,8 @@ class Model:
 
 
 @pytest.fixture
-def good(model_folder: Path, tmp_path: Path) -> Model:
-    return Model(model_folder, tmp_path / "decision.json")
+def good(small_model: Path, tmp_path: Path) -> Model:
+    return Model(small_model, tmp_path / "decision.json")
 
 
 @pytest.fixture

@@ -189,10 +189,11 @@ def test_a_file_lands_in_its_folder_and_is_replaced(store: str, tmp_path: Path) 
     assert (there / "history.csv").exists()
 
 
-def test_artifacts_lie_beside_the_database(store: str, tmp_path: Path) -> None:
+def test_artifacts_lie_beside_the_database(store: str) -> None:
     with open_run(kind="model", name="n", key="k1"):
         pass
-    assert Path(only(store).info.artifact_uri).is_relative_to(tmp_path / "mlartifacts")
+    folder = Path(store.removeprefix("sqlite:///")).parent
+    assert Path(only(store).info.artifact_uri).is_relative_to(folder / "mlartifacts")
 
 
 def test_a_data_set_is_stated_once_with_a_digest_that_fits(store: str) -> None:

@@ -149,7 +149,7 @@ def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 60
     while not (broken / "checkpoint.bin").exists() and time.monotonic() < deadline:
         assert child.poll() is None, child.communicate()[1]
         time.sleep(0.02)

@@ -14,6 +14,7 @@ from components.tracking.store import Store
 from pipeline.cli import main
 from pipeline.cli import registry as command
 from tests import registry
+from tests.local_store import LocalStore
 from tests.registry import NAME, add_evaluated, add_promoted, champion_version, events
 
 MODEL = ["--model", NAME]
@@ -34,20 +35,25 @@ class Later(datetime):
 
 
 @pytest.fixture
-def aged(opened: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def aged(
+    opened: Store, local_store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Store:
     """Versions 1 to 5, old by now: three champions in turn, one rejected, one that waits."""
-    add_promoted(opened, tmp_path, "a")
-    for digest in "bc":
-        add_promoted(opened, tmp_path, digest)
-    rejected = add_evaluated(opened, tmp_path, "d", "blocked")
-    assert main(["reject", rejected, *WHY, "--yes"]) == 0
-    add_evaluated(opened, tmp_path, "e", "blocked")
-    for version in opened.client.search_model_versions(f"name='{NAME}'"):
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "weights").write_bytes(bytes(1_500_000))
-            opened.client.log_model_artifacts(champion.logged_model(version), folder)
+    local_store.set_up("aged versions", lambda: _add_five(opened, tmp_path))
     monkeypatch.setattr(command, "datetime", Later)
     return opened
+
+
+def _add_five(store: Store, folder: Path) -> None:
+    for digest in "abc":
+        add_promoted(store, folder, digest)
+    rejected = add_evaluated(store, folder, "d", "blocked")
+    assert main(["reject", rejected, *WHY, "--yes"]) == 0
+    add_evaluated(store, folder, "e", "blocked")
+    for version in store.client.search_model_versions(f"name='{NAME}'"):
+        with tempfile.TemporaryDirectory() as weights:
+            (Path(weights) / "weights").write_bytes(bytes(1_500_000))
+            store.client.log_model_artifacts(champion.logged_model(version), weights)
 
 
 def prune(*more: str) -> int:
