@@ -60,8 +60,8 @@ def test_a_host_that_is_not_allowed_is_refused_but_probes_are_answered(services:
     def asked(path: str, host: str) -> int:
         request = urllib.request.Request(f"{services.uri}{path}", headers={"Host": host})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code
 

@@ -1,4 +1,4 @@
-"""params.yaml: every kind of wrong setting is refused in one line that says how to mend it."""
+"""params.yaml: every kind of wrong setting is refused in one line that says how to fix it."""
 
 import dataclasses
 import importlib

@@ -1,4 +1,4 @@
-"""validate on real folders: sound ones get a manifest, broken ones one clear line."""
+"""validate on real folders: valid ones get a manifest, broken ones one clear line."""
 
 import csv
 import json

@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden_train.yaml"
 TASKS = ("fetch", *STEPS)
 SERVER = "http://mlflow.image-classification.svc:5000"
 
-# Of the known bytes.
+# For the compiled task of known bytes.
 CPU = {"cpu": (0.5, 1), "memory_gib": (1, 1.5), "minutes": 7}
 CLUSTER = {
     "workspace_gib": 10,
@@ -241,7 +241,7 @@ def test_nothing_large_travels_as_an_artifact(compiled: Path) -> None:
         assert kinds <= {f"system.{name}" for name in known}
 
 
-def test_no_task_takes_its_answer_from_the_cache_of_another_run(
+def test_no_task_takes_its_result_from_the_cache_of_another_run(
     tasks: dict[str, dict[str, Any]],
 ) -> None:
     for name in TASKS:
@@ -300,7 +300,7 @@ def test_shared_memory_is_of_memory_and_bounded(pods: dict[str, dict[str, Any]])
             assert "/dev/shm" not in mounts
 
 
-def test_a_zero_of_gpus_leaves_no_trace_of_them(tmp_path: Path) -> None:
+def test_zero_gpus_leave_no_trace_of_gpus(tmp_path: Path) -> None:
     changes = {"cluster.tune.gpus": 0, "cluster.train.gpus": 0}
     file = write_params(tmp_path / "params.yaml", changes)
     cluster = params.load(file, resources.Params).cluster

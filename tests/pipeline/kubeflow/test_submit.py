@@ -120,7 +120,7 @@ def test_what_is_started_is_what_compile_writes(
     assert posted["pipeline_spec"]["deploymentSpec"] == spec["deploymentSpec"]
 
 
-def test_a_server_of_one_user_hears_of_no_namespace(
+def test_a_server_of_one_user_is_asked_for_no_namespace(
     checkout: Checkout, kfp: Kubeflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kfp.multi_user = False
@@ -199,7 +199,7 @@ def misspell(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said", "then"),
+    ("fault", "message", "then"),
     [
         (change_tracked, "params.yaml differs from", "git commit -a"),
         (commit_without_push, "does not have the revision", "git push"),
@@ -212,7 +212,7 @@ def misspell(checkout: Checkout) -> None:
 )
 def test_a_checkout_that_a_cluster_could_not_fetch_is_refused_before_the_server_is_asked(
     fault: Any,
-    said: str,
+    message: str,
     then: str,
     checkout: Checkout,
     kfp: Kubeflow,
@@ -221,7 +221,7 @@ def test_a_checkout_that_a_cluster_could_not_fetch_is_refused_before_the_server_
     fault(checkout)
     assert start(kfp) == 1
     error = refusal(capfd)
-    assert said in error
+    assert message in error
     assert then in error
     assert kfp.asked == []
 
@@ -263,18 +263,18 @@ def test_a_password_in_the_repository_s_address_is_refused_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
+    ("endpoint", "message"),
     [
         ([], "no address; pass --endpoint URL or set KF_PIPELINES_ENDPOINT"),
         (["--endpoint", "kfp.example.org"], "is no address; it should be http(s)://HOST:PORT"),
         (["--endpoint", "http://a:b@kfp"], "without a password"),
     ],
 )
-def test_without_a_right_address_the_next_command_is_said(
-    endpoint: list[str], said: str, checkout: Checkout, capfd: pytest.CaptureFixture[str]
+def test_without_a_right_address_the_next_command_is_printed(
+    endpoint: list[str], message: str, checkout: Checkout, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--image", IMAGE, *endpoint) == 1
-    assert said in refusal(capfd)
+    assert message in refusal(capfd)
 
 
 def test_a_server_that_is_not_there_is_a_service_that_did_not_answer(
@@ -357,7 +357,7 @@ def test_a_failed_step_is_named_with_the_last_lines_of_its_log(
     assert last == f"error: run {RUN}: validate failed; {running.url}/#/runs/details/{RUN}"
 
 
-def test_without_a_log_the_command_that_shows_it_is_said(
+def test_without_a_log_the_command_that_shows_it_is_printed(
     running: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.looks = [("FAILED", [node("train", "FAILED", 20, 25)])]
@@ -397,14 +397,14 @@ def test_each_worker_of_a_loop_is_shown_and_the_loop_s_own_tasks_are_not(
         node("iteration-item", "RUNNING", 10),
         node("tune-worker-driver#a", "SUCCEEDED", 11, 12),
     ]
-    begun = [node("validate", "SUCCEEDED", 1, 9), node("tune", "RUNNING", 10), *around]
+    started = [node("validate", "SUCCEEDED", 1, 9), node("tune", "RUNNING", 10), *around]
     two = [node("tune-worker", "RUNNING", 12), node("tune-worker", "RUNNING", 13)]
     three = [
         node("tune-worker", "SUCCEEDED", 12, 30),
         node("tune-worker", "FAILED", 13, 20),
         node("tune-worker", "SUCCEEDED", 14, 40),
     ]
-    kfp.looks = [("RUNNING", [*begun, *two]), ("FAILED", [*begun, *three])]
+    kfp.looks = [("RUNNING", [*started, *two]), ("FAILED", [*started, *three])]
     assert follow(kfp) == 1
     found = capfd.readouterr()
     assert found.out.splitlines() == [
@@ -422,7 +422,7 @@ def test_each_worker_of_a_loop_is_shown_and_the_loop_s_own_tasks_are_not(
     assert kfp.posted == {}
 
 
-def test_a_server_that_stops_answering_ends_the_following_and_not_the_run(
+def test_a_server_that_stops_answering_ends_the_wait_and_not_the_run(
     kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.looks = [("RUNNING", [node("fetch", "RUNNING", 10)])]
@@ -469,7 +469,7 @@ def test_a_start_without_an_answer_may_have_happened(
     assert f"The run may have started: look at {kfp.url}/#/runs before" in refusal(capfd)
 
 
-def test_ctrl_c_before_the_answer_leaves_a_doubt_that_is_said(
+def test_ctrl_c_before_the_answer_says_that_the_run_may_have_started(
     checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt() -> None:

@@ -432,8 +432,8 @@ def test_found_is_used_plus_quarantined_plus_ignored(
 ) -> None:
     images = tmp_path_factory.mktemp("tree") / "images"
     images.mkdir()
-    sound = {"png": image_bytes(), "jpeg": image_bytes(kind="JPEG"), "gif": image_bytes(kind="GIF")}
-    contents = sound | {"text": b"text", "empty": b"", "cut": image_bytes(kind="JPEG")[:-90]}
+    valid = {"png": image_bytes(), "jpeg": image_bytes(kind="JPEG"), "gif": image_bytes(kind="GIF")}
+    contents = valid | {"text": b"text", "empty": b"", "cut": image_bytes(kind="JPEG")[:-90]}
     for (folder, name), kind in tree.items():
         path = images / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
