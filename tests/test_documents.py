@@ -88,7 +88,7 @@ def test_a_block_without_a_word_about_who_runs_it_is_noticed(
     assert (fault_of(Block(ROOT / "README.md", language, above, [line])) == "") is sound
 
 
-def test_the_test_that_is_said_to_run_a_block_exists() -> None:
+def test_the_test_that_runs_a_block_exists() -> None:
     said = [
         (block.place, match[1])
         for block in BLOCKS

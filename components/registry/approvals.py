@@ -59,7 +59,7 @@ def approve(
     status, log = _read_champion(store, name, dry_run)
     if status.version == version and not status.problem:
         return Result("unchanged", f"version {version} is champion already")
-    _require_weights(log, version)
+    champion.require_weights(log, version, "become champion")
     _require_approvable(_load_record(store, log, version), version, status)
     plan = f"version {version} of {name} becomes champion, {_replaces(status)}"
     return _unless_confirmed(plan, confirm, dry_run) or _approve(
@@ -80,11 +80,6 @@ def _replaces(status: ChampionStatus) -> str:
 def _load_record(store: Store, log: AuditLog, version: str) -> DecisionRecord:
     with tempfile.TemporaryDirectory() as scratch:
         return load_decision(store, log, version, Path(scratch)).record
-
-
-def _require_weights(log: AuditLog, version: str) -> None:
-    if gone := champion.pruned_reason(log, version):
-        raise PipelineError(f"{log.name}: version {version} cannot become champion: {gone}.")
 
 
 def _require_approvable(record: DecisionRecord, version: str, status: ChampionStatus) -> None:
@@ -218,7 +213,7 @@ def _sync(store: Store, name: str, version: str, decision: str, reason: str, dry
         return Result("unchanged", message)
     record = _load_record(store, log, version)
     if decision == "approved":
-        _require_weights(log, version)
+        champion.require_weights(log, version, "become champion")
         _require_approvable(record, version, status)
     else:
         _require_rejectable(record, version, status)
@@ -262,7 +257,7 @@ def rollback(
         since = f"since {last.time[:16]} by {last.actor}"
         return Result("unchanged", f"version {target} is champion already, {since}")
     _require_former_champion(log, target)
-    _require_weights(log, target)
+    champion.require_weights(log, target, "become champion")
     plan = f"version {target} of {name} becomes champion again, {_replaces(status)}"
     if (result := _unless_confirmed(plan, confirm, dry_run)) is not None:
         return result

@@ -87,7 +87,7 @@ def test_a_thousand_classes_with_long_names_fit() -> None:
     assert text.endswith('base64>"])`')
 
 
-def test_what_changed_against_the_champion_is_said() -> None:
+def test_what_changed_against_the_champion_is_stated() -> None:
     shift = {"name": "dent", "before": 0.25, "now": 0.4}
     diff = data_diff(baseline="b" * 64, added=1200, moved=3, largest_shift=shift)
     changes = [Change("newly wrong", "a.png", "dent", "dent", "scratch", 0.5)]
