@@ -23,7 +23,14 @@ _WRITES = ("create_", "set_", "log_", "update_", "delete_", "finalize_")
 # Its children begin with everything imported, but without an open database.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["mlflow.tracking.client", "mlflow.pyfunc", "tests.local_store", "tests.processes"]
+    [
+        "mlflow.pyfunc",
+        "mlflow.store.model_registry.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.tracking.client",
+        "tests.local_store",
+        "tests.processes",
+    ]
 )
 
 

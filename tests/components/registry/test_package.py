@@ -1,9 +1,6 @@
 import base64
 import importlib.util
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from io import BytesIO
@@ -15,15 +12,16 @@ import yaml
 from mlflow import pyfunc
 from PIL import Image
 
+import components
 from components.core.data.decoding import load_image
 from components.core.training.inference import predict_logits, probabilities
 from components.io import files, models
-from components.registry import package
+from components.registry import package, verification
 
 Predict = Callable[[list[str]], list[dict[str, object]]]
 
 
-def image(seed: int, kind: str = "PNG", size: tuple[int, int] = (50, 40)) -> bytes:
+def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (50, 40)) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     content = BytesIO()
     Image.fromarray(pixels).save(content, kind)
@@ -60,8 +58,8 @@ def test_nothing_inside_is_pickled_or_generated(packed: Path) -> None:
 def test_input_and_output_are_declared(packed: Path) -> None:
     signature = pyfunc.load_model(str(packed)).metadata.signature
     assert [str(kind) for kind in signature.inputs.input_types()] == ["DataType.string"]
-    (prediction,) = signature.outputs.to_dict()
-    assert set(prediction["properties"]) == {"label", "probability", "probabilities", "error"}
+    (answer,) = signature.outputs.to_dict()
+    assert set(answer["properties"]) == {"label", "probability", "probabilities", "error"}
 
 
 def test_requirements_are_exact_and_installed(packed: Path) -> None:
@@ -78,19 +76,19 @@ def test_the_run_and_the_logged_model_are_named(packed: Path) -> None:
 
 
 def test_answers_are_those_of_the_model_folder(predict: Predict, model_folder: Path) -> None:
-    contents = [image(0), image(1, "JPEG"), image(2, size=(8, 90))]
+    contents = [picture(0), picture(1, "JPEG"), picture(2, size=(8, 90))]
     loaded = models.load(model_folder)
     card = loaded.card
     squares = np.stack([load_image(c, card.image_size, card.images) for c in contents])
     logits = predict_logits(loaded.network, squares, batch_size=3, device="cpu")
     expected = probabilities(logits, card.temperature)
-    for prediction, row in zip(predict([encoded(c) for c in contents]), expected, strict=True):
-        found = prediction["probabilities"]
+    for answer, row in zip(predict([encoded(c) for c in contents]), expected, strict=True):
+        found = answer["probabilities"]
         assert isinstance(found, dict)
         assert list(found) == ["good cell", "bad|cell"]
         assert list(found.values()) == pytest.approx(row, abs=1e-6)
-        assert prediction["label"] == card.class_names[row.argmax()]
-        assert prediction["probability"] == pytest.approx(row.max(), abs=1e-6)
+        assert answer["label"] == card.class_names[row.argmax()]
+        assert answer["probability"] == pytest.approx(row.max(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +98,14 @@ def test_answers_are_those_of_the_model_folder(predict: Predict, model_folder: P
         ("Z\u00fcrich", "not base64"),
         ("", "zero bytes"),
         (encoded(b"hello"), "text/HTML, not an image"),
-        (encoded(image(1)[:200]), "truncated"),
-        (encoded(image(1, "GIF")), "GIF, not one of PNG, JPEG"),
+        (encoded(picture(1)[:200]), "truncated"),
+        (encoded(picture(1, "GIF")), "GIF, not one of PNG, JPEG"),
     ],
 )
 def test_a_broken_image_gets_an_error_of_its_own(
     broken: str, reason: str, predict: Predict
 ) -> None:
-    whole = encoded(image(0))
+    whole = encoded(picture(0))
     before, error, after = predict([whole, broken, whole])
     assert error == {"error": reason}
     assert before == after
@@ -119,18 +117,18 @@ def test_a_batch_of_broken_images_gets_errors_only(predict: Predict) -> None:
 
 
 def test_base64_may_be_wrapped_in_lines(predict: Predict) -> None:
-    wrapped = base64.encodebytes(image(0)).decode()
+    wrapped = base64.encodebytes(picture(0)).decode()
     assert "\n" in wrapped.strip()
-    assert predict([wrapped]) == predict([encoded(image(0))])
+    assert predict([wrapped]) == predict([encoded(picture(0))])
 
 
 def test_many_images_keep_their_order(predict: Predict) -> None:
-    images = [encoded(image(seed % 3)) for seed in range(130)]
+    images = [encoded(picture(seed % 3)) for seed in range(130)]
     images[100] = "%"
-    predictions = predict(images)
-    assert len(predictions) == 130
-    assert "error" in predictions[100]
-    labels = [prediction.get("probability") for prediction in predictions]
+    answers = predict(images)
+    assert len(answers) == 130
+    assert "error" in answers[100]
+    labels = [answer.get("probability") for answer in answers]
     assert labels[0] == pytest.approx(labels[129], abs=1e-6)
     assert labels[1] == pytest.approx(labels[127], abs=1e-6)
 
@@ -139,30 +137,34 @@ def test_an_empty_request_gets_an_empty_answer(predict: Predict) -> None:
     assert predict([]) == []
 
 
-def test_it_runs_by_itself_with_pickle_disallowed(packed: Path, tmp_path: Path) -> None:
-    """In a fresh process with nothing but the package: not this checkout, not this folder."""
-    alone = tmp_path / "elsewhere"
-    shutil.copytree(packed, alone)
-    code = (
-        "import sys\nfrom mlflow import pyfunc\n"
-        "print(pyfunc.load_model(sys.argv[1]).predict([sys.argv[2]])[0]['label'])\n"
-        "import components\nprint(components.__file__)\n"
-        "print('components.tracking' in sys.modules, 'components.train' in sys.modules)"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(alone), encoded(image(0))],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**environment, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    label, place, others = done.stdout.splitlines()[-3:]
-    assert label in {"good cell", "bad|cell"}
+# Added to the package: what its process had when it ended.
+NOTES = """
+import atexit, os, sys
+from pathlib import Path
+
+def note():
+    import components
+    others = [name in sys.modules for name in ("components.tracking", "components.train")]
+    pickle = os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"]
+    Path("notes.txt").write_text(f"{components.__file__}\\n{pickle}\\n{others}")
+
+atexit.register(note)
+"""
+
+
+def test_it_runs_by_itself_with_pickle_disallowed(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a fresh process with nothing but the package, where it predicts like the model folder."""
+    alone = Path(shutil.copytree(packed, tmp_path / "elsewhere"))
+    with (alone / "served_model.py").open("a") as code:
+        code.write(NOTES)
+    monkeypatch.setenv("PYTHONPATH", str(Path(components.__file__).parent.parent))
+    verification._require_same_predictions(alone, alone / "artifacts/model", "m-1")
+    place, pickle, others = (alone / "notes.txt").read_text().splitlines()
     assert Path(place).is_relative_to(alone)
-    assert others == "False False"
+    assert pickle == "false"
+    assert others == "[False, False]"
 
 
 def test_every_requirement_is_importable_under_a_known_name() -> None:

@@ -1,3 +1,4 @@
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -56,8 +57,9 @@ def test_files_that_are_gone_are_found(stored: Stored, model_folder: Path) -> No
 
 
 def test_one_changed_byte_of_the_code_beside_the_model_is_found(
-    stored: Stored, model_folder: Path
+    stored: Stored, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verification, "_require_same_predictions", lambda *_: None)
     digest, package_digest = files.digest_folder(model_folder), files.digest_folder(stored[2])
     verification.verify(stored[0], stored[1], digest, package_digest)
     with (stored[2] / "code/components/core/data/decoding.py").open("a") as code:
@@ -127,6 +129,34 @@ def test_a_package_that_never_predicts_is_found(
         verification._require_same_predictions(stored[2], model_folder, "m-1")
 
 
+# Predicts what stands beside it, without torch.
+PREDICTS_FROM_A_FILE = """
+import json
+from pathlib import Path
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+class Model(PythonModel):
+    def predict(self, context, model_input: list[str], params=None):
+        return json.loads(Path("predictions.json").read_text())
+
+set_model(Model())
+"""
+
+
+def test_predictions_that_differ_in_the_sixth_digit_are_found(
+    stored: Stored, model_folder: Path
+) -> None:
+    card, package = models.load_card(model_folder), stored[2]
+    table = verification._predict(model_folder, verification.smoke_test_images(card)) + 3e-6
+    rows = [{"probabilities": dict(zip(card.class_names, row, strict=True))} for row in table]
+    (package / "predictions.json").write_text(json.dumps(rows))
+    (package / "served_model.py").write_text(PREDICTS_FROM_A_FILE)
+    with pytest.raises(PipelineError, match="predicts differently .* by up to 3e-06;"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
+@pytest.mark.slow
 def test_a_package_that_predicts_differently_is_found(stored: Stored, model_folder: Path) -> None:
     code = stored[2] / "code/components/core/training/inference.py"
     text = code.read_text()
