@@ -24,7 +24,7 @@ COLORS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: workers take files in this order, and none waits for it at the end."""
+    """The longest file first: workers take files in this order, and nobody waits for it."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
 
 

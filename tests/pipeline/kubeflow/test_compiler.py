@@ -104,12 +104,17 @@ def one_task(path: Path, name: str) -> dict[str, Any]:
     }
 
 
-def test_equal_inputs_compile_to_equal_bytes(tmp_path: Path) -> None:
-    assert compile_fixed(tmp_path).read_bytes() == compile_fixed(tmp_path).read_bytes()
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_fixed(tmp_path_factory.mktemp("fixed"))
 
 
-def test_the_task_of_train_is_the_known_one(tmp_path: Path) -> None:
-    found = yaml.safe_dump(one_task(compile_fixed(tmp_path), "train"))
+def test_equal_inputs_compile_to_equal_bytes(fixed: Path, tmp_path: Path) -> None:
+    assert compile_fixed(tmp_path).read_bytes() == fixed.read_bytes()
+
+
+def test_the_task_of_train_is_the_known_one(fixed: Path, tmp_path: Path) -> None:
+    found = yaml.safe_dump(one_task(fixed, "train"))
     (tmp_path / "train.yaml").write_text(found)
     assert found == GOLDEN.read_text(), f"read {tmp_path}/train.yaml; if it is right, copy it there"
 
