@@ -59,7 +59,7 @@ def read_champion(store: Store, name: str) -> tuple[ChampionStatus, AuditLog]:
 def expected_aliases(log: AuditLog) -> dict[str, str]:
     """The aliases `champion` and `previous` as the audit log has them."""
     promotions = log.promotions
-    # A champion that was set back after a move by hand has not succeeded itself.
+    # A champion that was set back after a move by hand is not its own predecessor.
     before = next((p.champion for p in reversed(promotions) if p.champion != p.version), "")
     found = {CHAMPION: promotions[-1].version, PREVIOUS: before} if promotions else {}
     return {alias: version for alias, version in found.items() if version}

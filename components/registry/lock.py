@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from components.tracking.store import Store
 
-# Longer than a promotion without a lock is waited for.
+# Longer than the wait for a promotion whose owner has no lock.
 _WAIT_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 

@@ -256,7 +256,7 @@ def _flatten(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
 
 
 def _to_8_bit(image: ImageFile) -> Image.Image:
-    """High byte of 16-bit gray, as Pillow itself takes it of 16-bit color; never clipped."""
+    """High byte of 16-bit gray, as Pillow itself does for 16-bit color; never clipped."""
     if image.mode == "F":
         raise InvalidImage("32-bit float pixels; store 8 or 16 bits", image.format or "")
     gray = np.asarray(image)

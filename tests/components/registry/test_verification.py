@@ -152,7 +152,7 @@ def test_predictions_that_differ_in_the_sixth_digit_are_found(
     rows = [{"probabilities": dict(zip(card.class_names, row, strict=True))} for row in table]
     (package / "predictions.json").write_text(json.dumps(rows))
     (package / "served_model.py").write_text(PREDICTS_FROM_A_FILE)
-    with pytest.raises(PipelineError, match="predicts differently .* by up to 3e-06;"):
+    with pytest.raises(PipelineError, match=r"predicts differently .* by up to 3e-06;"):
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
 
 
