@@ -272,7 +272,7 @@ def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
     ending = threading.Timer(1, lambda: other.tell(trial, TrialState.COMPLETE, 0.5))
     ending.start()
     search.run_trials(queue, workers.make_context(3), workers.Unlogged(), wait=True)  # type: ignore[arg-type]
-    assert capsys.readouterr().out.count("waiting for 1 trials of other workers") == 1
+    assert capsys.readouterr().out.count("trials of other workers still running: 1") == 1
     assert len(queue.complete()) == 3
 
 
