@@ -136,7 +136,7 @@ def require_weights(log: AuditLog, version: str, purpose: str) -> None:
     Args:
         log: of the registered model.
         version: its number.
-        purpose: what it cannot do without them, e.g. "become champion".
+        purpose: what the version cannot do without them, e.g. "become champion".
     """
     if gone := pruned_reason(log, version):
         raise PipelineError(f"{log.name}: version {version} cannot {purpose}: {gone}.")
