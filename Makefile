@@ -14,15 +14,16 @@ help: ## this list
 demo: install ## the whole pipeline on the sample images
 	$(BIN)/python -m pipeline demo
 
-test: install ## all fast tests, with the branch coverage of components/core
-	$(BIN)/python -m pytest -m "not slow and not services and not containers" --cov --cov-report=term
+test: install ## all fast tests, a file at a time on each core; branch coverage of components/core
+	$(BIN)/python -m pytest -m "not slow and not services and not containers" -n logical \
+	  --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-slow: install ## tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --timeout 300
 
 test-services: install .tools/installed ## tests with PostgreSQL (from Debian if it is missing), S3, MLflow
 	sh infra/install_postgres.sh
-	$(BIN)/python -m pytest -m services
+	$(BIN)/python -m pytest -m services --timeout 300
 
 test-containers: install .tools/installed ## the image, and the pipeline in containers of it
 	sh infra/install_docker.sh
@@ -75,7 +76,7 @@ $(BIN)/uv:
 
 .venv/installed: requirements.lock | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --editable .
 	@[ -e .git ] || $(BIN)/dvc config --local core.no_scm true
 	@touch $@
 

@@ -100,7 +100,7 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
     from components.core.training.loop import LabeledImages
     from components.core.training.presets import choose_preset
     from components.io import params
-    from components.io.data import pixel_cache as cache
+    from components.io.data import pixel_cache
 
     settings = params.load(Path("params.yaml"), train.Params)
     paths = sorted(p for p in images.glob("*/*") if p.is_file())
@@ -110,7 +110,7 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
     classes = sorted({p.parent.name for p in paths})
     labels = np.array([classes.index(p.parent.name) for p in paths])
     folder = Path(tempfile.gettempdir()) / "bench-cache"
-    pixels = cache.open_pixels(rows, images, folder, settings.data, size)
+    pixels = pixel_cache.open_pixels(rows, images, folder, settings.data, size)
     preset = choose_preset("auto", len(paths), "random")
     config = resolve_config(
         settings.training.model_copy(

@@ -1,4 +1,4 @@
-"""Which pruning rule is sound when trials differ in length? Replays rules on unpruned trials.
+"""Which pruning rule keeps the best trial, when trials differ in length? Tried on unpruned trials.
 
 Run: python -m bench.tuning [--trials 16] [--out bench/tuning.csv]   (10 minutes on 2 cores)
      python -m bench.tuning --replay bench/tuning.csv                (at once)

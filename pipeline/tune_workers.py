@@ -8,21 +8,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from components import tune
 from components.core.errors import Interrupted, PipelineError
 from components.io import params
 from components.io.process import Stop, stop_on_signal
 from components.tracking.store import open_store
+from pipeline import SETTINGS
 
-_PARAMS = Path("params.yaml")
 _POLL_SECONDS = 0.2
 
 
 def run_worker(worker: int) -> None:
     """Run trials as worker `worker`, from 1, until no trials are left."""
-    tune.run_worker(tune.Paths(), worker, params.load(_PARAMS, tune.Params))
+    tune.run_worker(tune.Paths(), worker, params.load(SETTINGS, tune.Params))
 
 
 def run_workers(workers: int) -> None:

@@ -60,7 +60,7 @@ def _compare_version_1(decision: Path, stored: Outcome, computed: Outcome, basis
 
 
 def _numbers(outcome: Outcome) -> tuple[str, list[tuple[str, float | None, str]]]:
-    """What does not depend on words; that nothing was required is no difference from a pass."""
+    """Name, value and status: not the words. Version 1 had no `skipped`, so it equals `pass`."""
     checks: list[tuple[str, float | None, str]] = [
         (check.name, check.value, "pass" if check.status == "skipped" else check.status)
         for check in outcome.checks

@@ -1,6 +1,7 @@
 """What tests of several folders need: images as files, and a disk that fills up."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -14,7 +15,17 @@ from PIL import Image
 # and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# In the background (`make test &`, nohup, many CI systems) SIGINT is ignored, and whom a test
+# starts would inherit that. Here: before pytest-xdist starts its workers.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 COLORS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: workers take files in this order, and nobody waits for it."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
 
 
 def _image_bytes(

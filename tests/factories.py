@@ -108,7 +108,7 @@ def predictions(
     groups: Sequence[str] | None = None,
     confidence: float = 0.9,
 ) -> Predictions:
-    """One image a label; every prediction has the same confidence (> 1 / classes)."""
+    """One image per label; every prediction has the same confidence (> 1 / classes)."""
     images, classes = len(labels), len(class_names)
     probabilities = np.full((images, classes), (1 - confidence) / (classes - 1))
     probabilities[np.arange(images), list(predicted)] = confidence

@@ -4,21 +4,25 @@ The tests of this file share one folder and run in order: first the whole pipeli
 user does next.
 """
 
+import ast
 import base64
-import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import elpv_dataset
+import pandas as pd
 import pytest
 
+from pipeline import cli
 from tests.components.conftest import QUICK, ROOT, write_params
+
+# Whole pipelines: half a minute on an idle machine, minutes on one that is busy.
+pytestmark = pytest.mark.timeout(600)
 
 STEPS = ("validate", "tune", "train", "evaluate", "register")
 PROJECT = (
@@ -32,11 +36,11 @@ PROJECT = (
     ".gitignore",
 )
 SLICE = {
-    "model.image_size": 64,
-    "validate.min_images": 100,
+    "validate.min_images": 60,
+    "tune.num_trials": 1,
     "tune.epochs": [1, 1],
-    "train.epochs": 2,
-    # any model of two epochs passes: this test is about the pipeline, not about the quality
+    "train.epochs": 1,
+    # any model of one epoch passes: this test is about the pipeline, not about the quality
     "register.gate.min_accuracy": 0.0,
     "register.gate.min_macro_f1": 0.0,
     "register.gate.min_class_recall": 0.0,
@@ -114,7 +118,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     assert set(SLICE) - set(QUICK), "the slice has settings of its own"
     project = Project(tmp_path_factory.mktemp("project"))
     copy_project(project.root)
-    copy_slice(project.root / "data/images", 60)
+    copy_slice(project.root / "data/images", 40)
     project.set_params({})
     project.run("git", "init", "-q")
     project.run("dvc", "add", "-q", "data/images")
@@ -139,8 +143,6 @@ def test_the_whole_pipeline_ends_with_a_champion(project: Project, first_run: st
 def test_the_champion_loads_without_pickle_and_predicts_like_evaluate(
     project: Project, first_run: str
 ) -> None:
-    import pandas as pd
-
     rows = pd.read_parquet(project.root / "artifacts/evaluate/predictions.parquet")
     row = rows.iloc[0]
     image = (project.root / "data/images" / row["path"]).read_bytes()
@@ -174,25 +176,63 @@ def test_the_champion_loads_without_pickle_and_predicts_like_evaluate(
 
 def test_a_second_run_does_nothing_but_check_the_registry(project: Project, first_run: str) -> None:
     before = (project.root / "artifacts/register/decision.json").read_bytes()
-    started = time.monotonic()
     output = project.run("dvc", "repro")
-    seconds = time.monotonic() - started
     for step in STEPS[:-1]:
         assert f"Stage '{step}' didn't change, skipping" in output
     assert "Running stage 'register'" in output
     assert (project.root / "artifacts/register/decision.json").read_bytes() == before
     assert project.record()["version"] == "1"
-    assert seconds < 30  # under 10 s on an idle machine
 
 
+def use(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in the project's folder, with its MLflow store."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
+    monkeypatch.chdir(project.root)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("verify-decision", "passed, recomputed from"),
+        ("status", "champion"),
+        ("history", "promotion completed"),
+        ("review", "passed"),
+    ],
+)
 def test_the_decision_is_verified_and_the_registry_shows_its_history(
-    project: Project, first_run: str
+    command: str,
+    shown: str,
+    project: Project,
+    first_run: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    pipeline = (sys.executable, "-m", "pipeline")
-    assert "passed, recomputed from" in project.run(*pipeline, "verify-decision")
-    assert "version 1" in project.run(*pipeline, "status")
-    assert "promotion completed" in project.run(*pipeline, "history")
-    assert "passed" in project.run(*pipeline, "review")
+    use(project, monkeypatch)
+    assert cli.main([command]) == 0
+    assert shown in capfd.readouterr().out
+
+
+def python_of_the_readme() -> str:
+    """The block that README.md says is run here."""
+    readme = (ROOT / "README.md").read_text()
+    mark = "<!-- run by: tests/test_end_to_end.py -->\n```python\n"
+    return readme.partition(mark)[2].partition("```")[0]
+
+
+def test_the_readme_s_python_predicts_an_image(
+    project: Project,
+    first_run: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = pd.read_parquet(project.root / "artifacts/evaluate/predictions.parquet").iloc[0]
+    use(project, monkeypatch)
+    shutil.copy(project.root / "data/images" / row["path"], "cell.png")
+    exec(compile(python_of_the_readme(), "README.md", "exec"), {})
+    Path("cell.png").unlink()
+    (prediction,) = ast.literal_eval(capsys.readouterr().out)
+    assert set(prediction) == {"label", "probability", "probabilities"}
+    assert prediction["label"] == row["predicted"]
 
 
 def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str) -> None:
@@ -207,15 +247,9 @@ def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str
 
 
 def test_one_param_re_runs_only_what_depends_on_it(project: Project, first_run: str) -> None:
-    for changes, expected in (
-        ({"register.gate.min_accuracy": 0.01}, STEPS[4:]),
-        ({"evaluate.top_losses": 3}, STEPS[3:]),
-        ({"train.early_stopping": 7}, STEPS[2:]),
-        ({"tune.num_trials": 3}, STEPS[1:]),
-        ({"validate.min_images": 99}, STEPS),
-    ):
-        project.set_params(changes)
-        assert project.planned()[0] == expected[0], changes
+    # tests/test_dvc_yaml.py changes a setting of every section
+    project.set_params({"evaluate.top_losses": 3})
+    assert project.planned()[0] == "evaluate"
     project.set_params({})
 
 
@@ -237,10 +271,12 @@ def test_a_wiped_registry_is_noticed(project: Project, first_run: str) -> None:
 def test_an_experiment_decides_but_registers_nothing(project: Project, first_run: str) -> None:
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "first run")
-    project.run("dvc", "exp", "run", "-S", "train.epochs=1")
+    output = project.run("dvc", "exp", "run", "-S", "register.gate.min_accuracy=0.01")
+    assert [step for step in STEPS if f"Running stage '{step}'" in output] == ["register"]
+    policy = project.record()["policy"]
+    assert isinstance(policy, dict)
+    assert policy["min_accuracy"] == 0.01
     assert project.record()["version"] is None
-    history = project.root / "artifacts/train/history.csv"
-    assert len(list(csv.DictReader(history.open()))) == 1
 
 
 def test_a_failed_validation_stops_every_later_step(project: Project, first_run: str) -> None:

@@ -188,7 +188,7 @@ def test_nothing_is_approved_by_default() -> None:
         assert all(field.is_required() for field in kind.model_fields.values())
     assert (
         decide_on(
-            factories.predictions_of([[9, 0], [0, 9]]), revoked_reason="was taken back"
+            factories.predictions_of([[9, 0], [0, 9]]), revoked_reason="was rolled back"
         ).verdict
         == "blocked"
     )
@@ -200,8 +200,8 @@ def test_a_number_is_recomputed_and_never_taken_from_what_somebody_wrote() -> No
     assert outcome.accuracy is not None
     assert (outcome.verdict, outcome.accuracy.value) == ("blocked", 0.6)
     assert not {Evaluation, Metrics} & set(get_type_hints(decide).values())
-    log: Any = "accuracy: 0.99"
-    assert decide(policy(), evidence_of(found), log, None).verdict == "error"
+    stated: Any = "accuracy: 0.99"
+    assert decide(policy(), evidence_of(found), stated, None).verdict == "error"
 
 
 def test_a_split_is_the_same_when_it_is_made_again_in_another_order() -> None:

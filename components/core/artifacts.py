@@ -39,7 +39,7 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "path": "relative to the image folder, with forward slashes",
     "label": "class name; empty when the file belongs to no class",
     "split": "train | val | test; empty unless used",
-    "group": "files of one group never part; the smallest pixel_sha256 of the group",
+    "group": "the smallest pixel_sha256 of the group; files of one group stay in one split",
     "sha256": "of the file's bytes, hex",
     "pixel_sha256": "of the decoded RGB pixels and their size, hex; empty when undecodable",
     "phash": "64-bit perceptual hash, 16 hex digits; empty when undecodable",

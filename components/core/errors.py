@@ -6,7 +6,7 @@
       MissingInput                   a file or folder that a step needs is not there
       ChangedInput                   a file is not the one an earlier step saw
       Diverged                       training ran into NaN or infinity
-    ServiceUnavailable      exit 5   MLflow (later: S3, Kubeflow) did not answer; run again
+    ServiceUnavailable      exit 5   MLflow, git, S3 or Kubeflow did not answer; run again
     Interrupted             exit 130 or 143   stopped by a signal after saving; run again
 
 Every message has four parts: where, what was found, what would be right, what to do next.

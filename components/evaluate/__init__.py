@@ -62,7 +62,7 @@ class Paths(DataPaths):
     evaluation: Annotated[Path, "JSON to write: metrics, bound to model, data and predictions"] = (
         Path("artifacts/evaluate/evaluation.json")
     )
-    predictions: Annotated[Path, "parquet to write, one row a test image"] = Path(
+    predictions: Annotated[Path, "parquet to write, one row per test image"] = Path(
         "artifacts/evaluate/predictions.parquet"
     )
     latency: Annotated[Path, "JSON to write, how long one image takes"] = Path(
@@ -88,7 +88,7 @@ def run(paths: Paths, params: Params) -> None:
     _require_same_data(paths.model, card, files.read_artifact(paths.report, ValidationReport))
     data = DataParams(**card.images.model_dump(), cache_gib=params.data.cache_gib)
     name = f"{card.architecture}-{card.training_key[:8]}"
-    with tracking.open_run(kind="model", name=name, key=card.training_key) as log:
+    with tracking.open_run(kind="model", name=name, key=card.training_key) as mlflow_run:
         test = open_dataset(paths, data, card.image_size, ("test",))
         result = _evaluate(loaded, test, params)
         evaluation = _write(paths, result, test)
@@ -98,7 +98,7 @@ def run(paths: Paths, params: Params) -> None:
             bins, worst = params.evaluate.calibration_bins, params.evaluate.top_losses
             outputs.write_tables(folder, result, bins)
             outputs.draw_plots(folder, result, test, bins=bins, top_losses=worst)
-        _log(log, evaluation, paths.plots)
+        _log(mlflow_run, evaluation, paths.plots)
     for line in outputs.lines(result, latency, paths.plots):
         print(f"evaluate  {line}", flush=True)
 
@@ -154,11 +154,11 @@ def _measure_latency(
     return time_images(loaded, images, device=device, machine=machine)
 
 
-def _log(log: tracking.Run, evaluation: Evaluation, plots: Path) -> None:
+def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path) -> None:
     # By this tag the gate counts how many models were evaluated on one test set.
-    log.tags({"test": evaluation.test_digest})
+    mlflow_run.tags({"test": evaluation.test_digest})
     numbers = evaluation.metrics.model_dump(exclude_none=True)
-    log.metrics({f"test/{name}": value for name, value in numbers.items()})
-    log.dataset(name="test", digest=evaluation.data_digest, context="test")
+    mlflow_run.metrics({f"test/{name}": value for name, value in numbers.items()})
+    mlflow_run.dataset(name="test", digest=evaluation.data_digest, context="test")
     for plot in sorted(plots.glob("*.png")):
-        log.file(plot, "test")
+        mlflow_run.file(plot, "test")

@@ -1,1 +1,1 @@
-"""The effects around the core: files, params, the decode cache, MLflow, reports."""
+"""The effects around the core: files, params, the image folder, the pixel cache, reports."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, InvalidParams, MissingInput, PipelineError
+from components.core.phrases import short_digest
 from components.io import files
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def load(folder: Path) -> LoadedModel:
     found = files.digest_file(path)
     if found != card.weights_sha256:
         raise ChangedInput(
-            f"{path}: has SHA-256 {found[:12]}, but its card says {card.weights_sha256[:12]}; "
-            "the model was changed. Run `dvc repro train` or restore it with `dvc checkout`."
+            f"{path}: has SHA-256 {short_digest(found)}, but its card says "
+            f"{short_digest(card.weights_sha256)}; the model was changed. Run "
+            "`dvc repro train` or restore it with `dvc checkout`."
         )
     network = build_network(card.architecture, len(card.class_names))
     network.load_state_dict(load_file(path))

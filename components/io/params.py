@@ -89,7 +89,7 @@ def _parse(
         try:
             values[name] = kind.model_validate_json(content, strict=True)
         except ValidationError as error:
-            # Each branch of a choice complains: one problem a place is enough, our words first.
+            # Each branch of a choice complains: one problem per place is enough, our words first.
             order = ["extra_forbidden", "value_error"]
             by_place: dict[str, str] = {}
             for e in sorted(error.errors(), key=lambda e: e["type"] not in order):
@@ -101,11 +101,12 @@ def _parse(
 
 def _without_echoes(by_place: Mapping[str, str]) -> list[str]:
     """The problems, without "new is missing" where "old is now new" says it already."""
-    told = [RENAMED[place] for place in by_place if place in RENAMED]
+    renamed = [RENAMED[place] for place in by_place if place in RENAMED]
     return [
         problem
         for place, problem in by_place.items()
-        if problem != _missing(place) or not any(f"{new}.".startswith(f"{place}.") for new in told)
+        if problem != _missing(place)
+        or not any(f"{new}.".startswith(f"{place}.") for new in renamed)
     ]
 
 
@@ -141,12 +142,12 @@ def _explain(
     ours, is_ours = message.removeprefix("Value error, "), message.startswith("Value error, ")
     if is_ours and schema is root:  # about several settings together
         return place, f"{place}: {ours}."
-    wanted = ours if is_ours else _describe(schema, root)
-    if isinstance(found, str) and "number" in wanted and _is_number(found):
+    expected = ours if is_ours else _describe(schema, root)
+    if isinstance(found, str) and "number" in expected and _is_number(found):
         number = int(found) if found.isdecimal() else float(found)
         text = f"{place} is the text {found!r}, not a number; write it as {_digits(number)}."
         return place, text
-    return place, f"{place} is {_show(found)}; it should be {wanted}."
+    return place, f"{place} is {_show(found)}; it should be {expected}."
 
 
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

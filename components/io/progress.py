@@ -1,4 +1,4 @@
-"""What a person sees while epochs run: a bar on a terminal, one line an epoch everywhere."""
+"""What a person sees while epochs run: a bar on a terminal, one line per epoch everywhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """YAML files that people write, read as DVC reads them: the same library, the same numbers.
 
 What YAML allows beyond plain values is refused, each in one line with its place: a file of settings
-means what stands in it, with nothing hidden behind a reference, a tag or a key written twice.
+means what it says, with nothing hidden behind a reference, a tag or a key written twice.
 """
 
 from pathlib import Path

@@ -104,18 +104,18 @@ def run(paths: Paths, params: Params) -> None:
     )
     card, settings = candidate.card, params.register
     name = f"{card.architecture}-{card.training_key[:8]}"
-    with tracking.open_run(kind="model", name=name, key=card.training_key) as log:
-        log.tags({"test": candidate.evaluation.test_digest})
-        context = EvaluationContext(log.store, paths, params.data, params.training.device)
+    with tracking.open_run(kind="model", name=name, key=card.training_key) as mlflow_run:
+        mlflow_run.tags({"test": candidate.evaluation.test_digest})
+        context = EvaluationContext(mlflow_run.store, paths, params.data, params.training.device)
         for _ in range(_TRIES):
-            evaluated = _evaluate_candidate(log, context, candidate, settings)
+            evaluated = _evaluate_candidate(mlflow_run, context, candidate, settings)
             outputs.print_verdict(evaluated)
             if "DVC_EXP_NAME" in os.environ and not settings.from_experiments:
                 outputs.write(evaluated, context, paths.decision, paths.comparison)
                 outputs.print_next_step(evaluated)
                 break
             with suppress(ChampionChanged):
-                _register_and_promote(log, context, evaluated, paths)
+                _register_and_promote(mlflow_run, context, evaluated, paths)
                 break
             outputs.say("the champion has changed meanwhile: comparing again")
         else:
@@ -130,12 +130,12 @@ def run(paths: Paths, params: Params) -> None:
 
 
 def _evaluate_candidate(
-    log: Run, context: EvaluationContext, candidate: Candidate, settings: RegisterParams
+    mlflow_run: Run, context: EvaluationContext, candidate: Candidate, settings: RegisterParams
 ) -> EvaluatedCandidate:
     """Evaluate the champion on the same images, and decide."""
-    status = promotion.current_champion(log.store, settings.model_name)
+    status = promotion.current_champion(mlflow_run.store, settings.model_name)
     comparison = evaluate_champion(context, settings.model_name, status, candidate)
-    past = audit_log.read(log.store, settings.model_name)
+    past = audit_log.read(mlflow_run.store, settings.model_name)
     policy, evaluation = settings.gate, candidate.evaluation
     evidence = Evidence(
         class_names=candidate.card.class_names,
@@ -147,7 +147,7 @@ def _evaluate_candidate(
         model_bytes=candidate.size,
         # Only where it counts: it is the one number that no second run repeats.
         latency_p95_ms=candidate.latency.p95_ms if policy.max_latency_ms else None,
-        previous_test_uses=log.count_earlier("test"),
+        previous_test_uses=mlflow_run.count_earlier("test"),
         leaked_test_images=candidate.leaked_test_images,
         revoked_reason=revoked_reason(past, candidate.digest),
         champion=comparison.evidence,
@@ -165,36 +165,36 @@ def _evaluate_candidate(
 
 
 def _register_and_promote(
-    log: Run, context: EvaluationContext, evaluated: EvaluatedCandidate, paths: Paths
+    mlflow_run: Run, context: EvaluationContext, evaluated: EvaluatedCandidate, paths: Paths
 ) -> None:
     """Make sure of the version, record the decision on it, and promote it if it passed.
 
     Raises:
         ChampionChanged: the model was compared with one that is not champion any more.
     """
-    version = _ensure_version(log, evaluated)
+    version = _ensure_version(mlflow_run, evaluated)
     record = evaluated.record.model_copy(update={"version": version.number})
     evaluated = replace(evaluated, record=record)
     outputs.write(evaluated, context, paths.decision, paths.comparison)
-    outputs.keep_evidence(log, evaluated.candidate, paths.decision, paths.comparison)
+    outputs.keep_evidence(mlflow_run, evaluated.candidate, paths.decision, paths.comparison)
     description = describe_version(
         evaluated.summary(),
         evaluated.candidate.report,
         uri=f"models:/{version.name}/{version.number}",
         lineage={tag: version.tags[tag] for tag in _LINEAGE if tag in version.tags},
-        run_route=log.store.route(log.id),
+        run_route=mlflow_run.store.route(mlflow_run.id),
     )
-    versions.record_decision(log, version, decision=paths.decision, description=description)
+    versions.record_decision(mlflow_run, version, decision=paths.decision, description=description)
     status = evaluated.status
     if record.outcome.verdict == "passed":
-        status = promotion.promote(log.store, version.name, version.number, over=status)
-    _print_outcome(version, evaluated, status, log.link)
+        status = promotion.promote(mlflow_run.store, version.name, version.number, over=status)
+    _print_outcome(version, evaluated, status, mlflow_run.link)
 
 
-def _ensure_version(log: Run, evaluated: EvaluatedCandidate) -> Version:
+def _ensure_version(mlflow_run: Run, evaluated: EvaluatedCandidate) -> Version:
     candidate, record = evaluated.candidate, evaluated.record
     return versions.ensure_version(
-        log,
+        mlflow_run,
         name=record.model_name,
         folder=candidate.folder,
         digest=candidate.digest,

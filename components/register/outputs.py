@@ -79,18 +79,18 @@ def _page(evaluated: EvaluatedCandidate, context: EvaluationContext) -> str:
     return decision_page(evaluated.record, evaluated.summary(), images)
 
 
-def keep_evidence(log: Run, candidate: Candidate, decision: Path, comparison: Path) -> None:
+def keep_evidence(mlflow_run: Run, candidate: Candidate, decision: Path, comparison: Path) -> None:
     """Store what `verify-decision` and `review` need, and the manifest, with the model's run."""
     digest = files.digest_file(decision)
-    if log.tag("evidence") == digest:
+    if mlflow_run.tag("evidence") == digest:
         return
     for path in [decision, *sorted(comparison.iterdir()), *candidate.paths.evaluated]:
-        log.file(path, FOLDER)
+        mlflow_run.file(path, FOLDER)
     with tempfile.TemporaryDirectory() as scratch:
         table = Path(scratch) / Path(MANIFEST).name
         data_diff.slim(candidate.manifest).to_parquet(table, index=False)
-        log.file(table, FOLDER)
-    log.tags({"evidence": digest})
+        mlflow_run.file(table, FOLDER)
+    mlflow_run.tags({"evidence": digest})
 
 
 def print_verdict(evaluated: EvaluatedCandidate) -> None:

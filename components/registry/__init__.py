@@ -4,14 +4,14 @@ versions      one version per model folder, with the gate's verdict on it
 package       a model folder wrapped as an MLflow model
 served_model  the code that runs inside a registered model
 verification  whether a stored package has its bytes and predicts like its model folder
-smoke_test    the process in which it does so
+smoke_test    the script that predicts in that process
 audit_log     who decided what and why, append-only; the truth that aliases follow
-version_1     what version 1 called otherwise
+version_1     reads what version 1 stored under other names
 lock          one at a time
 champion      who is champion, and whether alias and audit log agree
 promotion     moving `champion` as one transaction
 decisions     the decision on a version with its evidence, read back
 approvals     what a person decides: approve, reject, roll back
-retention     which stored weights may go for age
-deletion      letting them go
+retention     which stored weights are old enough to be deleted
+deletion      deleting them
 """

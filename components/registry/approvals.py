@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 # Shown what is about to be done; whether to do it.
 Confirm = Callable[[str], bool]
 
-_ANSWERS = ("approved", "rejected")
+_DECISIONS = ("approved", "rejected")
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def approve(
     """Make a version champion that the gate blocked.
 
     Raises:
-        PipelineError: it may not be approved, or its stored package is not sound.
+        PipelineError: it may not be approved, or its stored package fails the smoke test.
     """
     status, log = _read_champion(store, name, dry_run)
     if status.version == version and not status.problem:
         return Result("unchanged", f"version {version} is champion already")
-    _require_weights(log, version)
+    champion.require_weights(log, version, "become champion")
     _require_approvable(_load_record(store, log, version), version, status)
     plan = f"version {version} of {name} becomes champion, {_replaces(status)}"
     return _unless_confirmed(plan, confirm, dry_run) or _approve(
@@ -80,11 +80,6 @@ def _replaces(status: ChampionStatus) -> str:
 def _load_record(store: Store, log: AuditLog, version: str) -> DecisionRecord:
     with tempfile.TemporaryDirectory() as scratch:
         return load_decision(store, log, version, Path(scratch)).record
-
-
-def _require_weights(log: AuditLog, version: str) -> None:
-    if gone := champion.pruned_reason(log, version):
-        raise PipelineError(f"{log.name}: version {version} cannot become champion: {gone}.")
 
 
 def _require_approvable(record: DecisionRecord, version: str, status: ChampionStatus) -> None:
@@ -197,10 +192,10 @@ def _reject(store: Store, log: AuditLog, version: str, reason: str) -> Result:
 def sync(store: Store, name: str, *, dry_run: bool = False) -> Iterator[Result]:
     """Act on the tag `review` = approved | rejected that people set in the MLflow UI.
 
-    One result a tagged version, by number, as it comes; what may not be done is `refused`.
+    One result per tagged version, by number, as soon as it is known; `refused` = it may not be.
     """
     versions = store.client.search_model_versions(f"name='{name}'")
-    tagged = {str(v.version): v.tags for v in versions if v.tags.get(TAG) in _ANSWERS}
+    tagged = {str(v.version): v.tags for v in versions if v.tags.get(TAG) in _DECISIONS}
     for version in sorted(tagged, key=int):
         reason = tagged[version].get(REASON_TAG, "") or "by the tag in the MLflow UI"
         try:
@@ -218,7 +213,7 @@ def _sync(store: Store, name: str, version: str, decision: str, reason: str, dry
         return Result("unchanged", message)
     record = _load_record(store, log, version)
     if decision == "approved":
-        _require_weights(log, version)
+        champion.require_weights(log, version, "become champion")
         _require_approvable(record, version, status)
     else:
         _require_rejectable(record, version, status)
@@ -262,7 +257,7 @@ def rollback(
         since = f"since {last.time[:16]} by {last.actor}"
         return Result("unchanged", f"version {target} is champion already, {since}")
     _require_former_champion(log, target)
-    _require_weights(log, target)
+    champion.require_weights(log, target, "become champion")
     plan = f"version {target} of {name} becomes champion again, {_replaces(status)}"
     if (result := _unless_confirmed(plan, confirm, dry_run)) is not None:
         return result

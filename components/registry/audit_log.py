@@ -1,9 +1,9 @@
 """The audit log: who decided what about which model, append-only and chained by hashes.
 
 It is the parameters of one MLflow run, because a parameter can be written once and never changed,
-whichever way leads to the store: a database or a server. Parameter `000007` is event 7. Writing the
-next number is thereby a compare-and-swap: of two writers one is refused. The registered model names
-the run in the tag `audit_log`, set by the call that creates the model.
+however the store is reached: as a database or through a server. Parameter `000007` is event 7.
+Writing the next number is thereby a compare-and-swap: of two writers one is refused. The registered
+model names the run in the tag `audit_log`, set by the call that creates the model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TAG = "audit_log"
 SCHEMA_VERSION: Literal[2] = 2
 
-# MLflow would cut a longer parameter, in silence.
+# MLflow would silently cut a longer parameter.
 _EVENT_CHARACTERS = 6000
 
 _REASON_CHARACTERS, _ACTOR_CHARACTERS = 300, 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.core.errors import PipelineError
 from components.registry import audit_log
 from components.registry.audit_log import AuditLog
 from components.tracking.store import get_or_none
@@ -58,7 +59,7 @@ def read_champion(store: Store, name: str) -> tuple[ChampionStatus, AuditLog]:
 def expected_aliases(log: AuditLog) -> dict[str, str]:
     """The aliases `champion` and `previous` as the audit log has them."""
     promotions = log.promotions
-    # A champion that was set back after a move by hand has not succeeded itself.
+    # A champion that was set back after a move by hand is not its own predecessor.
     before = next((p.champion for p in reversed(promotions) if p.champion != p.version), "")
     found = {CHAMPION: promotions[-1].version, PREVIOUS: before} if promotions else {}
     return {alias: version for alias, version in found.items() if version}
@@ -127,6 +128,18 @@ def pruned_reason(log: AuditLog, version: str) -> str:
                 f"{origin}run `dvc repro`"
             )
     return ""
+
+
+def require_weights(log: AuditLog, version: str, purpose: str) -> None:
+    """Raise `PipelineError` if a version's weights were pruned.
+
+    Args:
+        log: of the registered model.
+        version: its number.
+        purpose: what the version cannot do without them, e.g. "become champion".
+    """
+    if gone := pruned_reason(log, version):
+        raise PipelineError(f"{log.name}: version {version} cannot {purpose}: {gone}.")
 
 
 def alias_drift(log: AuditLog, found: dict[str, str]) -> str:

@@ -1,9 +1,9 @@
-"""Letting stored weights go; all else about a version stays.
+"""Deleting stored weights; everything else about a version stays.
 
 A deletion is an event of the audit log before it is done. The event is written by the same
 compare-and-swap as verdicts and promotions: of a deletion and a promotion at the same moment one
 comes second, sees the other and gives way, with or without a lock. A process may be killed anywhere
-behind the event: the next run deletes what is left.
+after the event: the next run deletes what is left.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from components.tracking.store import Store
 
-# Longer than a promotion without a lock is waited for.
+# Longer than the wait for a promotion whose owner has no lock.
 _WAIT_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 
@@ -83,14 +83,14 @@ def held(store: Store, name: str, *, seconds: float = _WAIT_SECONDS) -> Iterator
 def _file_lock(path: Path, seconds: float) -> Iterator[Guard]:
     with path.open("a+") as file:
 
-        def attempt() -> bool:
+        def try_lock() -> bool:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
             return True
 
-        _wait(attempt, path.read_text, str(path), seconds)
+        _wait(try_lock, path.read_text, str(path), seconds)
         file.truncate(0)
         file.write(_owner())
         file.flush()
@@ -156,10 +156,10 @@ def _lock_key(name: str) -> int:
 
 
 def _wait(
-    attempt: Callable[[], bool], holder: Callable[[], str], where: str, seconds: float
+    try_lock: Callable[[], bool], holder: Callable[[], str], where: str, seconds: float
 ) -> None:
     deadline = time.monotonic() + seconds
-    while not attempt():
+    while not try_lock():
         if time.monotonic() > deadline:
             raise PipelineError(
                 f"MLflow: {holder() or 'another process'} holds the lock ({where}) for longer than "

@@ -29,7 +29,7 @@ from components.registry.lock import Guard
 if TYPE_CHECKING:
     from components.tracking.store import Store
 
-# Where there is no lock, a promotion that somebody started is theirs for so long.
+# Where there is no lock, nobody else touches a pending promotion for so long.
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 

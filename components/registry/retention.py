@@ -1,4 +1,4 @@
-"""Which stored weights may go for age. `deletion` lets them go."""
+"""Which stored weights are old enough to go. `deletion` deletes them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def decide(
         policy: what may go.
         now: UTC.
     """
-    # Half-deleted weights must pass too: who may log runs could write an event `pruned`.
+    # Half-deleted weights must pass too: whoever may log runs could write an event `pruned`.
     needed = _in_use(log) | {version: f"`{alias}` names it" for alias, version in aliases.items()}
     numbers = [int(m.version) for m in models if m.version and m.stored and not m.not_ours]
     newest = sorted(numbers, reverse=True)[: policy.keep]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, PipelineError
+from components.core.phrases import short_digest
 from components.io import files, models
 from components.tracking.store import Store, get_or_none
 
@@ -83,8 +84,8 @@ def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
     found = files.digest_folder(folders[0]) if len(folders) == 1 else "none"
     if found != digest:
         raise ChangedInput(
-            f"MLflow: model {model_id} came back with digest {found[:12]}, but was stored with "
-            f"{digest[:12]}; the artifact store damaged it: {_RESTORE}"
+            f"MLflow: model {model_id} came back with digest {short_digest(found)}, but was stored "
+            f"with {short_digest(digest)}; the artifact store damaged it: {_RESTORE}"
         )
     return folders[0]
 

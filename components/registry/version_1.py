@@ -1,7 +1,7 @@
-"""What version 1 of the registry called otherwise: read for as long as it is stored, never written.
+"""The names of version 1 of the registry: read for as long as they are stored, never written.
 
 Version 1 kept the audit log under the name `journal`. A registered model that began with it keeps
-its run and its chain of hashes, which is over the stored text; new events follow in version 2.
+its run and its hash chain, which covers the stored text; new events follow in version 2.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import ModelCard
-from components.core.errors import ChangedInput, PipelineError
+from components.core.errors import ChangedInput
 from components.core.gate.record import Check, DecisionRecord
 from components.io import files
 from components.registry import audit_log, champion, lock, package, verification
@@ -185,7 +185,7 @@ def _append_evaluated(run: Run, version: Version, record: DecisionRecord, digest
     with lock.held(run.store, version.name) as guard:
         while True:
             log = audit_log.read(run.store, version.name)
-            _require_weights(log, version.number)
+            champion.require_weights(log, version.number, "be used")
             event = _evaluated(run, version, record, digest, log)
             event = event.model_copy(update={"locked": guard.exclusive})
             before = log.evaluation_of(version.number)
@@ -197,11 +197,6 @@ def _append_evaluated(run: Run, version: Version, record: DecisionRecord, digest
             except AuditLogChanged:
                 if guard.exclusive:
                     raise
-
-
-def _require_weights(log: AuditLog, version: str) -> None:
-    if gone := champion.pruned_reason(log, version):
-        raise PipelineError(f"{log.name}: version {version} cannot be used: {gone}.")
 
 
 def _evaluated(
@@ -241,7 +236,7 @@ def download_model(store: Store, name: str, version: str, target: Path) -> Path:
         PipelineError: its weights were pruned.
     """
     log = audit_log.read(store, name)
-    _require_weights(log, version)
+    champion.require_weights(log, version, "be used")
     found, evaluated = champion.find_version(store, name, version), log.evaluation_of(version)
     if found is None or evaluated is None or found.tags.get("model") != evaluated.model_digest:
         raise ChangedInput(

@@ -59,7 +59,7 @@ def without_credentials(text: str) -> str:
 
 
 def require_reachable(uri: str | None = None) -> None:
-    """Return when MLflow can be used; say within 30 seconds when it cannot.
+    """Return when MLflow can be used; raise within 30 seconds when it cannot.
 
     Args:
         uri: a server or a database; None = `tracking_uri()`.

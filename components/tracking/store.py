@@ -32,7 +32,7 @@ _ENVIRONMENT = {
     # Files go through the server. It offers addresses in its S3, which a step need not reach.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # The defaults try for four minutes, in silence.
+    # The defaults silently try for four minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",

@@ -7,9 +7,7 @@ run continue where it was: run the same command again.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +95,9 @@ class Paths(DataPaths):
         "artifacts/train/checkpoint.bin"
     )
     model: Annotated[Path, "folder to write: weights and card"] = Path("artifacts/train/model")
-    history: Annotated[Path, "CSV to write, one row an epoch"] = Path("artifacts/train/history.csv")
+    history: Annotated[Path, "CSV to write, one row per epoch"] = Path(
+        "artifacts/train/history.csv"
+    )
     plot: Annotated[Path, "PNG to write, the same curves"] = Path("artifacts/train/history.png")
 
 
@@ -244,8 +244,5 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    files.write_text(path, text.getvalue())
+    columns = list(history[0])
+    files.write_csv(path, columns, ([row[name] for name in columns] for row in history))

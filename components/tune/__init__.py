@@ -12,9 +12,7 @@ things. docs/decisions/0001-prune-trials-at-three-quarters.md has the measuremen
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,7 +108,7 @@ class Paths(DataPaths):
     hyperparameters: Annotated[Path, "JSON to write, those of the best trial"] = Path(
         "artifacts/tune/hyperparameters.json"
     )
-    trials: Annotated[Path, "CSV to write, one row a trial"] = Path("artifacts/tune/trials.csv")
+    trials: Annotated[Path, "CSV to write, one row per trial"] = Path("artifacts/tune/trials.csv")
     plots: Annotated[Path, "folder to write, figures of the search"] = Path("artifacts/tune/plots")
 
 
@@ -195,7 +193,7 @@ def prepare(dataset: Dataset, params: Params) -> StudyContext:
     preset = choose_preset(params.training.preset, num_train, params.model.weights)
     space = _space(params.tune, preset)
     config = resolve_config(
-        # trials are short and small already: progressive resizing would hide the details from them
+        # trials are short and small anyway: progressive resizing would hide the details from them
         params.training.model_copy(update={"progressive_resizing_start": 1.0}),
         preset,
         architecture=params.model.architecture,
@@ -261,15 +259,14 @@ def _space(params: TuneParams, preset: Preset) -> SearchSpace:
 
 
 def _write_trials(path: Path, queue: TrialQueue) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "reason"])
+    rows = []
     for trial in queue.started():
         settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
         value = "" if trial.value is None else f"{trial.value:.6f}"
         start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
-        writer.writerow([*start, *settings, value, reason(trial)])
-    files.write_text(path, text.getvalue())
+        rows.append([*start, *settings, value, reason(trial)])
+    columns = ["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "reason"]
+    files.write_csv(path, columns, rows)
 
 
 def _draw(folder: Path, queue: TrialQueue) -> None:

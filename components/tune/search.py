@@ -98,7 +98,7 @@ def run_trials(
                 _run_trial(queue, context, mlflow_run, time.monotonic() + left, stop)
             elif wait and (others := queue.running()):
                 if others != waiting_for:
-                    print(f"tune      waiting for {others} trials of other workers", flush=True)
+                    print(f"tune      trials of other workers still running: {others}", flush=True)
                 waiting_for = others
                 _pause(queue, stop)
             else:

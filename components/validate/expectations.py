@@ -1,4 +1,4 @@
-"""The one entry to Great Expectations: rules and tables in, outcomes out. When in doubt, fail."""
+"""The one use of Great Expectations: rules and tables in, outcomes out. When in doubt, fail."""
 
 from __future__ import annotations
 

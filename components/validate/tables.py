@@ -21,11 +21,11 @@ def to_manifest(data: ScannedDataset, *, with_splits: bool) -> pd.DataFrame:
     """The manifest: one row per file, by path."""
     import pandas as pd
 
-    places = {item.file.path: item for item in data.items}
+    items_by_path = {item.file.path: item for item in data.items}
     rows = []
     for file in data.files:
         row = {**vars(file), **vars(file.info), "group": "", "split": ""}
-        if item := places.get(file.path):
+        if item := items_by_path.get(file.path):
             row |= {"group": item.group, "split": item.split if with_splits else ""}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))

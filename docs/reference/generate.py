@@ -96,7 +96,7 @@ def _decision() -> str:
         "|---|---|",
     ]
     lines += [f"| `{check.__name__}` | {_first_line(check)} |" for check in CHECKS]
-    for kind in _models(DecisionRecord):
+    for kind in models_in(DecisionRecord):
         lines += [
             "",
             f"## {kind.__name__}",
@@ -111,7 +111,7 @@ def _decision() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _models(kind: type[BaseModel]) -> list[type[BaseModel]]:
+def models_in(kind: type[BaseModel]) -> list[type[BaseModel]]:
     """The class and every class inside it, outer ones first."""
     found = [kind]
     for outer in found:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds an image of the project and writes what it consists of beside it, as FOLDER/TARGET.cdx.json.
+# Builds an image of the project and writes its SBOM to FOLDER/TARGET.cdx.json.
 #
 #   build_image.sh TARGET NAME [FOLDER [BUILD ARGUMENT...]]      TARGET is cuda or cpu
 #   BASE_IMAGE=python:3.11-slim@sha256:... build_image.sh cuda registry.example/pipeline-cuda

@@ -20,7 +20,7 @@ start() {
     sleep 0.5
   done
   tail -n 20 "$state/dockerd.log" >&2
-  echo "error: $state: the engine does not answer after 60 s; its last words stand above" >&2
+  echo "error: $state: the engine does not answer after 60 s; see its log above" >&2
   exit 5
 }
 
@@ -40,7 +40,7 @@ case $action in
   start) start ;;
   stop) stop ;;
   *)
-    echo "error: $action: is no action; say start or stop" >&2
+    echo "error: $action: is not an action; use start or stop" >&2
     exit 2
     ;;
 esac

@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# pip's settings may also stand in variables, which the image would not see. Folders of this machine
+# pip's settings may also come from variables, which the image would not see. Folders of this machine
 # mean nothing in there.
 python3 -m pip config list | sed -n "s/^.*\.\([a-z-]*\)='\(.*\)'$/\1 = \2/p" |
   awk -F ' = ' '$1 != "find-links" && !/file:/ && !seen[$1]++' >"$work/settings"

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from components.core.errors import PipelineError
-from pipeline.cli.common import SETTINGS, check_params, check_settings
+from pipeline import SETTINGS
+from pipeline.cli.common import check_params, check_settings
 
 _PANEL = "cluster"
 EXPERIMENT = "image-classification"

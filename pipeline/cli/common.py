@@ -17,15 +17,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from components.core.errors import MissingInput
+from pipeline import SETTINGS
 from pipeline.exit_codes import EXIT_NEEDS_ACTION as EXIT_NEEDS_ACTION
 from pipeline.exit_codes import EXIT_USAGE as EXIT_USAGE
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
-
-SETTINGS = Path("params.yaml")
-IMAGES = Path("data/images")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Model = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import IMAGES
+from pipeline import IMAGES
 
 _PANEL = "data"
 

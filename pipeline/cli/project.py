@@ -19,9 +19,8 @@ from typer.core import TyperCommand
 
 from components import STEPS
 from components.core.errors import PipelineError
+from pipeline import IMAGES, SETTINGS
 from pipeline.cli.common import (
-    IMAGES,
-    SETTINGS,
     CommandGroup,
     Json,
     ProjectCommand,
@@ -159,7 +158,7 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
 
 
 class _Steps(CommandGroup):
-    """One command a step; a step is imported when its command is asked for."""
+    """One command per step; a step is imported when its command is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """The steps in order."""

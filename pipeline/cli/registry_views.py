@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROLES = ("champion", "previous", "candidate")
 
 STATUS = ("alias", "version", "verdict", "how", "since (UTC)", "by")
-HISTORY = ("", "time (UTC)", "event", "version", "verdict", "champion before", "by", "why")
+HISTORY = ("", "time (UTC)", "event", "version", "verdict", "before", "by, why")
 _CHECKS = ("status", "check", "value", "threshold")
 
 _TRIGGERS = {"gate": "by the gate", "approved": "approved", "rolled_back": "rolled back"}
@@ -76,7 +76,8 @@ def history_row(event: LoggedEvent) -> list[str]:
     why = f"{_TRIGGERS[event.trigger]}: {event.reason}" if by_hand else event.reason
     action = event.action.replace("_", " ")
     place = [str(event.seq), _minute(event.time), action, event.version, event.verdict]
-    return [*place, event.champion or "-", printable(event.actor), " ".join(printable(why).split())]
+    words = " ".join(printable(f"{event.actor}, {why}" if why else event.actor).split())
+    return [*place, event.champion or "-", words]
 
 
 def print_review(summary: DecisionSummary, log: AuditLog, version: str) -> None:

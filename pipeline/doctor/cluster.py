@@ -9,10 +9,11 @@ import sys
 from urllib.parse import urlsplit
 
 from components.core.errors import InvalidParams, MissingInput, PipelineError, ServiceUnavailable
+from components.core.phrases import short_digest
 from components.io import params
+from pipeline import SETTINGS
 from pipeline.doctor import tracking
 from pipeline.doctor.check import Check, CheckResult, at_least
-from pipeline.doctor.local import SETTINGS
 from pipeline.kubeflow import git_state, kubectl, resources
 
 # Earlier backends have published vulnerabilities.
@@ -43,12 +44,12 @@ def pushed() -> CheckResult:
     """Whether the cluster can fetch this very commit."""
     revision, repository = git_state.head(), git_state.origin()
     git_state.require_pushed(repository, revision)
-    return CheckResult("pass", f"{revision[:12]} is at {repository}")
+    return CheckResult("pass", f"{short_digest(revision)} is at {repository}")
 
 
 def data_pushed() -> CheckResult:
     """Whether the images are where the cluster pulls them from."""
-    url, data_hash = git_state.data_remote(), git_state.require_data()
+    url, short = git_state.data_remote(), short_digest(git_state.require_data())
     words = [sys.executable, "-m", "dvc", "status", "--cloud", "--json", str(git_state.POINTER)]
     try:
         done = subprocess.run(  # noqa: S603
@@ -64,14 +65,14 @@ def data_pushed() -> CheckResult:
         hint = f"run it yourself: dvc status --cloud {git_state.POINTER}"
         return CheckResult("skipped", f"{url}: not known after {_SECONDS} s", hint)
     except ValueError:
-        said = (done.stderr.strip().splitlines() or ["no message"])[0]
+        message = (done.stderr.strip().splitlines() or ["no message"])[0]
         return CheckResult(
-            "fail", f"{url}: {said}", "check its address and your keys", service=True
+            "fail", f"{url}: {message}", "check its address and your keys", service=True
         )
     if missing:
         files = max(1, len(missing) - 1)  # the folder itself is listed with its files
-        return CheckResult("fail", f"{url}: lacks {files:,} files of {data_hash[:12]}", "dvc push")
-    return CheckResult("pass", f"{data_hash[:12]} is at {url}")
+        return CheckResult("fail", f"{url}: lacks {files:,} files of {short}", "dvc push")
+    return CheckResult("pass", f"{short} is at {url}")
 
 
 def kubeflow(endpoint: str | None) -> CheckResult:

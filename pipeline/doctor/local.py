@@ -16,15 +16,15 @@ from pathlib import Path
 from components import train
 from components.core.data.decoding import DataParams
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
+from components.core.phrases import listing, short_digest
 from components.io import params
 from components.tracking import server
+from pipeline import IMAGES, SETTINGS
 from pipeline.doctor import tracking
 from pipeline.doctor.check import Check, CheckResult
 from pipeline.kubeflow import git_state
 
-SETTINGS = Path("params.yaml")
 LOCK = Path("requirements.lock")
-IMAGES = Path("data/images")
 
 _MIN_PYTHON = (3, 11)
 _GIB = 1 << 30
@@ -76,7 +76,7 @@ def packages() -> CheckResult:
         if version and version not in locked[name]
     ]
     if different:
-        return CheckResult("fail", _some(different), "make install")
+        return CheckResult("fail", listing(different, _SHOWN), "make install")
     absent = [name for name, version in found.items() if not version]
     present = len(found) - len(absent)
     return CheckResult("pass", f"{present} as in {LOCK}, {len(absent)} not installed (extras)")
@@ -98,15 +98,10 @@ def _installed(name: str) -> str:
         return ""
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if names[_SHOWN:] else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
-
-
 def git() -> CheckResult:
     """Which commit this is, and whether files differ from it."""
     try:
-        return CheckResult("pass", f"{git_state.require_committed()[:12]}, no changes")
+        return CheckResult("pass", f"{short_digest(git_state.require_committed())}, no changes")
     except PipelineError as error:
         return CheckResult("warn", str(error))
 
@@ -138,7 +133,7 @@ def data() -> CheckResult:
         return CheckResult(
             "warn", f"{found}; {git_state.POINTER} has {expected}", "dvc add data/images"
         )
-    return CheckResult("pass", f"{found}, as {data_hash[:12]} in {git_state.POINTER}")
+    return CheckResult("pass", f"{found}, as {short_digest(data_hash)} in {git_state.POINTER}")
 
 
 def disk() -> CheckResult:

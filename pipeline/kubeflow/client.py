@@ -28,6 +28,7 @@ from components.core.errors import (
     PipelineError,
     ServiceUnavailable,
 )
+from components.core.phrases import short_digest
 from components.tracking import server
 from pipeline.deadline import call_with_timeout
 from pipeline.kubeflow import graph, kubectl
@@ -82,15 +83,17 @@ class Server:
         Raises:
             PipelineError: the server refuses.
             ServiceUnavailable: it does not answer; it may have started the run nevertheless.
-            Interrupted: by the user, with the same doubt.
+            Interrupted: by the user; the server may have started the run nevertheless.
         """
-        doubt = f"The run may have started: look at {self._pages()}/#/runs before you submit again."
+        warning = (
+            f"The run may have started: look at {self._pages()}/#/runs before you submit again."
+        )
 
         def start() -> Any:
             return self._client.create_run_from_pipeline_package(
                 str(file),
                 arguments=source._asdict(),
-                run_name=f"{graph.NAME} {source.revision[:12]}",
+                run_name=f"{graph.NAME} {short_digest(source.revision)}",
                 experiment_name=experiment,
                 service_account=kubectl.ACCOUNT,
             )
@@ -98,9 +101,9 @@ class Server:
         try:
             run_id = self._call(start, _START_SECONDS).run_id
         except ServiceUnavailable as error:
-            raise ServiceUnavailable(f"{error} {doubt}") from error
+            raise ServiceUnavailable(f"{error} {warning}") from error
         except KeyboardInterrupt as error:
-            raise Interrupted(f"submit: interrupted. {doubt}", signal.SIGINT) from error
+            raise Interrupted(f"submit: interrupted. {warning}", signal.SIGINT) from error
         if not run_id:
             raise _not_kubeflow(self._where)
         return str(run_id)

@@ -10,6 +10,7 @@ from kfp import compiler, dsl, local
 from components.core.artifacts import ValidationReport
 from components.core.errors import InvalidParams, PipelineError
 from components.core.gate.record import DecisionRecord
+from components.core.phrases import short_digest
 from components.io import files
 from pipeline.kubeflow import graph
 from pipeline.kubeflow.resources import ClusterParams
@@ -103,7 +104,7 @@ def require_outcome(outputs: Path, verdict: str) -> DecisionRecord:
     found = (record.evidence.data_digest, record.outcome.verdict)
     if found != (report.data_digest, verdict):
         raise PipelineError(
-            f"{outputs}: the decision is {found[1]} on the data {found[0][:12]}, but the run "
-            f"ended with {verdict} on {report.data_digest[:12]}; run it again."
+            f"{outputs}: the decision is {found[1]} on the data {short_digest(found[0])}, but "
+            f"the run ended with {verdict} on {short_digest(report.data_digest)}; run it again."
         )
     return record

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from components.core.errors import ChangedInput, InvalidParams, ServiceUnavailable
+from components.core.phrases import short_digest
 from components.tracking import lineage
 
 _IMAGES = "data/images"
@@ -45,7 +46,8 @@ def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None
     _run(project, "git", "init", "--quiet")
     _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
     _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
-    _compare(f"{revision[:12]}:{_POINTER}", lineage.dvc_hash(project / _POINTER), data_hash)
+    where = f"{short_digest(revision)}:{_POINTER}"
+    _compare(where, lineage.dvc_hash(project / _POINTER), data_hash)
     _run(project, sys.executable, "-m", "dvc", "pull", "--force", _POINTER)
     try:
         _compare(str(project / _IMAGES), folder_hash(project / _IMAGES), data_hash)

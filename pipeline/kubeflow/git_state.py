@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.core.errors import MissingInput, PipelineError, ServiceUnavailable
+from components.core.phrases import listing, short_digest
 from components.tracking import lineage, server
 
 POINTER = Path("data/images.dvc")
@@ -60,10 +61,10 @@ def require_committed() -> str:
     revision = head()
     changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
     if changed:
-        more = f" and {len(changed) - 1:,} more" if changed[1:] else ""
+        names = listing([line[3:] for line in changed], 1)
         raise PipelineError(
-            f"git: {changed[0][3:]}{more} differs from {revision[:12]}, and a run fetches commits "
-            "only; `git commit -a`, then `git push`."
+            f"git: {names} differs from {short_digest(revision)}, and a run fetches commits only; "
+            "`git commit -a`, then `git push`."
         )
     return revision
 
@@ -125,7 +126,8 @@ def require_pushed(repository: str, revision: str) -> None:
     tips = {line.split()[0] for line in listed.splitlines()}
     if revision not in tips and _unknown_to(tips, revision):
         raise PipelineError(
-            f"{shown}: does not have the revision {revision[:12]}; `git push`, then submit again."
+            f"{shown}: does not have the revision {short_digest(revision)}; `git push`, then "
+            "submit again."
         )
 
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, get_args
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.core.gate.policy import Verdict
+from components.core.phrases import short_digest
 from components.io import params
+from pipeline import SETTINGS
 from pipeline.exit_codes import EXIT_INTERRUPTED
 from pipeline.kubeflow import git_state, kubectl, resources
 from pipeline.kubeflow.monitor import FINAL_STATES, SUCCEEDED, PipelineRun, RunMonitor
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import Server
-
-SETTINGS = Path("params.yaml")
 
 # Between two requests, and how long a server may not answer while a run is followed.
 PAUSE_SECONDS = 10.0
@@ -60,7 +60,7 @@ def submit(
     fetched = git_state.read(repository)
     server = Server(endpoint)
     run_id = _start(server, image, fetched, experiment)
-    facts = f"git {fetched.revision[:12]}, data {fetched.data_hash[:12]}"
+    facts = f"git {short_digest(fetched.revision)}, data {short_digest(fetched.data_hash)}"
     print(f"run {run_id}: {server.page(run_id)} ({facts})", flush=True)
     return follow(server, run_id) if wait else 0
 
@@ -105,12 +105,12 @@ def follow(server: Server, run_id: str) -> int:
 
 def _watch(server: Server, run_id: str, again: str) -> PipelineRun:
     """Print each change until the run has ended."""
-    monitor, heard, known = RunMonitor(), time.monotonic(), False
+    monitor, last_answer, known = RunMonitor(), time.monotonic(), False
     while True:
         try:
             run = server.get_run(run_id)
         except PipelineError as error:
-            elapsed = time.monotonic() - heard
+            elapsed = time.monotonic() - last_answer
             no_answer = isinstance(error, ServiceUnavailable)
             if not no_answer and not known:
                 raise  # no such run, perhaps
@@ -120,7 +120,7 @@ def _watch(server: Server, run_id: str, again: str) -> PipelineRun:
                 )
                 raise type(error)(text) from error
         else:
-            heard, known = time.monotonic(), True
+            last_answer, known = time.monotonic(), True
             for line in monitor.changes(run):
                 print(line, flush=True)
             if run.state in FINAL_STATES:

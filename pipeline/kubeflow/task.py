@@ -14,6 +14,7 @@ from components import tune
 from components.core.artifacts import ValidationReport
 from components.core.errors import ChangedInput, PipelineError
 from components.core.gate.record import DecisionRecord
+from components.core.phrases import short_digest
 from components.io import files, params
 from components.io.data.dataset import DataPaths
 from components.tracking import server
@@ -123,7 +124,7 @@ def run_once(step: str, layout: Layout, act: Callable[[], object]) -> None:
     """Run `act`, or end the process with the exit code; what was refused once stays refused.
 
     A cluster retries whatever failed, whatever the exit code. So a refusal, which no retry changes,
-    is written down and ends the next attempt at once.
+    is written down and ends the next try at once.
 
     Raises:
         SystemExit: it failed; the code is that of the error family.
@@ -159,6 +160,6 @@ def _require_digest(report: Path, expected: str) -> None:
     found = data_digest(report.parent)
     if found != expected:
         raise ChangedInput(
-            f"{report}: is about the data {found[:12]}, not {expected[:12]} of this run; "
-            "start a new run."
+            f"{report}: is about the data {short_digest(found)}, not {short_digest(expected)} of "
+            "this run; start a new run."
         )

@@ -70,12 +70,12 @@ def test_it_holds_exactly_what_the_lock_names(image: Image) -> None:
     lines = [line.rstrip(" \\") for line in (ROOT / "infra/image.lock").read_text().splitlines()]
     pins = [Requirement(line) for line in lines if re.match(r"[a-z]", line)]
     mine = {"python_version": "3.11", "python_full_version": "3.11.9"}
-    wanted = {
+    expected = {
         f"{canonicalize_name(pin.name)}{pin.specifier}"
         for pin in pins
         if pin.marker is None or pin.marker.evaluate(mine)
     }
-    assert {f"{canonicalize_name(found.name)}{found.specifier}" for found in there} == wanted
+    assert {f"{canonicalize_name(found.name)}{found.specifier}" for found in there} == expected
 
 
 def test_the_list_of_components_names_what_runs_and_no_tool_of_the_makers(image: Image) -> None:
@@ -118,8 +118,8 @@ def test_its_root_is_read_only_for_the_tests_themselves(image: Image) -> None:
 @pytest.mark.parametrize("folder", ["/", "/tmp"])
 def test_the_project_is_importable_from_any_folder(image: Image, folder: str) -> None:
     code = "import components.registry.audit_log, pipeline.kubeflow.task as t; print(t.__file__)"
-    said = image.run("python", "-c", code, options=("--workdir", folder))
-    assert said.split()[-1] == "/app/pipeline/kubeflow/task.py"
+    output = image.run("python", "-c", code, options=("--workdir", folder))
+    assert output.split()[-1] == "/app/pipeline/kubeflow/task.py"
 
 
 def test_the_build_sees_what_it_copies_and_nothing_else(image: Image, tmp_path: Path) -> None:

@@ -115,14 +115,14 @@ def mlflow_is_closed(objects: list[Object]) -> list[str]:
     if "disable-security-middleware" in start:
         faults.append("the security middleware is off")
     settings = find(objects, "ConfigMap/mlflow-settings")["data"]
-    wanted = {
+    expected = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^models:/m-[0-9a-f]+$",
     }
     faults += [
-        f"{key} is not {value}" for key, value in wanted.items() if settings.get(key) != value
+        f"{key} is not {value}" for key, value in expected.items() if settings.get(key) != value
     ]
     for key in ("MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"):
         faults += [f"{key} has a wildcard"] if "*" in settings.get(key, "") else []
@@ -176,7 +176,7 @@ def pruning_waits_for_a_person_and_keeps_enough(objects: list[Object]) -> list[s
     for option, least in (("--older-than", 180), ("--keep", 10)):
         found = words.get(option, "")
         if not found.isdecimal() or int(found) < least:
-            faults.append(f"{option} is {found or 'not said'}, below {least}")
+            faults.append(f"{option} is {found or 'not set'}, below {least}")
     gc = [pod for pod in pods(objects) for each in pod.containers if "gc" in _words(each)]
     return faults + [f"{name_of(each.owner)}: `mlflow gc` knows no champion" for each in gc]
 

@@ -122,7 +122,7 @@ def nothing_is_added_from_afar(text: str) -> list[str]:
 
 
 def labels_tell_version_and_revision(text: str) -> list[str]:
-    wanted = ('version="${VERSION}"', 'revision="${REVISION}"')
+    expected = ('version="${VERSION}"', 'revision="${REVISION}"')
     labels = {
         target: " ".join(rest for keyword, rest in lineage(text, target) if keyword == "LABEL")
         for target in TARGETS
@@ -130,7 +130,7 @@ def labels_tell_version_and_revision(text: str) -> list[str]:
     return [
         f"{target}: no label {label}"
         for target, there in labels.items()
-        for label in wanted
+        for label in expected
         if f"org.opencontainers.image.{label}" not in there
     ]
 

@@ -92,16 +92,16 @@ def accounts_are_there(objects: list[Object]) -> list[str]:
         (namespace_of(each), each["metadata"]["name"])
         for each in of_kind(objects, "ServiceAccount")
     }
-    wanted = [
+    expected = [
         (name_of(p.owner), (p.namespace, p.spec["serviceAccountName"])) for p in pods(objects)
     ]
-    wanted += [
+    expected += [
         (name_of(binding), (subject["namespace"], subject["name"]))
         for binding in of_kind(objects, "RoleBinding")
         for subject in binding["subjects"]
         if subject["kind"] == "ServiceAccount"
     ]
-    return [f"{who}: no account {account}" for who, account in wanted if account not in accounts]
+    return [f"{who}: no account {account}" for who, account in expected if account not in accounts]
 
 
 def bindings_have_roles(objects: list[Object]) -> list[str]:

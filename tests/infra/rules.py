@@ -32,15 +32,15 @@ def _each_pod(objects: list[Object], look: Callable[[Pod], list[str]]) -> list[s
 def containers_are_restricted(objects: list[Object]) -> list[str]:
     def look(_: Pod, container: Object) -> list[str]:
         found = container.get("securityContext", {})
-        wanted = {
+        expected = {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
         faults = [
-            f"{key} is not {value}" for key, value in wanted.items() if found.get(key) != value
+            f"{key} is not {value}" for key, value in expected.items() if found.get(key) != value
         ]
-        extra = set(found) - set(wanted)
+        extra = set(found) - set(expected)
         return faults + [f"{key} is set" for key in extra]
 
     return _each_container(objects, look)
@@ -79,8 +79,8 @@ def no_host_ports_or_probe_hosts(objects: list[Object]) -> list[str]:
 
 def tokens_stay_out(objects: list[Object]) -> list[str]:
     def look(pod: Pod) -> list[str]:
-        wanted = ("automountServiceAccountToken", "enableServiceLinks")
-        faults = [f"{key} is not false" for key in wanted if pod.spec.get(key) is not False]
+        expected = ("automountServiceAccountToken", "enableServiceLinks")
+        faults = [f"{key} is not false" for key in expected if pod.spec.get(key) is not False]
         return faults + (["default account"] if not pod.spec.get("serviceAccountName") else [])
 
     accounts = [
@@ -151,8 +151,8 @@ def jobs_end(objects: list[Object]) -> list[str]:
     jobs = [(name_of(job), job["spec"]) for job in of_kind(objects, "Job")]
     crons = of_kind(objects, "CronJob")
     jobs += [(name_of(cron), cron["spec"]["jobTemplate"]["spec"]) for cron in crons]
-    wanted = ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
-    faults = [f"{name}: no {key}" for name, spec in jobs for key in wanted if key not in spec]
+    expected = ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
+    faults = [f"{name}: no {key}" for name, spec in jobs for key in expected if key not in spec]
     for cron in crons:
         if cron["spec"].get("concurrencyPolicy") != "Forbid":
             faults.append(f"{name_of(cron)}: may run twice at once")
@@ -165,8 +165,8 @@ def backups_run_and_are_tried(objects: list[Object]) -> list[str]:
     if not of_kind(objects, "StatefulSet"):
         return []
     crons = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "CronJob")}
-    wanted = ("postgres-backup", "restore-drill")
-    return [f"no {name}" for name in wanted if crons.get(name, {"suspend": True}).get("suspend")]
+    expected = ("postgres-backup", "restore-drill")
+    return [f"no {name}" for name in expected if crons.get(name, {"suspend": True}).get("suspend")]
 
 
 def namespaces_pin_pod_security(objects: list[Object]) -> list[str]:

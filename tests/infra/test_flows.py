@@ -32,42 +32,42 @@ def test_exactly_the_written_flows_are_possible(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_policy_carries_weight(overlay: str) -> None:
     objects = build(overlay)
-    wanted = written(overlay, objects)
+    expected = written(overlay, objects)
     for policy in of_kind(objects, "NetworkPolicy"):
         without = [thing for thing in objects if thing is not policy]
-        assert allowed(without) != wanted, f"{policy['metadata']} could go unnoticed"
+        assert allowed(without) != expected, f"{policy['metadata']} could go unnoticed"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_port_and_peer_of_a_policy_carries_weight(overlay: str) -> None:
     objects = build(overlay)
-    wanted = written(overlay, objects)
+    expected = written(overlay, objects)
     for policy in of_kind(objects, "NetworkPolicy"):
         for side, where in (("ingress", "from"), ("egress", "to")):
             for flow in policy["spec"].get(side, []):
                 for part, nobody in ((flow["ports"], NO_PORT), (flow[where], NO_POD)):
                     for at, entry in enumerate(list(part)):
                         part[at] = nobody
-                        assert allowed(objects) != wanted, (policy["metadata"]["name"], entry)
+                        assert allowed(objects) != expected, (policy["metadata"]["name"], entry)
                         part[at] = entry
 
 
 def test_a_flow_too_many_is_seen() -> None:
     objects = build("overlays/production")
-    wanted = written("overlays/production", objects)
+    expected = written("overlays/production", objects)
     policy = find(objects, "NetworkPolicy/to-s3")
     policy["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] = "0.0.0.0/0"
-    extra = allowed(objects) - wanted
+    extra = allowed(objects) - expected
     assert "mlflow -> cloud-metadata TCP/443" in extra
     assert "mlflow -> internet TCP/443" in extra
 
 
 def test_an_open_namespace_selector_is_seen() -> None:
     objects = build("overlays/local")
-    wanted = written("overlays/local", objects)
+    expected = written("overlays/local", objects)
     sources = find(objects, "NetworkPolicy/postgres")["spec"]["ingress"][0]["from"]
     sources[0]["namespaceSelector"] = {}
-    assert allowed(objects) - wanted == {"stranger -> postgres TCP/5432"}
+    assert allowed(objects) - expected == {"stranger -> postgres TCP/5432"}
 
 
 def test_every_port_of_a_policy_and_of_a_server_is_tried() -> None:

@@ -68,13 +68,13 @@ def test_no_value_is_ever_printed(tmp_path: Path) -> None:
 
 def test_made_secrets_have_exactly_the_keys_that_are_referred_to(made: Path) -> None:
     paths = {tuple(path.relative_to(made).parts) for path in made.glob("*/*/*")}
-    wanted = {
+    expected = {
         (namespace_of(secret), secret["metadata"]["name"], key)
         for secret in of_kind(build("secrets"), "Secret")
         for key in secret["stringData"]
         if secret["metadata"]["name"] != "mlflow-tls"  # comes with the ingress's certificate
     }
-    assert paths == wanted
+    assert paths == expected
 
 
 def test_made_secrets_pass_the_check_of_every_pod(made: Path, tmp_path: Path) -> None:

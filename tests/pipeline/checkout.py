@@ -24,10 +24,10 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.root, self.bare, self.storage = root / "project", root / "bare.git", root / "storage"
 
-    def make(self, picture: bytes) -> Checkout:
+    def make(self, image: bytes) -> Checkout:
         """Write, commit and push everything."""
         (self.root / "data/images/cat").mkdir(parents=True)
-        (self.root / "data/images/cat/1.png").write_bytes(picture)
+        (self.root / "data/images/cat/1.png").write_bytes(image)
         for name in _FILES:
             shutil.copy(ROOT / name, self.root / name)
         self.run("git", "init", "--quiet", "--initial-branch=main")

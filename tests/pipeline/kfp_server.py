@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +52,7 @@ class Kubeflow:
         broken: answers 503 to everything.
         page: answered instead, on paths that begin with `page_path`.
         after: what happens after the n-th look at the run; 0 = when it is posted.
-        delay: seconds before an answer, on paths that begin with `slow_path`.
+        answering: while it is cleared, nothing is answered on paths that begin with `slow_path`.
     """
 
     def __init__(self) -> None:
@@ -67,7 +66,8 @@ class Kubeflow:
         self.broken = False
         self.page: bytes | None = None
         self.page_path = self.slow_path = "/"
-        self.delay = 0.0
+        self.answering = threading.Event()
+        self.answering.set()
         self.after: dict[int, Callable[[], object]] = {}
         self.count = 0
         self.refusal: dict[str, Any] | None = None
@@ -80,7 +80,7 @@ class Kubeflow:
     ) -> tuple[int, bytes]:
         """Status and content, with the faults that are set."""
         if path.startswith(self.slow_path):
-            time.sleep(self.delay)
+            self.answering.wait(60)
         if self.broken:
             return 503, b"upstream connect error"
         if self.token and authorization != f"Bearer {self.token}":
@@ -152,5 +152,6 @@ def serve() -> Iterator[Kubeflow]:
     try:
         yield kubeflow
     finally:
+        kubeflow.answering.set()
         server.shutdown()
         server.server_close()

@@ -57,10 +57,10 @@ class Cluster:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "current-context": "desk",
+            "current-context": "test",
             "clusters": [{"name": "c", "cluster": {"server": self.url}}],
             "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "desk", "context": {"cluster": "c", "user": "u"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
         }
         path.write_text(json.dumps(config))
         return path

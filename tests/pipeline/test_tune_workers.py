@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from components import tune
-from components.tune.storage import VARIABLE
+from components.core.errors import Interrupted, PipelineError
 from components.tune.trial_queue import RELEASED
+from pipeline import cli, tune_workers
 from pipeline.tune_workers import share_machine
 from tests.components.conftest import ROOT, Workspace, write_params
-from tests.processes import free_port
+from tests.components.conftest import store as store
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def project(workspace: Workspace, tmp_path: Path) -> Path:
     """A folder as a checkout is after validate."""
     shutil.copytree(workspace.root, tmp_path / "project")
     shutil.copy(ROOT / "dvc.yaml", tmp_path / "project")
-    write_params(tmp_path / "project/params.yaml", {"tune.num_trials": 4})
+    write_params(tmp_path / "project/params.yaml", {"tune.num_trials": 4, "tune.epochs": [1, 1]})
     return tmp_path / "project"
 
 
@@ -59,10 +61,16 @@ def wait_for(project: Path, text: str, process: "subprocess.Popen[str]") -> str:
     raise AssertionError(seen)
 
 
-def test_two_workers_share_the_budget_and_one_result_is_collected(project: Path) -> None:
-    process = start(project, "--workers", "2")
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
+def test_two_workers_share_the_budget_and_one_result_is_collected(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    code = cli.main(["tune", "--workers", "2"])
+    found = capfd.readouterr()
+    output = found.out + found.err
+    assert code == 0, output
     rows = table(project)
     assert len(rows) == 4
     assert {row["worker"] for row in rows} == {"0", "1"}, output
@@ -71,6 +79,74 @@ def test_two_workers_share_the_budget_and_one_result_is_collected(project: Path)
     assert output.count("best of 4") == 1
 
 
+# In place of `python -m pipeline`: a worker that ends with the code that the test chose for it, or
+# waits, with the signal of the first stop as its code; the last to wait sends it to the parent.
+WORKER = """
+import os, pathlib, signal, sys, time
+
+worker = 0 if sys.argv[1:] == ["step", "tune"] else int(sys.argv[sys.argv.index("--worker") + 1])
+code = os.environ["CODES"].split()[worker]
+if code != "wait":
+    code = int(code)
+    os.kill(os.getpid(), -code) if code < 0 else sys.exit(code)
+
+
+def stop(number, _):
+    pathlib.Path(f"stopped-{worker}").write_text(str(number))
+    sys.exit(128 + number)
+
+
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path(f"ready-{worker}").touch()
+if len(list(pathlib.Path().glob("ready-*"))) == len(os.environ["CODES"].split()):
+    os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def toy_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> Callable[..., None]:
+    """toy_workers("5", "0"): as many workers as processes, which end with these codes."""
+    (tmp_path / "toy/pipeline").mkdir(parents=True)
+    (tmp_path / "toy/pipeline/__init__.py").touch()
+    (tmp_path / "toy/pipeline/__main__.py").write_text(WORKER)
+    monkeypatch.chdir(tmp_path / "toy")
+
+    def start(*codes: str) -> None:
+        monkeypatch.setenv("CODES", " ".join(codes))
+        tune_workers.run_workers(len(codes))
+
+    return start
+
+
+@pytest.mark.parametrize(("code", "shown"), [("5", 5), ("2", 2), ("-9", 1)])
+def test_the_exit_code_is_that_of_the_step(
+    code: str, shown: int, toy_workers: Callable[..., None]
+) -> None:
+    with pytest.raises(PipelineError, match=f"worker 0, the step itself, ended with {code}") as end:
+        toy_workers(code, "0")
+    assert end.value.exit_code == shown
+
+
+def test_a_worker_that_fails_is_named_and_costs_nothing(
+    toy_workers: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy_workers("0", "-9", "0")
+    printed = capsys.readouterr().out
+    assert "worker 1 ended with -9; the others ran its trials" in printed
+    assert "worker 2" not in printed
+    assert "next: dvc repro" in printed
+
+
+def test_a_signal_reaches_every_worker(toy_workers: Callable[..., None]) -> None:
+    with pytest.raises(Interrupted, match="stopped by a signal") as end:
+        toy_workers("wait", "wait")
+    assert end.value.exit_code == 143
+    stopped = {path.name: path.read_text() for path in Path().glob("stopped-*")}
+    assert stopped == dict.fromkeys(("stopped-0", "stopped-1"), str(int(signal.SIGTERM)))
+
+
+@pytest.mark.slow
 def test_a_signal_reaches_every_worker_and_the_search_goes_on_later(project: Path) -> None:
     write_params(project / "params.yaml", {"tune.num_trials": 2, "tune.epochs": [40, 50]})
     process = start(project, "--workers", "2")
@@ -86,15 +162,6 @@ def test_a_signal_reaches_every_worker_and_the_search_goes_on_later(project: Pat
     assert left.stdout == b""
 
 
-def test_the_exit_code_is_that_of_the_step(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, f"postgresql://anna:word@127.0.0.1:{free_port()}/tune")
-    process = start(project, "--workers", "1")
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 5, output
-    assert output.count("error: ") == 2
-    assert "word" not in output
-
-
 @pytest.mark.slow
 def test_the_trials_of_a_worker_that_fails_are_run_by_the_others(project: Path) -> None:
     process = start(project, "--workers", "2")
@@ -103,7 +170,7 @@ def test_the_trials_of_a_worker_that_fails_are_run_by_the_others(project: Path) 
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(workers[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "worker 1 ended with -9; the others ran its trials" in output
     assert len(table(project)) == 4
@@ -122,17 +189,17 @@ def find(parent: int, word: str) -> list[int]:
     return found
 
 
-def test_wrong_numbers_of_workers_are_wrong_usage(project: Path) -> None:
-    wrong: list[list[str]] = [
-        ["--workers", "0"],
-        ["--worker", "-1"],
-        [],
-        ["--workers", "2", "--worker", "1"],
-    ]
-    processes = [start(project, *words) for words in wrong]
-    for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 2, output
+@pytest.mark.parametrize(
+    "words",
+    [["--workers", "0"], ["--worker", "-1"], [], ["--workers", "2", "--worker", "1"]],
+)
+def test_wrong_numbers_of_workers_are_wrong_usage(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(tmp_path / "params.yaml", {})
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["tune", *words]) == 2
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_a_decision_of_version_1_is_recomputed(decision: Path) -> None:
     assert "blocked, schema version 1, recomputed from 36 predictions" in verify(decision)
 
 
-def test_its_words_are_not_compared_and_that_is_said(decision: Path) -> None:
+def test_its_words_are_not_compared_and_the_message_says_so(decision: Path) -> None:
     edit(decision, lambda raw: raw["decision"]["checks"][0].update(reason="other words"))
     assert verify(decision).endswith("words not compared")
 

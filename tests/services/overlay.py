@@ -75,8 +75,8 @@ class Services:
             pair = f"{user}:{self.user(user)['MLFLOW_TRACKING_PASSWORD']}"
             request.add_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code
 
@@ -88,7 +88,7 @@ class Services:
         )  # fmt: skip
 
     def ask(self, query: str, database: str = "mlflow") -> str:
-        """What PostgreSQL's superuser is told."""
+        """The result of a query by PostgreSQL's superuser."""
         inside = {"PGHOST": str(self.postgres.data), "PGUSER": "postgres"}
         return require(self.run("psql", "-XAt", "-d", database, "-c", query, **inside)).strip()
 

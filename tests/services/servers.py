@@ -46,7 +46,7 @@ def answers(address: str) -> bool:
 
 def _fail(name: str, log: Path) -> NoReturn:
     tail = log.read_text(errors="replace").splitlines()[-_LINES:]
-    pytest.fail(f"{name} does not answer; its last words:\n" + "\n".join(tail))
+    pytest.fail(f"{name} does not answer; the end of its log:\n" + "\n".join(tail))
 
 
 class Process:

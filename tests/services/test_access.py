@@ -50,18 +50,18 @@ def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_audit_l
         assert services.call("runs/delete", {"run_id": "0" * 32}, user) in (403, 404)
 
 
-def test_the_pruning_job_speaks_as_the_promoter(services: Services) -> None:
+def test_the_pruning_job_acts_as_the_promoter(services: Services) -> None:
     prune = BASE / "mlflow" / "prune.py"
     done = services.run(sys.executable, prune, "--older-than=180", "--keep=10", "--yes")
     assert require(done) == f"{MODEL}: 0.0 MB pruned\n"
 
 
-def test_a_host_that_is_not_allowed_is_refused_but_probes_are_answered(services: Services) -> None:
+def test_a_host_that_is_not_allowed_is_refused_but_probes_get_through(services: Services) -> None:
     def asked(path: str, host: str) -> int:
         request = urllib.request.Request(f"{services.uri}{path}", headers={"Host": host})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code
 

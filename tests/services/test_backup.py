@@ -104,8 +104,8 @@ def test_what_was_dumped_comes_back_from_s3_row_by_row(services: Services, place
     for database in ("mlflow", "optuna"):
         file = f"{database}.dump"
         assert (place / "pulled" / file).read_bytes() == (dumps / file).read_bytes()
-    said = require(restore(services, place / "pulled", place / "restored"))
-    assert said.startswith("restored: 2 experiments, ")
+    output = require(restore(services, place / "pulled", place / "restored"))
+    assert output.startswith("restored: 2 experiments, ")
     with restored(place / "restored") as port:
         socket = {"PGHOST": str(place / "restored"), "PGPORT": str(port), "PGUSER": "drill"}
         query = ("psql", "-XAt", "-d", "mlflow", "-c", fingerprints())
@@ -119,7 +119,7 @@ def test_what_was_dumped_comes_back_from_s3_row_by_row(services: Services, place
         )
 
 
-def test_the_newest_copy_is_taken_and_an_old_one_is_red(services: Services, place: Path) -> None:
+def test_the_newest_copy_is_taken_and_an_old_one_fails(services: Services, place: Path) -> None:
     now, dumps = datetime.now(UTC), dump(services, place / "dumps")
     assert "holds no complete copy" in copy(services, "pull", place / "none").stderr
     push_as_of(services, dumps, now - timedelta(hours=31))
@@ -132,7 +132,7 @@ def test_the_newest_copy_is_taken_and_an_old_one_is_red(services: Services, plac
     assert f"pull: s3://backups/{name}" in require(copy(services, "pull", place / "new"))
 
 
-def test_a_dump_that_was_damaged_on_s3_is_red(services: Services, place: Path) -> None:
+def test_a_dump_that_was_damaged_on_s3_fails(services: Services, place: Path) -> None:
     name = push_as_of(services, dump(services, place / "dumps"), datetime.now(UTC))
     s3 = services.storage.client(services.secret("s3-backup"))
     content = s3.get_object(Bucket="backups", Key=f"{name}mlflow.dump")["Body"].read()
@@ -148,7 +148,7 @@ def test_a_dump_that_was_cut_does_not_restore(services: Services, place: Path) -
     assert restore(services, dumps, place / "restored").returncode != 0
 
 
-def test_an_alias_that_points_to_nothing_is_red(services: Services, place: Path) -> None:
+def test_an_alias_that_points_to_nothing_fails(services: Services, place: Path) -> None:
     row = f"'{MODEL}', 'astray', 999"
     services.ask(f"INSERT INTO registered_model_aliases (name, alias, version) VALUES ({row})")
     try:

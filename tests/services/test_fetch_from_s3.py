@@ -18,18 +18,18 @@ def admin(services: Services) -> Any:
 
 
 def refused(published: Published, target: Path, services: Services, **changes: str) -> str:
-    """What is said; nothing may be left of the images."""
+    """What is message; nothing may be left of the images."""
     with pytest.raises(PipelineError) as raised:
         published.fetch(target, services, **changes)
-    said = str(raised.value)
-    assert "\n" not in said
+    message = str(raised.value)
+    assert "\n" not in message
     assert not (target / "data/images").exists()
     for name in ("aws_secret_access_key", "secret-key"):
-        assert name not in said
+        assert name not in message
     for key in (services.secret("s3-dvc") / "secret-key", services.secret("s3-dvc") / "access-key"):
-        assert key.read_text() not in said
+        assert key.read_text() not in message
     assert isinstance(raised.value, (ServiceUnavailable, ChangedInput))
-    return f"{raised.value.exit_code} {said}"
+    return f"{raised.value.exit_code} {message}"
 
 
 def require_whole(published: Published, target: Path, services: Services) -> None:
@@ -41,9 +41,9 @@ def test_a_wrong_key_is_refused_and_the_right_one_fixes_it(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
     wrong = {"AWS_SECRET_ACCESS_KEY": "w" * 48}
-    said = refused(published, tmp_path / "checkout", services, **wrong)
-    assert said.startswith("5 fetch:")
-    assert "Forbidden" in said
+    message = refused(published, tmp_path / "checkout", services, **wrong)
+    assert message.startswith("5 fetch:")
+    assert "Forbidden" in message
     require_whole(published, tmp_path / "checkout", services)
 
 
@@ -59,9 +59,9 @@ def test_a_bucket_that_is_gone_is_named_and_its_return_fixes_it(
             s3.delete_object(Bucket="dvc", Key=entry["Key"], VersionId=entry["VersionId"])
     s3.delete_bucket(Bucket="dvc")
     try:
-        said = refused(published, tmp_path / "checkout", services)
-        assert said.startswith("5 fetch:")
-        assert "Forbidden" in said or "Missing cache files" in said
+        message = refused(published, tmp_path / "checkout", services)
+        assert message.startswith("5 fetch:")
+        assert "Forbidden" in message or "Missing cache files" in message
     finally:
         s3.create_bucket(Bucket="dvc")
         s3.put_bucket_versioning(Bucket="dvc", VersioningConfiguration={"Status": "Enabled"})
@@ -79,11 +79,11 @@ def test_other_bytes_under_the_hash_of_an_image_are_refused_and_not_kept(
     content = s3.get_object(Bucket="dvc", Key=key)["Body"].read()
     s3.put_object(Bucket="dvc", Key=key, Body=content[:-1] + b"?")
     try:
-        said = refused(published, tmp_path / "checkout", services)
+        message = refused(published, tmp_path / "checkout", services)
     finally:
         s3.put_object(Bucket="dvc", Key=key, Body=content)
-    assert said.startswith("1 ")
-    assert published.data_hash in said
+    assert message.startswith("1 ")
+    assert published.data_hash in message
     require_whole(published, tmp_path / "checkout", services)
 
 
@@ -96,18 +96,18 @@ def test_an_image_that_is_missing_in_the_bucket_is_named(
     content = s3.get_object(Bucket="dvc", Key=key)["Body"].read()
     s3.delete_object(Bucket="dvc", Key=key)
     try:
-        said = refused(published, tmp_path / "checkout", services)
+        message = refused(published, tmp_path / "checkout", services)
     finally:
         s3.put_object(Bucket="dvc", Key=key, Body=content)
-    assert said.startswith("5 fetch:")
-    assert "".join(key.rpartition("md5/")[2].split("/")) in said
+    assert message.startswith("5 fetch:")
+    assert "".join(key.rpartition("md5/")[2].split("/")) in message
     require_whole(published, tmp_path / "checkout", services)
 
 
-def test_a_storage_that_is_down_is_said_within_a_minute_or_so(
+def test_a_storage_that_is_down_is_reported_within_a_minute_or_so(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
     changes = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
-    said = refused(published, tmp_path / "checkout", services, **changes)
-    assert said.startswith("5 fetch:")
-    assert "Could not connect to the endpoint URL" in said
+    message = refused(published, tmp_path / "checkout", services, **changes)
+    assert message.startswith("5 fetch:")
+    assert "Could not connect to the endpoint URL" in message

@@ -57,7 +57,7 @@ def test_the_first_model_becomes_champion_and_its_files_lie_on_s3(
     assert not (first_model.project.root / "mlartifacts").exists()
 
 
-def test_the_trainer_is_told_in_one_line_that_registering_is_not_for_him(
+def test_the_trainer_is_told_in_one_line_that_only_a_promoter_may_register(
     first_model: FirstModel,
 ) -> None:
     assert first_model.refused.returncode == 1
@@ -146,17 +146,17 @@ def test_a_storage_that_dies_while_register_uploads_leaves_no_version(
 def test_repeating_it_when_all_are_back_registers_the_second_model_once(
     services: Services, first_model: FirstModel, second: UserProject
 ) -> None:
-    for news in ("registered: solar-cells version 2", "already registered"):
+    for text in ("registered: solar-cells version 2", "already registered"):
         done = second.register()
         assert done.returncode == 0, done.stderr
-        assert news in done.stdout
+        assert text in done.stdout
     assert count(services, "model_versions") == 2
     assert aliases(services)["candidate"] == "2"
     assert status(first_model)["problems"] == []
     assert "recomputed from" in second.command("verify-decision")
 
 
-def test_a_person_promotes_and_rolls_back_through_the_server_if_he_may(
+def test_a_person_promotes_and_rolls_back_through_the_server_if_allowed(
     services: Services, first_model: FirstModel, second: UserProject
 ) -> None:
     trainer = UserProject(second.root, services, "trainer")

@@ -128,14 +128,14 @@ def test_one_hundred_promotions_raise_no_alarm(opened: Store) -> None:
     versions = [add_version(opened, digest) for digest in "ab"]
     losses = processes.CONTEXT.Value("i", 0)
     racer = processes.start(processes.promote_many, *versions, 100, losses)
-    looks, alarms = 0, []
+    reads, alarms = 0, []
     while racer.is_alive():
         status, _ = champion.read_champion(opened, NAME)
-        looks += 1
+        reads += 1
         if status.problem:
             alarms.append(status.problem)
     racer.join()
     assert racer.exitcode == 0
-    print(f"{looks} looks during 100 promotions, {len(alarms)} alarms")
+    print(f"{reads} reads during 100 promotions, {len(alarms)} alarms")
     assert alarms == []
-    assert looks > 20
+    assert reads > 20

@@ -90,7 +90,7 @@ class FirstModel:
 
     Attributes:
         project: the promoter's, with everything done.
-        refused: the trainer's attempt to register.
+        refused: what register did for the trainer.
         output: the promoter's first `dvc repro`.
     """
 

@@ -17,28 +17,26 @@ if TYPE_CHECKING:
 class ShareShift(Part):
     """How a class's share of all images changed."""
 
-    name: str
-    before: Share
-    now: Share
+    name: str = Field(description="Of the class.")
+    before: Share = Field(description="In the champion's data.")
+    now: Share = Field(description="In these data.")
 
 
 class DataDiff(Part):
-    """How the data differ from the champion's, by pixels: renamed files are the same files.
+    """How the data differ from the champion's, by pixels: renamed files are the same files."""
 
-    Attributes:
-        baseline: data digest of the champion's data; empty = there is no baseline, and all else is
-            zero.
-        examples: up to five paths of each kind: added, removed, relabeled, moved.
-    """
-
-    baseline: str
-    unchanged: int
-    added: int
-    removed: int
-    relabeled: int
-    moved: int = Field(description="Between splits.")
+    baseline: str = Field(
+        description="Data digest of the champion's data; empty: there is none, and all else is 0."
+    )
+    unchanged: int = Field(description="Images of equal pixels, label and split.")
+    added: int = Field(description="Images that are new.")
+    removed: int = Field(description="Images that are gone.")
+    relabeled: int = Field(description="Images with another label.")
+    moved: int = Field(description="Images in another split.")
     largest_shift: ShareShift | None = Field(description="None without a baseline.")
-    examples: dict[str, list[str]]
+    examples: dict[str, list[str]] = Field(
+        description="Kind of change -> up to five paths of such images."
+    )
 
 
 _EXAMPLES = 5

@@ -238,7 +238,7 @@ def _check_header(image: ImageFile, params: ImageParams, kind: Format) -> None:
 def _orientation(image: ImageFile) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse sound pixels
+    except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse valid pixels
         return 1
 
 
@@ -256,7 +256,7 @@ def _flatten(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
 
 
 def _to_8_bit(image: ImageFile) -> Image.Image:
-    """High byte of 16-bit gray, as Pillow itself takes it of 16-bit color; never clipped."""
+    """High byte of 16-bit gray, as Pillow itself does for 16-bit color; never clipped."""
     if image.mode == "F":
         raise InvalidImage("32-bit float pixels; store 8 or 16 bits", image.format or "")
     gray = np.asarray(image)

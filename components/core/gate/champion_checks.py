@@ -10,6 +10,7 @@ from components.core.evaluation import intervals
 from components.core.gate.bounds import REVIEW, make_check, percent
 from components.core.gate.gate_input import GateInput
 from components.core.gate.record import Check, CheckStatus
+from components.core.phrases import listing
 
 
 def champion(found: GateInput) -> Check:
@@ -98,9 +99,10 @@ def per_class_regression(found: GateInput) -> Check:
     message = f"no class lost recall; {limit:g} is allowed"
     if worst.drop > 0:
         words = "more than chance explains" if worst.significant else "which may be chance"
-        more = f" and {len(blocking) - 1:,} more classes" if blocking[1:] else ""
+        names = listing([drop.name for drop in blocking or [worst]], 1)
+        names += " classes" if blocking[1:] else ""
         message = (
-            f"recall of {worst.name}{more} dropped by {worst.drop:.3f} ({worst.images:,} images), "
+            f"recall of {names} dropped by {worst.drop:.3f} ({worst.images:,} images), "
             f"{words}; {limit:g} is allowed"
         )
     status: CheckStatus = "fail" if blocking else "pass"

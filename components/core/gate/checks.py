@@ -178,7 +178,7 @@ def revocation(found: GateInput) -> Check:
     return make_check("revocation", None, threshold, "pass", message)
 
 
-# In this order, those that fail first.
+# The order in which they are shown, behind those that fail.
 CHECKS: tuple[Callable[[GateInput], Check], ...] = (
     data_leakage,
     test_images,

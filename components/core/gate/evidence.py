@@ -8,16 +8,13 @@ from components.core.artifacts import Part
 
 
 class ChampionEvidence(Part):
-    """The champion at the moment of the decision.
+    """The champion at the moment of the decision."""
 
-    Attributes:
-        state: none = there is no champion yet; same = it is this very model; compared = it was
-            evaluated on the same test images just now; other_classes = it knows other classes, so
-            no comparison is possible; unusable = there is one, but it cannot be loaded, or its
-            promotion was never recorded.
-    """
-
-    state: Literal["none", "same", "compared", "other_classes", "unusable"]
+    state: Literal["none", "same", "compared", "other_classes", "unusable"] = Field(
+        description="none: there is no champion yet; same: it is this very model; compared: it was "
+        "evaluated on the same test images just now; other_classes: it knows other classes, so no "
+        "comparison is possible; unusable: it cannot be loaded, or nobody recorded its promotion."
+    )
     model_digest: str = Field(description="Empty when there is none.")
     predictions_sha256: str = Field(description="Of its predictions; empty unless compared.")
     reason: str = Field(description="Of other_classes and unusable: what is wrong; else empty.")
@@ -28,11 +25,11 @@ class Evidence(Part):
 
     class_names: list[str] = Field(description="In the order of the model's outputs.")
     model_digest: str = Field(description="Of the model folder.")
-    data_digest: str
-    test_digest: str
-    evaluation_sha256: str
-    predictions_sha256: str
-    model_bytes: int = Field(ge=0)
+    data_digest: str = Field(description="Names the data set.")
+    test_digest: str = Field(description="Names the test images with their labels.")
+    evaluation_sha256: str = Field(description="Of evaluation.json.")
+    predictions_sha256: str = Field(description="Of predictions.parquet.")
+    model_bytes: int = Field(ge=0, description="All files of the model folder.")
     latency_p95_ms: float | None = Field(
         gt=0, allow_inf_nan=False, description="None unless the policy bounds it."
     )
@@ -43,4 +40,4 @@ class Evidence(Part):
         ge=0, description="Test images whose pixels or group are also in train or val."
     )
     revoked_reason: str = Field(description="Why only a person may promote this model; else empty.")
-    champion: ChampionEvidence
+    champion: ChampionEvidence = Field(description="What it was compared with.")

@@ -198,7 +198,7 @@ class _Loop:
             weights = copy.deepcopy(network.state_dict())
             self.best = {"epoch": self.epoch, "val_loss": loss, "network": weights}
         mean = self.loss_sum / len(self.train.labels)
-        # Read back: a training that is resumed after the last batch has no step to tell it.
+        # Read back: a training resumed after its last batch runs no step that would set it.
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.batch, self.loss_sum = 0, 0.0
         return Epoch(self.epoch, rate, size, mean, loss, accuracy, best, self.state())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from components.core.data.decoding import DataParams
 
 
-# Files of one task of the thread pool, so the cost of tasks is lost in that of files.
+# Files of one task of the thread pool, so that starting a task costs little beside reading them.
 _CHUNK = 32
 
 

@@ -34,7 +34,7 @@ _IGNORED = re.compile(
     re.IGNORECASE,
 )
 
-# Files of one task of the thread pool, so the cost of tasks is lost in that of images.
+# Files of one task of the thread pool, so that starting a task costs little beside decoding them.
 _CHUNK = 32
 
 

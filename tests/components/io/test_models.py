@@ -170,7 +170,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, content: bytes, name: str) -> list[st
     return asked
 
 
-def test_without_the_file_and_the_network_the_fix_is_told(checkpoints: Path) -> None:
+def test_without_the_file_and_the_network_the_fix_is_named(checkpoints: Path) -> None:
     with pytest.raises(MissingInput) as missing:
         models.find_initial_weights("imagenet", "resnet18")
     text = str(missing.value)

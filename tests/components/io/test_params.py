@@ -1,4 +1,4 @@
-"""params.yaml: every kind of wrong setting is refused in one line that says how to mend it."""
+"""params.yaml: every kind of wrong setting is refused in one line that says how to fix it."""
 
 import dataclasses
 import importlib
@@ -201,17 +201,17 @@ def test_a_wrong_value_is_shown_with_what_would_be_right(
     assert "more:" not in found  # not one problem for each branch of a choice
 
 
-def test_what_looks_like_a_date_is_text_where_text_is_wanted(file: Path) -> None:
+def test_what_looks_like_a_date_is_text_where_text_is_expected(file: Path) -> None:
     file.write_text(GOOD.replace("cells", "2020-01-01"))
     assert params.load(file, Params).learn.name == "2020-01-01"
 
 
-def test_a_rule_about_two_settings_speaks_for_itself(file: Path) -> None:
+def test_a_rule_about_two_settings_has_its_own_message(file: Path) -> None:
     found = line_of(file, ("cells", "auto"), ("cpu", "auto"))
     assert found == "learn: name and device cannot both be auto."
 
 
-def test_all_problems_are_told_at_once(file: Path) -> None:
+def test_all_problems_are_reported_at_once(file: Path) -> None:
     found = line_of(file, ("1.0e-3", "fast"), ("0.95", "95"), ("flip: true", "flip: 0"))
     assert found.startswith("learn.learning_rate is 'fast';")
     assert "(and 2 more: learn.flip is 0; it should be true or false. " in found
@@ -368,7 +368,7 @@ class Rules(BaseModel):
         ),
     ],
 )
-def test_an_old_name_is_answered_with_the_new_one(
+def test_an_old_name_is_refused_with_the_new_one(
     file: Path, section: str, kind: type[BaseModel], content: str, line: str
 ) -> None:
     file.write_text(f"{section}: {content}")

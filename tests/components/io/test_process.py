@@ -70,7 +70,7 @@ class Library:
         return 1
 
 
-def test_the_heap_is_told_to_keep_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heap_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: library)
     process.keep_freed_memory()

@@ -90,7 +90,7 @@ def test_an_epoch_is_one_line_without_a_terminal(
     assert re.search(r"25 img/s  done$", lines[2])
 
 
-def test_images_a_second_count_training_alone(clock: Clock) -> None:
+def test_images_per_second_count_training_alone(clock: Clock) -> None:
     progress = Progress("train", CONFIG, 100, Stop())
     run_epoch(progress, clock, 4.0, 96.0)
     assert progress.report(epoch(1)) == pytest.approx(25.0)
@@ -116,7 +116,7 @@ def test_an_epoch_resumed_after_its_last_batch_trained_nothing(clock: Clock) -> 
     assert progress.report(epoch(1)) == 0.0
 
 
-def test_long_waits_are_told_in_minutes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_waits_are_shown_in_minutes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress("train", replace(CONFIG, progressive_resizing_start=1.0), 100, Stop())
     run_epoch(progress, clock, 100.0, 50.0)
     progress.report(replace(epoch(1), image_size=64))

@@ -41,17 +41,17 @@ def test_an_approved_version_is_champion_with_reason_and_person(
     opened: Store, tmp_path: Path, verified: list[str]
 ) -> None:
     add_promoted(opened, tmp_path, "a")
-    held = add_evaluated(opened, tmp_path, "b", "blocked")
-    assert main(["approve", held, *MOVE]) == 0
-    assert champion_version(opened) == held
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
+    assert main(["approve", blocked, *MOVE]) == 0
+    assert champion_version(opened) == blocked
     last = registry.require_consistent(opened)[-1]
     assert (last.trigger, last.reason, last.champion_digest) == ("approved", "because", "a")
     assert last.actor.startswith("anna@")
     assert verified == ["b"]
-    tags = opened.client.get_model_version(NAME, held).tags
+    tags = opened.client.get_model_version(NAME, blocked).tags
     assert (tags["review"], tags["review.reason"]) == ("approved", "because")
     before = events(opened)
-    assert main(["approve", held, *MOVE]) == 0
+    assert main(["approve", blocked, *MOVE]) == 0
     assert events(opened) == before
 
 
@@ -72,9 +72,9 @@ def test_nothing_is_approved_over_another_champion_than_the_one_compared(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
     add_promoted(opened, tmp_path, "a")
-    held = add_evaluated(opened, tmp_path, "b", "blocked")
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
     newer = add_promoted(opened, tmp_path, "c")
-    assert main(["approve", held, *MOVE]) == 1
+    assert main(["approve", blocked, *MOVE]) == 1
     assert f"was not compared with version {newer}" in capsys.readouterr().err
     assert champion_version(opened) == newer
 
@@ -83,45 +83,45 @@ def test_nothing_is_approved_over_a_champion_moved_by_hand(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
     add_promoted(opened, tmp_path, "a")
-    held = add_evaluated(opened, tmp_path, "b", "blocked")
-    opened.client.set_registered_model_alias(NAME, "champion", held)
-    assert main(["approve", held, *MOVE]) == 1
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
+    opened.client.set_registered_model_alias(NAME, "champion", blocked)
+    assert main(["approve", blocked, *MOVE]) == 1
     assert "was moved by hand" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["approve", "reject", "rollback"])
+@pytest.mark.parametrize("command", ["approve", "reject", "rollback"])
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(
-    verb: str, opened: Store, tmp_path: Path, capsys: Capture
+    command: str, opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
     add_promoted(opened, tmp_path, "a")
     add_promoted(opened, tmp_path, "b")
-    held = add_evaluated(opened, tmp_path, "c", "blocked")
-    before, shown = events(opened), champion.aliases(opened, NAME)
-    target = [] if verb == "rollback" else [held]
-    assert main([verb, *target, *WHY, "--dry-run"]) == 0
+    blocked = add_evaluated(opened, tmp_path, "c", "blocked")
+    before, aliases = events(opened), champion.aliases(opened, NAME)
+    target = [] if command == "rollback" else [blocked]
+    assert main([command, *target, *WHY, "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("would be done: version ")
-    assert (events(opened), champion.aliases(opened, NAME)) == (before, shown)
+    assert (events(opened), champion.aliases(opened, NAME)) == (before, aliases)
 
 
 def test_without_a_terminal_and_yes_nothing_is_changed(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
-    held = add_evaluated(opened, tmp_path, "a", "blocked")
-    assert main(["approve", held, *WHY]) == 2
+    blocked = add_evaluated(opened, tmp_path, "a", "blocked")
+    assert main(["approve", blocked, *WHY]) == 2
     assert "say --yes" in capsys.readouterr().err
     assert champion_version(opened) is None
 
 
-@pytest.mark.parametrize(("answer", "seated"), [("y", "1"), ("n", None), ("", None)])
+@pytest.mark.parametrize(("answer", "champion_after"), [("y", "1"), ("n", None), ("", None)])
 def test_at_a_terminal_it_asks(
-    answer: str, seated: str | None, opened: Store, tmp_path: Path,
+    answer: str, champion_after: str | None, opened: Store, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    held = add_evaluated(opened, tmp_path, "a", "blocked")
+    blocked = add_evaluated(opened, tmp_path, "a", "blocked")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _question: answer)
-    assert main(["approve", held, *WHY]) == 0
-    assert champion_version(opened) == seated
+    assert main(["approve", blocked, *WHY]) == 0
+    assert champion_version(opened) == champion_after
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
@@ -134,15 +134,15 @@ def test_a_rejected_version_is_revoked_and_stays_so(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
     add_promoted(opened, tmp_path, "a")
-    held = add_evaluated(opened, tmp_path, "b", "blocked")
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
     for _ in range(2):
-        assert main(["reject", held, *MOVE]) == 0
+        assert main(["reject", blocked, *MOVE]) == 0
     assert "is rejected already" in capsys.readouterr().out
     log = audit_log.read(opened, NAME)
     assert [r.action for r in log.events].count("rejected") == 1
     assert "version 2 of this model was rejected by anna@" in champion.revoked_reason(log, "b")
     assert champion_version(opened) == "1"
-    assert main(["review", held, *MODEL]) == 3
+    assert main(["review", blocked, *MODEL]) == 3
     assert "by anna@" in capsys.readouterr().out
 
 
@@ -156,9 +156,9 @@ def test_only_blocked_can_be_rejected(
 
 
 def test_the_champion_cannot_be_rejected(opened: Store, tmp_path: Path, capsys: Capture) -> None:
-    held = add_evaluated(opened, tmp_path, "a", "blocked")
-    assert main(["approve", held, *MOVE]) == 0
-    assert main(["reject", held, *MOVE]) == 1
+    blocked = add_evaluated(opened, tmp_path, "a", "blocked")
+    assert main(["approve", blocked, *MOVE]) == 0
+    assert main(["reject", blocked, *MOVE]) == 1
     assert "it is champion" in capsys.readouterr().err
 
 
@@ -190,13 +190,13 @@ def test_sync_acts_once_on_the_tags_that_were_set_in_the_ui(
 def test_sync_never_approves_twice_what_was_succeeded_and_evaluated_again(
     opened: Store, tmp_path: Path
 ) -> None:
-    held = add_evaluated(opened, tmp_path, "a", "blocked")
-    opened.client.set_model_version_tag(NAME, held, "review", "approved")
+    blocked = add_evaluated(opened, tmp_path, "a", "blocked")
+    opened.client.set_model_version_tag(NAME, blocked, "review", "approved")
     assert main(["sync", *MODEL]) == 0
     newer = add_promoted(opened, tmp_path, "b")
-    verdict = audit_log.read(opened, NAME).evaluation_of(held)
-    assert verdict is not None
-    audit_log.append(opened, audit_log.read(opened, NAME), verdict.event)
+    evaluated = audit_log.read(opened, NAME).evaluation_of(blocked)
+    assert evaluated is not None
+    audit_log.append(opened, audit_log.read(opened, NAME), evaluated.event)
     assert main(["sync", *MODEL]) == 0
     assert champion_version(opened) == newer
 
@@ -205,12 +205,12 @@ def test_sync_says_what_it_refuses_and_goes_on(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
     broken = add_evaluated(opened, tmp_path, "a", "error")
-    held = add_evaluated(opened, tmp_path, "b", "blocked")
-    for number in (broken, held):
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
+    for number in (broken, blocked):
         opened.client.set_model_version_tag(NAME, number, "review", "approved")
     assert main(["sync", *MODEL]) == 3
     assert "refused: version 1: its verdict is error" in capsys.readouterr().out
-    assert champion_version(opened) == held
+    assert champion_version(opened) == blocked
 
 
 def test_a_rollback_brings_the_former_champion_back_and_a_second_one_is_harmless(
@@ -242,8 +242,8 @@ def test_a_rollback_without_a_former_champion_says_so(
     add_promoted(opened, tmp_path, "a")
     assert main(["rollback", *MOVE]) == 1
     assert "version 1 is the first champion" in capsys.readouterr().err
-    held = add_evaluated(opened, tmp_path, "b", "blocked")
-    assert main(["rollback", "--to", held, *MOVE]) == 1
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
+    assert main(["rollback", "--to", blocked, *MOVE]) == 1
     assert "version 2 never was champion; these were: 1" in capsys.readouterr().err
 
 
@@ -253,10 +253,10 @@ def test_a_rollback_to_a_deleted_version_is_refused(
     add_promoted(opened, tmp_path, "a")
     add_promoted(opened, tmp_path, "b")
     opened.client.delete_model_version(NAME, "1")
-    shown = champion.aliases(opened, NAME)
+    aliases = champion.aliases(opened, NAME)
     assert main(["rollback", *MOVE]) == 1
     assert "version 1 does not exist any more" in capsys.readouterr().err
-    assert champion.aliases(opened, NAME) == shown
+    assert champion.aliases(opened, NAME) == aliases
 
 
 def test_a_rollback_sets_a_champion_right_that_was_moved_by_hand(
@@ -300,10 +300,10 @@ def test_a_rollback_proves_the_bytes_of_its_target_first(
         content = bytearray((place / harm).read_bytes())
         content[-1] ^= 1
         (place / harm).write_bytes(content)
-    shown = champion.aliases(opened, NAME)
+    aliases = champion.aliases(opened, NAME)
     assert main(["rollback", *MOVE]) == (0 if harm == "nothing" else ChangedInput.exit_code)
     if harm == "nothing":
         assert champion_version(opened) == first
     else:
         assert champion_version(opened) == second
-        assert champion.aliases(opened, NAME) == shown
+        assert champion.aliases(opened, NAME) == aliases

@@ -1,12 +1,15 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import PipelineError
-from components.registry import audit_log, champion, promotion
-from components.registry.audit_log import LoggedEvent
+from components.registry import audit_log, champion, lock, promotion
+from components.registry.audit_log import AuditLog, LoggedEvent
 from components.registry.champion import ChampionStatus
+from components.registry.lock import Guard
 from components.registry.promotion import ChampionChanged
 from components.tracking.store import Store
 from tests import processes, registry
@@ -20,7 +23,7 @@ def promote(store: Store, version: str, **settings: Any) -> ChampionStatus:
 
 
 def actions(store: Store) -> list[str]:
-    return [record.action for record in audit_log.read(store, NAME).events]
+    return [event.action for event in audit_log.read(store, NAME).events]
 
 
 def test_the_first_model_becomes_champion_and_has_no_former_one(opened: Store) -> None:
@@ -221,12 +224,34 @@ def test_a_promotion_of_others_without_a_lock_is_waited_for(
     original = promotion._resume_or_abort
 
     def note(*arguments: Any) -> None:
-        looks.append("completed")
+        looks.append("resumed")
         original(*arguments)
 
     monkeypatch.setattr(promotion, "_resume_or_abort", note)
     assert promotion.current_champion(opened, NAME).version == version
-    assert looks == ["completed"]
+    assert looks == ["resumed"]
+
+
+def test_a_promotion_between_two_readings_without_a_lock_is_no_move_by_hand(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = add_version(opened, "a"), add_version(opened, "b")
+    promote(opened, first)
+    original = champion.check_aliases
+
+    @contextmanager
+    def no_lock(_store: Store, _name: str) -> Iterator[Guard]:
+        yield Guard(exclusive=False)
+
+    def late(store: Store, log: AuditLog) -> ChampionStatus:
+        monkeypatch.setattr(champion, "check_aliases", original)
+        promote(opened, second)
+        return original(store, log)
+
+    monkeypatch.setattr(lock, "held", no_lock)
+    monkeypatch.setattr(champion, "check_aliases", late)
+    status = promotion.current_champion(opened, NAME)
+    assert (status.version, status.problem) == (second, "")
 
 
 def test_a_process_that_was_overtaken_sets_the_aliases_right_and_stops(opened: Store) -> None:

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
 
 from components import train
-from components.core.artifacts import Hyperparameters, ValidationReport
+from components.core.artifacts import Hyperparameters, ModelCard, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
 from components.io import files, models, process, progress
-from tests.components.conftest import ROOT, Settings, Workspace
+from components.io.params import load as load_params
+from tests.components.conftest import ROOT, Settings, Workspace, write_params
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -51,31 +53,66 @@ def paths(workspace: Workspace, folder: Path, **changes: Any) -> dict[str, Path]
     }
 
 
-def test_train_writes_a_model_that_knows_where_it_comes_from(
-    workspace: Workspace, settings: Settings, tmp_path: Path
-) -> None:
-    train.run(train.Paths(**paths(workspace, tmp_path)), settings(train.Params))
-    loaded = models.load(tmp_path / "model")
+class Trained(NamedTuple):
+    """What train left in its folder and in MLflow, before anything else trained the same."""
+
+    folder: Path
+    card: ModelCard
+    runs: list[Run]
+    history: list[Metric]
+
+
+CHANGES = {"train.epochs": 2, "training.seed": 5}
+
+
+@pytest.fixture(scope="module")
+def trained(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Two epochs, once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.getbasetemp()}/mlflow.db")
+        patch.chdir(tmp_path_factory.getbasetemp())
+        settings = load_params(write_params(folder / "params.yaml", CHANGES), train.Params)
+        train.run(train.Paths(**paths(workspace, folder)), settings)
+        card = models.load_card(folder / "model")
+        client = MlflowClient()
+        runs = client.search_runs(
+            [e.experiment_id for e in client.search_experiments()],
+            filter_string=f"tags.`pipeline.key` = '{card.training_key}'",
+        )
+        history = client.get_metric_history(runs[0].info.run_id, "val/loss")
+    return Trained(folder, card, list(runs), list(history))
+
+
+def test_train_writes_a_model_that_knows_where_it_comes_from(trained: Trained) -> None:
+    loaded = models.load(trained.folder / "model")
     assert loaded.card.class_names == ["lying", "standing"]
     assert loaded.card.settings["learning_rate"] == 3e-3
     assert loaded.card.initial_weights == "random"
-    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    rows = list(csv.DictReader((trained.folder / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     best = min(rows, key=lambda row: float(row["val_loss"]))
     assert loaded.card.best_epoch == int(best["epoch"])
-    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
-    assert not (tmp_path / "checkpoint.bin").exists()
+    assert (trained.folder / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert not (trained.folder / "checkpoint.bin").exists()
+
+
+def test_the_run_holds_curves_settings_and_the_data_digest(trained: Trained) -> None:
+    assert len(trained.runs) == 1
+    run = trained.runs[0]
+    assert run.data.params["learning_rate"] == "0.003"
+    assert run.data.tags["data"] == trained.card.data_digest
+    assert [point.step for point in trained.history] == [1, 2]
+    assert run.inputs is not None
+    digests = [i.dataset.digest for i in run.inputs.dataset_inputs]
+    assert trained.card.data_digest[:32] in digests
 
 
 def test_two_trainings_of_the_same_bytes_give_the_same_model(
-    workspace: Workspace, settings: Settings, tmp_path: Path
+    trained: Trained, workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
-    params = settings(train.Params, {"train.epochs": 2})
-    for name in ("one", "two"):
-        train.run(train.Paths(**paths(workspace, tmp_path / name)), params)
-    assert files.digest_folder(tmp_path / "one/model") == files.digest_folder(
-        tmp_path / "two/model"
-    )
+    train.run(train.Paths(**paths(workspace, tmp_path)), settings(train.Params, CHANGES))
+    assert files.digest_folder(tmp_path / "model") == files.digest_folder(trained.folder / "model")
 
 
 def test_settings_in_params_win_over_the_tuned_ones(
@@ -85,27 +122,6 @@ def test_settings_in_params_win_over_the_tuned_ones(
     train.run(train.Paths(**paths(workspace, tmp_path)), params)
     card = models.load_card(tmp_path / "model")
     assert (card.settings["epochs"], card.settings["learning_rate"]) == (1, 0.002)
-
-
-def test_the_run_holds_curves_settings_and_the_data_digest(
-    workspace: Workspace, settings: Settings, tmp_path: Path
-) -> None:
-    params = settings(train.Params, {"train.epochs": 2, "training.seed": 5})
-    train.run(train.Paths(**paths(workspace, tmp_path)), params)
-    card = models.load_card(tmp_path / "model")
-    client = MlflowClient()
-    runs = client.search_runs(
-        [e.experiment_id for e in client.search_experiments()],
-        filter_string=f"tags.`pipeline.key` = '{card.training_key}'",
-    )
-    assert len(runs) == 1
-    assert runs[0].data.params["learning_rate"] == "0.003"
-    assert runs[0].data.tags["data"] == card.data_digest
-    history = client.get_metric_history(runs[0].info.run_id, "val/loss")
-    assert [point.step for point in history] == [1, 2]
-    assert runs[0].inputs is not None
-    digests = [i.dataset.digest for i in runs[0].inputs.dataset_inputs]
-    assert card.data_digest[:32] in digests
 
 
 def test_hyperparameters_of_other_data_are_refused(
@@ -135,7 +151,7 @@ def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    params = settings(train.Params, {"train.epochs": 6})  # writes params.yaml
+    params = settings(train.Params, {"train.epochs": 4})  # writes params.yaml
     shutil.copy(ROOT / "dvc.yaml", tmp_path)  # a project is where both are
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train.run(train.Paths(**paths(workspace, whole)), params)
@@ -149,7 +165,7 @@ def test_a_training_stopped_by_a_signal_continues_to_the_same_model(
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 60
     while not (broken / "checkpoint.bin").exists() and time.monotonic() < deadline:
         assert child.poll() is None, child.communicate()[1]
         time.sleep(0.02)

@@ -193,7 +193,7 @@ def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
     trial = claim(queue)
     before = queue.study.trials[0].user_attrs["heartbeat"]
     with Heartbeat(trial) as heartbeat:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while queue.study.trials[0].user_attrs["heartbeat"] == before:
             assert time.monotonic() < deadline, "no heartbeat"
             time.sleep(0.02)
@@ -209,7 +209,7 @@ def test_the_heartbeat_notices_that_its_trial_was_requeued(
     monkeypatch.setattr(trial_queue, "HEARTBEAT_SECONDS", 0.05)
     with Heartbeat(claim(queue)) as heartbeat:
         open_another(tmp_path, 0).reclaim_stale()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not heartbeat.lost:
             assert time.monotonic() < deadline, "not noticed"
             time.sleep(0.02)
@@ -269,11 +269,10 @@ def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
     other = open_another(tmp_path, 1)
     trial = claim(other)
     suggest_rate(trial)
-    ending = threading.Timer(2, lambda: other.tell(trial, TrialState.COMPLETE, 0.5))
+    ending = threading.Timer(1, lambda: other.tell(trial, TrialState.COMPLETE, 0.5))
     ending.start()
     search.run_trials(queue, workers.make_context(3), workers.Unlogged(), wait=True)  # type: ignore[arg-type]
-    assert not ending.is_alive()
-    assert capsys.readouterr().out.count("waiting for 1 trials of other workers") == 1
+    assert capsys.readouterr().out.count("trials of other workers still running: 1") == 1
     assert len(queue.complete()) == 3
 
 

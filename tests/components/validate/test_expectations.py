@@ -57,8 +57,8 @@ def test_a_missing_column_fails() -> None:
 
 
 def test_a_rule_about_a_table_that_is_not_there_fails() -> None:
-    stray = Rule("max_side", "classes", BETWEEN, {"column": "side", "max_value": 9}, "")
+    extra = Rule("max_side", "classes", BETWEEN, {"column": "side", "max_value": 9}, "")
     table = pd.DataFrame({"name": ["a"], "side": [9]})
-    outcomes = evaluate(table, SIDE, stray)
+    outcomes = evaluate(table, SIDE, extra)
     assert outcomes["min_side"].success
     assert outcomes["max_side"] == RuleOutcome(False, exception="was not evaluated")

@@ -71,7 +71,7 @@ def report(rules: list[RuleResult], success: bool) -> ValidationReport:
     )
 
 
-def test_a_pass_is_told_in_five_lines() -> None:
+def test_a_pass_is_reported_in_five_lines() -> None:
     rules = [result(True), result(False, "warning")]
     assert list(summary(report(rules, True))) == [
         "validate  1,010 files = 1,000 used + 2 quarantined + 8 ignored (3 duplicates)",

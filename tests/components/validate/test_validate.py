@@ -1,4 +1,4 @@
-"""validate on real folders: sound ones get a manifest, broken ones one clear line."""
+"""validate on real folders: valid ones get a manifest, broken ones one clear line."""
 
 import csv
 import json
@@ -117,7 +117,7 @@ def pets(tmp_path: Path, class_folders: Folders) -> Path:
     return class_folders(tmp_path / "images", {"cat": 10, "dog": 12})
 
 
-def test_a_sound_folder_gets_a_whole_manifest(
+def test_a_valid_folder_gets_a_whole_manifest(
     pets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = validate(pets)
@@ -373,7 +373,9 @@ def test_names_in_other_scripts_and_with_spaces_work(tmp_path: Path, pets: Path)
     assert "Katze (grau) &amp; &#39;s\u00fc\u00df&#39;" in ran.page
 
 
-def test_a_newline_in_a_name_fails_and_shown_escaped(pets: Path, image_bytes: ImageBytes) -> None:
+def test_a_newline_in_a_name_fails_and_is_shown_escaped(
+    pets: Path, image_bytes: ImageBytes
+) -> None:
     (pets / "cat" / "a\nb.png").write_bytes(image_bytes(5))
     ran = validate(pets)
     assert ran.failed == ["invalid_names"]

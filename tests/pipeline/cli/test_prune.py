@@ -113,10 +113,12 @@ def test_in_doubt_about_the_champion_it_does_nothing_and_exits_3(
     before = events(aged)
     capsys.readouterr()
     assert prune("--yes") == 3
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: cells: nothing is pruned, because `champion` was moved by")
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(
+        "error: cells: nothing is pruned, because `champion` was moved by"
+    )
+    assert printed.err.count("\n") == 1
     assert (events(aged), sizes(aged)) == (before, [1_500_000] * 5)
     assert main(["status", *MODEL]) == 3
 
@@ -145,7 +147,7 @@ def test_no_command_makes_a_pruned_version_champion(
     command: list[str], last: str, aged: Store, verified: list[str], capsys: Capture
 ) -> None:
     assert prune("--yes") == 0
-    before, asked = events(aged), list(verified)
+    before, checked = events(aged), list(verified)
     capsys.readouterr()
     assert main([*command, *WHY, last]) == 1
     today = datetime.now(UTC).date().isoformat()
@@ -153,7 +155,7 @@ def test_no_command_makes_a_pruned_version_champion(
         f"error: cells: version {command[-1]} cannot become champion: its weights were pruned on "
         f"{today}; to have that model again, run `dvc repro`.\n"
     )
-    assert (events(aged), verified, champion_version(aged)) == (before, asked, "3")
+    assert (events(aged), verified, champion_version(aged)) == (before, checked, "3")
 
 
 def test_sync_refuses_a_pruned_version_and_names_who_rejected_it(
@@ -200,9 +202,9 @@ def test_the_evidence_of_a_pruned_version_stays_and_can_be_reviewed(
     assert evidence() == before
     capsys.readouterr()
     assert main(["review", "1", *MODEL]) == 0
-    said = capsys.readouterr().out
-    assert "cells version 1: passed 0.500 accuracy" in said
-    assert said.splitlines()[-1].startswith("its weights were pruned on ")
+    output = capsys.readouterr().out
+    assert "cells version 1: passed 0.500 accuracy" in output
+    assert output.splitlines()[-1].startswith("its weights were pruned on ")
     assert main(["rollback", *WHY, "--yes"]) == 0
     assert champion_version(aged) == "2"
     registry.require_consistent(aged)

@@ -1,12 +1,14 @@
 """The commands that read the registry, on a real MLflow store."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from components.tracking.store import Store
 from pipeline.cli import main
+from tests.pipeline.cli.test_tables import Terminal
 from tests.registry import NAME, add_evaluated, add_promoted
 
 pytestmark = pytest.mark.usefixtures("verified")
@@ -105,6 +107,24 @@ def test_a_reason_of_many_lines_and_colors_stays_one_plain_line(
     output = capsys.readouterr().out
     assert output.splitlines()[-2].endswith("[31mred [bold]x")
     assert "\x1b" not in output
+
+
+@pytest.mark.parametrize("command", ["status", "history", "review"])
+def test_on_a_narrow_terminal_tables_wrap_and_lose_nothing(
+    command: str, opened: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_promoted(opened, tmp_path, "a")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        assert main([command, *MODEL]) == 0
+    text = terminal.getvalue()
+    assert "\x1b[3" not in text
+    tables = {"status": "previous", "history": "evaluated", "review": "threshold"}
+    assert tables[command] in text
+    assert "passed" in text
 
 
 def test_review_shows_the_candidate_with_its_reasons_and_changed_predictions(

@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden_train.yaml"
 TASKS = ("fetch", *STEPS)
 SERVER = "http://mlflow.image-classification.svc:5000"
 
-# Of the known bytes.
+# For the compiled task of known bytes.
 CPU = {"cpu": (0.5, 1), "memory_gib": (1, 1.5), "minutes": 7}
 CLUSTER = {
     "workspace_gib": 10,
@@ -104,12 +104,17 @@ def one_task(path: Path, name: str) -> dict[str, Any]:
     }
 
 
-def test_equal_inputs_compile_to_equal_bytes(tmp_path: Path) -> None:
-    assert compile_fixed(tmp_path).read_bytes() == compile_fixed(tmp_path).read_bytes()
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_fixed(tmp_path_factory.mktemp("fixed"))
 
 
-def test_the_task_of_train_is_the_known_one(tmp_path: Path) -> None:
-    found = yaml.safe_dump(one_task(compile_fixed(tmp_path), "train"))
+def test_equal_inputs_compile_to_equal_bytes(fixed: Path, tmp_path: Path) -> None:
+    assert compile_fixed(tmp_path).read_bytes() == fixed.read_bytes()
+
+
+def test_the_task_of_train_is_the_known_one(fixed: Path, tmp_path: Path) -> None:
+    found = yaml.safe_dump(one_task(fixed, "train"))
     (tmp_path / "train.yaml").write_text(found)
     assert found == GOLDEN.read_text(), f"read {tmp_path}/train.yaml; if it is right, copy it there"
 
@@ -241,7 +246,7 @@ def test_nothing_large_travels_as_an_artifact(compiled: Path) -> None:
         assert kinds <= {f"system.{name}" for name in known}
 
 
-def test_no_task_takes_its_answer_from_the_cache_of_another_run(
+def test_no_task_takes_its_result_from_the_cache_of_another_run(
     tasks: dict[str, dict[str, Any]],
 ) -> None:
     for name in TASKS:
@@ -300,7 +305,7 @@ def test_shared_memory_is_of_memory_and_bounded(pods: dict[str, dict[str, Any]])
             assert "/dev/shm" not in mounts
 
 
-def test_a_zero_of_gpus_leaves_no_trace_of_them(tmp_path: Path) -> None:
+def test_zero_gpus_leave_no_trace_of_gpus(tmp_path: Path) -> None:
     changes = {"cluster.tune.gpus": 0, "cluster.train.gpus": 0}
     file = write_params(tmp_path / "params.yaml", changes)
     cluster = params.load(file, resources.Params).cluster

@@ -41,9 +41,9 @@ class Origin:
         )
         return done.stdout.strip()
 
-    def publish(self, **pictures: bytes) -> tuple[str, str]:
+    def publish(self, **images: bytes) -> tuple[str, str]:
         """Commit and push these images; return the revision and their hash."""
-        for name, content in pictures.items():
+        for name, content in images.items():
             file = self.images / name / "1.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)
@@ -172,14 +172,14 @@ class PrivateGit(BaseHTTPRequestHandler):
             "CONTENT_LENGTH": str(length),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
         }
-        said = subprocess.run(
+        output = subprocess.run(
             ["git", "http-backend"],
             env=environment,
             input=self.rfile.read(length),
             capture_output=True,
             check=True,
         ).stdout
-        headers, _, body = said.partition(b"\r\n\r\n")
+        headers, _, body = output.partition(b"\r\n\r\n")
         self.send_response(200)
         for line in headers.decode().splitlines():
             self.send_header(*line.split(": ", 1))

@@ -27,7 +27,7 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_changes_are_told_once_and_in_the_order_in_which_they_happened() -> None:
+def test_changes_are_reported_once_and_in_the_order_in_which_they_happened() -> None:
     monitor = RunMonitor()
     first = run(task("train", "RUNNING", 80), task("fetch", "SUCCEEDED", 5, 65))
     assert list(monitor.changes(first)) == [
@@ -37,7 +37,7 @@ def test_changes_are_told_once_and_in_the_order_in_which_they_happened() -> None
     assert list(monitor.changes(first)) == []
 
 
-def test_a_step_that_waits_is_told_when_it_starts() -> None:
+def test_a_step_that_waits_is_reported_when_it_starts() -> None:
     monitor = RunMonitor()
     assert list(monitor.changes(run(task("fetch", "PENDING")))) == []
     assert list(monitor.changes(run(task("fetch", "SKIPPED")))) == [
@@ -55,6 +55,6 @@ def test_drivers_matter_only_when_they_fail_and_only_those_of_steps() -> None:
     assert [found.name for found in seen.failed()] == ["train-driver"]
 
 
-def test_without_a_known_graph_every_task_is_told() -> None:
+def test_without_a_known_graph_every_task_is_reported() -> None:
     seen = run(task("anything", "RUNNING", 1), steps=())
     assert [found.name for found in seen.relevant()] == ["anything"]

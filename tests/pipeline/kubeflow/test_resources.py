@@ -25,7 +25,7 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"cluster.evaluate.cpu": [4, 2]}, "asks for more than its limit"),
         ({"cluster.tune.memory_gib": [8, 4]}, "asks for more than its limit"),
@@ -47,9 +47,9 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_cluster_would_refuse_is_refused_here(
-    changes: dict[str, object], said: str, tmp_path: Path
+    changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidParams, match=said):
+    with pytest.raises(InvalidParams, match=message):
         load(tmp_path, changes)
 
 

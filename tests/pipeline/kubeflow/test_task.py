@@ -28,7 +28,7 @@ def test_paths_below_artifacts_move_with_the_outputs_and_data_stay() -> None:
     assert paths.model == Path("/volume/checkout/artifacts/mine/train/model")
 
 
-def test_a_refusal_answers_the_next_attempt_without_new_work(
+def test_a_refusal_is_repeated_on_the_next_try_without_new_work(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     where = layout(tmp_path)
@@ -44,7 +44,7 @@ def test_a_refusal_answers_the_next_attempt_without_new_work(
     assert worked == [1]
 
 
-def test_what_a_later_attempt_may_fix_is_tried_again(tmp_path: Path) -> None:
+def test_what_may_succeed_later_is_tried_again(tmp_path: Path) -> None:
     where = layout(tmp_path)
     with pytest.raises(SystemExit) as raised:
         task.run_once("train", where, lambda: refuse(ServiceUnavailable("MLflow does not answer")))

@@ -1,4 +1,4 @@
-"""Start MLflow from mounted secrets: nothing secret stands in a command line or a manifest.
+"""Start MLflow from mounted secrets: no secret is in a command line or a manifest.
 
 python start.py migrate     bring the tables of MLflow and of its users up to date
 python start.py wait        return when the tables are there
@@ -53,7 +53,7 @@ def migrate() -> None:
 
 
 def wait() -> None:
-    """Return when the migration has been; raise after five minutes."""
+    """Return when the migration is done; raise after five minutes."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not _has_tables(database(), TABLES):
         if time.monotonic() > deadline:
@@ -70,7 +70,7 @@ def serve() -> None:
     config.write_text(
         f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {escaped}\n"
         f"admin_username = {secret('mlflow-admin/username')}\n"
-        # Each check of a password costs 0.1 s of CPU, a register asks 100 times.
+        # Each check of a password costs 0.1 s of CPU; one register sends 100 requests.
         f"auth_cache_ttl_seconds = {PASSWORD_SECONDS}\n"
     )
     os.environ |= {

@@ -199,7 +199,7 @@ def test_no_mixture_of_old_and_new_images_is_ever_opened(location: DataPaths, se
     mutator = threading.Thread(target=mutate)
     mutator.start()
     try:
-        with suppress(ChangedInput):  # the other right answer
+        with suppress(ChangedInput):  # the other right outcome
             opened = whole(location)
             assert all(np.array_equal(opened.splits[s].pixels[:], before[s]) for s in before)
     finally:

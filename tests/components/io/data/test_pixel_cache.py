@@ -100,7 +100,7 @@ def test_a_flipped_byte_in_the_cache_is_built_again(folder: Folder, place: int) 
 
 
 @pytest.mark.parametrize("note", [None, "", "{", "null", "[]", '"text"', "{}", '{"sha256": "0"}'])
-def test_a_cache_without_a_sound_note_is_built_again(folder: Folder, note: str | None) -> None:
+def test_a_cache_without_a_valid_note_is_built_again(folder: Folder, note: str | None) -> None:
     expected = folder.open()[:]
     path = folder.arrays[0].with_suffix(".json")
     if note is None:

@@ -201,13 +201,13 @@ def test_an_image_that_cannot_be_read_leaves_its_words() -> None:
         ("unusable", f"cannot be used for a comparison: {NASTY}"),
     ],
 )
-def test_why_nothing_was_compared_is_said(state: str, words: str) -> None:
+def test_why_nothing_was_compared_is_stated(state: str, words: str) -> None:
     found = text(record_of(state=state), changes=[]).partition("Against the champion")[2]
     assert words in found
     assert "newly" not in found
 
 
-def test_how_the_data_differ_is_told_with_examples() -> None:
+def test_how_the_data_differ_is_shown_with_examples() -> None:
     found = text().partition("Data since the champion's")[2].partition("What the gate")[0].strip()
     assert found == (
         "1,200 images unchanged, whatever the files are called. Largest change of a class: "
@@ -222,7 +222,7 @@ def test_equal_shares_are_no_shift() -> None:
     assert "No class's share of the images changed." in text(record_of(diff=same))
 
 
-def test_a_missing_baseline_is_said_in_words() -> None:
+def test_a_missing_baseline_is_stated_in_words() -> None:
     found = text(record_of(diff=NO_BASELINE))
     assert "No baseline: there are no champion's data to compare with." in found
     assert "unchanged" not in found

@@ -20,9 +20,7 @@ def test_a_missing_value_is_an_error_not_a_blank() -> None:
 PARAMS = factories.image_params(formats=["PNG"], max_pixels=10_000, background=(0, 0, 0))
 
 
-def test_thumbnails_show_the_whole_image_bytes(
-    tmp_path: Path, image_bytes: Callable[..., bytes]
-) -> None:
+def test_thumbnails_show_the_whole_image(tmp_path: Path, image_bytes: Callable[..., bytes]) -> None:
     (tmp_path / "wide.png").write_bytes(image_bytes(size=(80, 40), color=(250, 250, 250)))
     jpegs = thumbnails(tmp_path, ["wide.png"], PARAMS, side=64)
     pixels = np.asarray(Image.open(BytesIO(jpegs["wide.png"])))

@@ -107,7 +107,7 @@ def test_the_comparison_or_why_there_is_none_is_a_sentence(state: str, words: st
     assert "\n" not in found.comparison
 
 
-def test_changed_paths_are_told_by_kind() -> None:
+def test_changed_paths_are_listed_by_kind() -> None:
     changes = [change("newly wrong", 1), change("newly wrong", 2), change("newly right", 3)]
     assert summary_of(changes=changes).changed_paths() == {
         "newly wrong": ["1.png", "2.png"],
