@@ -6,6 +6,7 @@ served_model  the code that runs inside a registered model
 verification  whether a stored package has its bytes and predicts like its model folder
 smoke_test    the script that predicts in that process
 audit_log     who decided what and why, append-only; the truth that aliases follow
+adoption      the audit log of a model that somebody else made
 version_1     reads what version 1 stored under other names
 lock          one at a time
 champion      who is champion, and whether alias and audit log agree

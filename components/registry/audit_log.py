@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from pydantic import Field
 
 from components.core.artifacts import Part
 from components.core.errors import PipelineError
-from components.registry import version_1
+from components.registry import adoption, version_1
 from components.tracking import lineage
 from components.tracking.store import get_or_none
 
@@ -38,7 +37,6 @@ SCHEMA_VERSION: Literal[2] = 2
 _EVENT_CHARACTERS = 6000
 
 _REASON_CHARACTERS, _ACTOR_CHARACTERS = 300, 100
-_SETTLE_SECONDS = 1.0
 
 _DESCRIPTION = (
     "Image classifier. `champion` is the version in use, `previous` the one before it, `candidate` "
@@ -237,14 +235,11 @@ def ensure(store: Store, name: str) -> AuditLog:
     client.set_terminated(run_id, "FINISHED")
     try:
         client.create_registered_model(name, tags={TAG: run_id}, description=_DESCRIPTION)
-    except MlflowException:
-        # It exists, or the response was lost. A tag is set unconditionally: without a lock, look
-        # right before, and wait until others who have looked too have set theirs.
+    except MlflowException:  # it exists, or the response was lost
         if get_or_none(client.get_registered_model, name) is None:
             raise
         if not _find_run(store, name):
-            client.set_registered_model_tag(name, TAG, run_id)
-            time.sleep(_SETTLE_SECONDS)
+            adoption.adopt(store, name, TAG, run_id)
     if _find_run(store, name) != run_id:
         client.delete_run(run_id)
     return read(store, name)
