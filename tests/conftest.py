@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 # Before torch is imported: on tensors as small as the tests', threads cost more than they bring,
@@ -19,6 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # starts would inherit that. Here: before pytest-xdist starts its workers.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Hypothesis fails an example of 200 ms, and data that are drawn slowly: that depends on who else
+# uses the machine.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 COLORS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
 
