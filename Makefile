@@ -19,7 +19,7 @@ test: install ## all fast tests, a file at a time on each core; branch coverage 
 	  --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-slow: install ## tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout 300
+	$(BIN)/python -m pytest -m slow --timeout 300 -n 2 --dist loadfile
 
 test-services: install .tools/installed ## tests with PostgreSQL (from Debian if it is missing), S3, MLflow
 	sh infra/install_postgres.sh
