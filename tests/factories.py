@@ -22,6 +22,7 @@ from components.core.evaluation.predictions import Predictions
 from components.core.gate.evidence import ChampionEvidence, Evidence
 from components.core.gate.policy import GatePolicy
 from components.core.gate.record import Accuracy, Check, DecisionRecord, Outcome
+from components.core.training.config import TrainingConfig
 
 # Digests of different things, told apart at a glance.
 MODEL, DATA, TEST = "a" * 64, "b" * 64, "e" * 64
@@ -259,3 +260,26 @@ def decision_record(verdict: str = "passed", **changes: Any) -> DecisionRecord:
         "version": "3",
     }
     return DecisionRecord.model_validate(values | changes)
+
+
+def training_config(**changes: Any) -> TrainingConfig:
+    """Three epochs of 32 px on the CPU, without augmentation, decay, smoothing or warm-up."""
+    plain: dict[str, Any] = {
+        "learning_rate": 1e-3,
+        "epochs": 3,
+        "early_stopping": 50,
+        "batch_size": 8,
+        "augmentation": "none",
+        "rotate_90": False,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "warmup_fraction": 0.0,
+        "ema_decay": 0.0,
+        "image_size": 32,
+        "progressive_resizing_start": 1.0,
+        "seed": 0,
+        "device": "cpu",
+        "precision": "fp32",
+        "class_weights": (1.0, 1.0),
+    }
+    return TrainingConfig(**(plain | changes))

@@ -7,29 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from components.core.training.config import TrainingConfig
 from components.core.training.loop import Epoch
 from components.io.process import Stop
 from components.io.progress import Progress
+from tests.factories import training_config
 
-CONFIG = TrainingConfig(
-    learning_rate=1e-3,
-    epochs=3,
-    early_stopping=50,
-    batch_size=8,
-    augmentation="none",
-    rotate_90=False,
-    weight_decay=0.0,
-    label_smoothing=0.0,
-    warmup_fraction=0.0,
-    ema_decay=0.0,
-    image_size=64,
-    progressive_resizing_start=0.5,
-    seed=0,
-    device="cpu",
-    precision="fp32",
-    class_weights=(1.0, 1.0),
-)
+CONFIG = training_config(image_size=64, progressive_resizing_start=0.5)
 
 
 def epoch(index: int, best: bool = False) -> Epoch:

@@ -14,12 +14,12 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from components.core.training.architectures import ModelParams
-from components.core.training.config import TrainingConfig
 from components.core.training.loop import LabeledImages
 from components.tune import search, trial_queue
 from components.tune.storage import VARIABLE
 from components.tune.trial import OUT_OF_TIME, SearchSpace, StudyContext, TrialRun
 from components.tune.trial_queue import Heartbeat, TrialQueue
+from tests.factories import training_config
 
 # Its children begin with everything imported.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -43,24 +43,7 @@ class Unlogged:
 
 
 def make_context(num_trials: int, timeout_seconds: int = 600) -> StudyContext:
-    config = TrainingConfig(
-        learning_rate=1e-3,
-        epochs=2,
-        early_stopping=50,
-        batch_size=8,
-        augmentation="light",
-        rotate_90=False,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        warmup_fraction=0.0,
-        ema_decay=0.0,
-        image_size=32,
-        progressive_resizing_start=1.0,
-        seed=3,
-        device="cpu",
-        precision="fp32",
-        class_weights=(1.0, 1.0),
-    )
+    config = training_config(epochs=2, augmentation="light", seed=3)
     images = LabeledImages(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 0, 1]))
     return StudyContext(
         train=images,

@@ -19,24 +19,16 @@ from components.core.training.architectures import build_network
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import predict_logits
 from components.core.training.loop import Epoch, LabeledImages, State, Stopped, fit
+from tests.factories import training_config
 
-CONFIG = TrainingConfig(
+CONFIG = training_config(
     learning_rate=3e-3,
-    epochs=3,
-    early_stopping=50,
-    batch_size=8,
     augmentation="light",
     rotate_90=True,
     weight_decay=0.05,
     label_smoothing=0.1,
     warmup_fraction=0.2,
-    ema_decay=0.0,
-    image_size=32,
-    progressive_resizing_start=1.0,
     seed=7,
-    device="cpu",
-    precision="fp32",
-    class_weights=(1.0, 1.0),
 )
 
 
