@@ -31,6 +31,9 @@ CONVERSION_VERSION = 2
 
 Format = Literal["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]
 Channel = Annotated[int, Field(ge=0, le=255)]
+
+# Rules about pixels that can be decoded, but hardly are what was photographed.
+DoubtRule = Literal["value_range", "one_color"]
 Resampling = Image.Resampling
 Transpose = Image.Transpose
 
@@ -93,11 +96,13 @@ class Decoded:
             work for whatever looks at the pixels next).
         mode: Pillow's mode as stored in the file, e.g. L, P, RGBA, I;16.
         format: Pillow's format name, found in the content.
+        doubts: why the pixels may not be what was photographed, by the rule that says so.
     """
 
     pixels: Image.Image
     mode: str
     format: str
+    doubts: tuple[tuple[DoubtRule, str], ...] = ()
 
     @property
     def rgb(self) -> Image.Image:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from components.core.artifacts import Split
+from components.core.data.decoding import DoubtRule
 
 FileRule = Literal[
     "", "invalid_names", "non_regular_files", "unlabeled_files", "formats", "max_unreadable"
@@ -24,6 +25,7 @@ class ImageInfo:
         height: pixels, after orientation.
         mode: Pillow's mode as stored in the file.
         format: Pillow's format name, found in the content.
+        doubts: of `decoding.Decoded`.
         fingerprint: little-endian words of `fingerprints.fingerprint`.
     """
 
@@ -33,6 +35,7 @@ class ImageInfo:
     height: int = 0
     mode: str = ""
     format: str = ""
+    doubts: tuple[tuple[DoubtRule, str], ...] = ()
     fingerprint: bytes = b""
 
 

@@ -198,6 +198,7 @@ def _measure(
         height=image.height,
         mode=image.mode,
         format=image.format,
+        doubts=image.doubts,
         fingerprint=words.astype("<u8").tobytes(),
     )
     return replace(file, info=info)
@@ -234,9 +235,11 @@ def _read_cache(path: Path) -> dict[str, ImageInfo]:
             size = len(fingerprints) // max(len(rows), 1)
             return {
                 sha256: replace(
-                    ImageInfo(*info), fingerprint=fingerprints[k * size : (k + 1) * size]
+                    ImageInfo(*info),
+                    doubts=tuple((rule, why) for rule, why in doubts),
+                    fingerprint=fingerprints[k * size : (k + 1) * size],
                 )
-                for k, (sha256, info) in enumerate(rows.items())
+                for k, (sha256, (*info, doubts)) in enumerate(rows.items())
             }
     except (OSError, ValueError, TypeError):
         pass
