@@ -83,7 +83,7 @@ def to_report(
         ignored=status["ignored"],
         duplicates=data.duplicates,
         counts=data.counts(),
-        near_duplicates=data.near_duplicates,
+        near_duplicates=data.with_near_duplicates(),
         groups=len(groups),
         largest_group=max(groups.values(), default=0),
         pinned=sum(item.pinned for item in data.items),

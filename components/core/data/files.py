@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from components.core.artifacts import Split
 from components.core.data.decoding import DoubtRule
+from components.core.data.fingerprints import Fingerprints
 
 FileRule = Literal[
     "", "invalid_names", "non_regular_files", "unlabeled_files", "formats", "max_unreadable"
@@ -26,7 +28,6 @@ class ImageInfo:
         mode: Pillow's mode as stored in the file.
         format: Pillow's format name, found in the content.
         doubts: of `decoding.Decoded`.
-        fingerprint: little-endian words of `fingerprints.fingerprint`.
     """
 
     pixel_sha256: str = ""
@@ -36,7 +37,6 @@ class ImageInfo:
     mode: str = ""
     format: str = ""
     doubts: tuple[tuple[DoubtRule, str], ...] = ()
-    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,10 @@ class Scan:
         files: all of them, by path.
         class_names: of the class folders, sorted; empty folders too.
         predefined_split: whether the top level is exactly train, val and test.
+        fingerprints: of images, by the sha256 of their files; they are kept on disk.
     """
 
     files: list[ImageFile]
     class_names: list[str]
     predefined_split: bool
+    fingerprints: Callable[[Sequence[str]], Fingerprints]

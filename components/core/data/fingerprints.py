@@ -9,12 +9,41 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+# Raise it when the same pixels give another fingerprint: known ones are then computed again.
+FINGERPRINT_VERSION = 2
+
 # A copy that lost up to 5 % on each side is met by one of these views of the original to within
-# 0.75 %, which is half a pixel of a sketch.
-_CUTS = (0.0, 0.015, 0.03, 0.045)
-_SIDE = 64
-_REACH = 2
-FINGERPRINT_SHAPE = (len(_CUTS), 1 + _SIDE)
+# 0.75 %, which is a third of a pixel.
+CUTS = (0.0, 0.015, 0.03, 0.045)
+_SIDE = 48
+_GRAY_SIDE = 36
+
+# Frequencies weaker than this share of their mean are none: of a symmetric image the odd ones are
+# only the noise of its encoding. Measured: docs/decisions/0036.
+_WEAK = 0.1
+
+# What is known of an image, 2.6 kB. The first five fields are what the search keeps in memory.
+FINGERPRINT = np.dtype(
+    [
+        # 64-bit perceptual hashes of the image as it is, flipped left-right, top-bottom, and both
+        ("hashes", "<u8", (4,)),
+        # and of its insides without 1.5, 3 and 4.5 % on each side
+        ("inside", "<u8", (len(CUTS) - 1,)),
+        # brightness without its mean, scaled to -127..127
+        ("luma", "i1", (8, 8)),
+        # Cb and Cr, 0 for gray
+        ("chroma", "i1", (2, 4, 4)),
+        # the shorter side, pixels
+        ("side", "<u2"),
+        # of each view, a bit for each of 48 x 48 pixels: brighter than the 3 x 3 around it
+        ("sketches", "u1", (len(CUTS), _SIDE**2 // 8)),
+        # the whole image
+        ("gray", "u1", (_GRAY_SIDE, _GRAY_SIDE)),
+    ]
+)
+KEY = ["hashes", "inside", "luma", "chroma", "side"]
+
+Fingerprints = NDArray[np.void]
 
 
 def pixel_digest(image: Image.Image) -> str:
@@ -36,74 +65,87 @@ def _gray_plane(image: Image.Image) -> bytes:
     return red if red == green == blue else b""
 
 
-def fingerprint(image: Image.Image) -> NDArray[np.uint64]:
-    """What near duplicates are found by: FINGERPRINT_SHAPE words, one row per view of the image.
+def fingerprint(image: Image.Image) -> Fingerprints:
+    """What near duplicates are found by: an array of one FINGERPRINT.
 
-    The views are the image and its inside without 1.5, 3 and 4.5 % on each side, gray, 64 x 64.
-    The first word of a row is the view's 64-bit perceptual hash, the others are its sketch: a bit
-    for each pixel, set where it is brighter than the 5 x 5 pixels around it. The sketch sees the
-    texture that the hash, of low frequencies alone, does not.
+    The views are the image and its inside without 1.5, 3 and 4.5 % on each side, 48 x 48 gray. The
+    hashes are of low frequencies alone, the sketches are the finest texture.
+
+    Args:
+        image: mode RGB or L, opaque.
     """
-    views = _views(image)
-    return np.concatenate([_hashes(views)[:, None], _sketches(views)], axis=1)
-
-
-def perceptual_hash(fingerprint: NDArray[np.uint64]) -> str:
-    """The 64-bit hash of the whole image, 16 hex digits."""
-    return f"{int(fingerprint[0, 0]):016x}"
-
-
-def mirrored_bits() -> NDArray[np.uint64]:
-    """What to XOR a hash with for the image as it is, flipped left-right, top-bottom, and both.
-
-    A mirror changes the sign of the odd frequencies of its direction, and nothing else.
-    """
-    odd = np.arange(1, 9) % 2 == 1
-    across, down = np.broadcast_to(odd, (8, 8)), np.broadcast_to(odd[:, None], (8, 8))
-    return _packed(np.stack([np.zeros((8, 8), bool), across, down, across ^ down]).reshape(4, 64))
-
-
-def _views(image: Image.Image) -> NDArray[np.int16]:
-    """(views, 64, 64) gray."""
     # Whole pixels first, which is quick; twice the size of a view is left.
-    gray = image.reduce(max(1, min(image.size) // (2 * _SIDE))).convert("L")
-    width, height = gray.size
-    boxes = [(c * width, c * height, (1 - c) * width, (1 - c) * height) for c in _CUTS]
-    small = [gray.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box=box) for box in boxes]
-    return np.stack([np.asarray(view) for view in small]).astype(np.int16)
+    factor = max(1, min(image.size) // (2 * _SIDE))
+    small = image.reduce(factor)
+    width, height = image.width / factor, image.height / factor
+    gray = small.convert("L")
+    boxes = [(c * width, c * height, (1 - c) * width, (1 - c) * height) for c in CUTS]
+    views = np.stack([_resized(gray, _SIDE, box) for box in boxes]).astype(np.int16)
+    hashes = _hashes(views)
+    found = np.zeros(1, FINGERPRINT)
+    found["hashes"] = hashes[0]
+    found["inside"] = hashes[1:, 0]
+    found["luma"] = _luma(views[0])
+    if image.mode != "L":
+        color = small.resize((4, 4), Image.Resampling.BOX, box=boxes[0]).convert("YCbCr")
+        found["chroma"] = np.asarray(color)[..., 1:].transpose(2, 0, 1).astype(np.int16) - 128
+    found["side"] = min(*image.size, 0xFFFF)
+    found["sketches"] = _sketches(views)
+    found["gray"] = _resized(gray, _GRAY_SIDE, boxes[0])
+    return found
+
+
+def perceptual_hash(fingerprint: Fingerprints) -> str:
+    """The 64-bit hash of the whole image, 16 hex digits."""
+    return f"{int(fingerprint['hashes'][0, 0]):016x}"
+
+
+def _resized(
+    gray: Image.Image, side: int, box: tuple[float, float, float, float]
+) -> NDArray[np.uint8]:
+    return np.asarray(gray.resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
 def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
-    """The signs of the 8 x 8 lowest frequencies of the DCT-II, without the constant ones.
+    """(views, mirrorings): the signs of the 8 x 8 lowest frequencies, without the constant ones.
 
     After C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, who
-    compares with the median; signs make the hash of a mirrored image known without computing it.
+    compares with the median. A mirror changes the sign of the odd frequencies of its direction,
+    and nothing else.
     """
     basis = _dct_basis()
-    # Rounded: rounding errors of a flat image must not become bits.
-    low = np.round(basis @ views @ basis.T, 2)
-    return _packed((low > 0).reshape(len(views), 64))
+    low = basis @ views @ basis.T
+    weak = _WEAK * np.abs(low).mean(axis=(1, 2))
+    # Rounding errors of a flat image must not become bits either.
+    threshold = np.maximum(weak, 0.01)[:, None, None, None]
+    bits = low[:, None] * _mirror_signs() > threshold
+    packed = np.packbits(bits.reshape(len(views), 4, 64), axis=-1, bitorder="little")
+    return packed.view("<u8")[..., 0]
 
 
-def _sketches(views: NDArray[np.int16]) -> NDArray[np.uint64]:
-    """(views, 64): a word per row of the image, its lowest bit the leftmost pixel."""
-    width = 2 * _REACH + 1
-    padded = np.pad(views, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge")
-    rows, around = padded[:, :_SIDE].copy(), np.zeros_like(views)
-    for k in range(1, width):
-        rows += padded[:, k : k + _SIDE]
-    for k in range(width):
-        around += rows[:, :, k : k + _SIDE]
-    return _packed(views * width**2 > around)  # at most 255 * 25: fits 16 bits
+def _luma(view: NDArray[np.int16]) -> NDArray[np.int8]:
+    means = view.reshape(8, _SIDE // 8, 8, _SIDE // 8).mean(axis=(1, 3))
+    means -= means.mean()
+    return np.round(127 * means / max(np.abs(means).max(), 1)).astype(np.int8)
 
 
-def _packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Words of 64 bits along the last axis, the first one lowest."""
-    return np.packbits(bits, axis=-1, bitorder="little").view("<u8")[..., 0].astype(np.uint64)
+def _sketches(views: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """(views, bytes): the bits of all rows, the leftmost pixel of the topmost row lowest."""
+    padded = np.pad(views, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    return np.packbits((9 * views > around).reshape(len(views), -1), axis=-1, bitorder="little")
 
 
 @cache
 def _dct_basis() -> NDArray[np.float64]:
-    """Rows 1..8 of the 64-point DCT-II matrix, unscaled: cos(pi (2n + 1) k / 128)."""
+    """Rows 1..8 of the DCT-II matrix of 48 points, unscaled: cos(pi (2n + 1) k / 96)."""
     k, n = np.arange(1, 9)[:, None], np.arange(_SIDE)[None, :]
     return np.cos(math.pi * (2 * n + 1) * k / (2 * _SIDE))
+
+
+@cache
+def _mirror_signs() -> NDArray[np.int8]:
+    """(4, 8, 8): what the frequencies of a mirrored image are multiplied by."""
+    across = np.broadcast_to(np.where(np.arange(1, 9) % 2, -1, 1), (8, 8)).astype(np.int8)
+    return np.stack([np.ones_like(across), across, across.T, across * across.T])

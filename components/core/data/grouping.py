@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from components.core.artifacts import SPLITS, Split
 from components.core.data import near_duplicates, splits
 from components.core.data.files import ImageFile, Scan
-from components.core.data.fingerprints import FINGERPRINT_SHAPE
+from components.core.data.fingerprints import Fingerprints
 from components.core.data.near_duplicates import NearDuplicateParams
 
 
@@ -69,7 +68,7 @@ class ScannedDataset:
         items: the files that may be used, by path.
         class_names: sorted.
         duplicates: files dropped because another one has the same bytes.
-        near_duplicates: items with a near duplicate.
+        near_duplicates: pairs of files, enough to connect all near duplicates.
         split_leakage: by path, why a file belongs together with one in another predefined split.
         pinned_split_conflicts: by path, which images pinned to several splits a file belongs to.
     """
@@ -78,14 +77,37 @@ class ScannedDataset:
     items: Sequence[SplitItem]
     class_names: Sequence[str]
     duplicates: int
-    near_duplicates: int
+    near_duplicates: Sequence[NearDuplicate]
     split_leakage: Mapping[str, str]
     pinned_split_conflicts: Mapping[str, str]
+
+    def with_near_duplicates(self) -> int:
+        """How many images that may be used have a near duplicate."""
+        pairs = self.near_duplicates
+        near = {file.info.pixel_sha256 for pair in pairs for file in (pair.one, pair.other)}
+        return sum(item.file.info.pixel_sha256 in near for item in self.items)
 
     def counts(self) -> dict[str, dict[Split, int]]:
         """Images that may be used, by class and split."""
         tally = Counter((item.file.label, item.split) for item in self.items)
         return {name: {split: tally[name, split] for split in SPLITS} for name in self.class_names}
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """A file that may be used and one of its near duplicates.
+
+    Attributes:
+        group: of both.
+        one: a file.
+        other: another one.
+        similarity: of `near_duplicates.NearDuplicates`.
+    """
+
+    group: str
+    one: ImageFile
+    other: ImageFile
+    similarity: float
 
 
 class _GroupEdge(NamedTuple):
@@ -111,7 +133,8 @@ def group_and_split(
         pinned: split of some images, by pixel_sha256.
     """
     readable = [file for file in scan.files if file.status == "used"]
-    near_edges = list(_near_duplicate_edges(readable, params.near_duplicates))
+    near = _find_near_duplicates(scan, readable, params.near_duplicates)
+    near_edges = [_GroupEdge(one, other, "near duplicate of") for one, other, _ in near]
     edges = [*_exact_edges(readable, params.group_pattern, groups), *near_edges]
     pixels = [file.info.pixel_sha256 for file in readable]
     grouped = splits.group(pixels, [(edge.one, edge.other) for edge in edges])
@@ -126,13 +149,15 @@ def group_and_split(
         SplitItem(file, name, file.split or split, file.info.pixel_sha256 in pinned)
         for file, name, split in zip(used, names, assigned, strict=True)
     ]
-    near = {pixels[position] for edge in near_edges for position in (edge.one, edge.other)}
     return ScannedDataset(
         files=files,
         items=items,
         class_names=scan.class_names,
         duplicates=len(readable) - len(used),
-        near_duplicates=sum(file.info.pixel_sha256 in near for file in used),
+        near_duplicates=[
+            NearDuplicate(grouped[one], readable[one], readable[other], similarity)
+            for one, other, similarity in near
+        ],
         split_leakage=_split_leakage(readable, edges),
         pinned_split_conflicts=conflicts,
     )
@@ -152,19 +177,22 @@ def _exact_edges(
             yield _GroupEdge(one, other, why)
 
 
-def _near_duplicate_edges(
-    files: Sequence[ImageFile], params: NearDuplicateParams | None
-) -> Iterator[_GroupEdge]:
-    """Near duplicates, each image once however many files hold it."""
+def _find_near_duplicates(
+    scan: Scan, files: Sequence[ImageFile], params: NearDuplicateParams | None
+) -> list[tuple[int, int, float]]:
+    """Positions of near duplicates and their similarity, each image once however many hold it."""
     if params is None:
-        return
+        return []
     first: dict[str, int] = {}
     for position, file in enumerate(files):
         first.setdefault(file.info.pixel_sha256, position)
     positions = list(first.values())
-    words = np.frombuffer(b"".join(files[p].info.fingerprint for p in positions), dtype="<u8")
-    for one, other in near_duplicates.find(words.reshape(-1, *FINGERPRINT_SHAPE), params):
-        yield _GroupEdge(positions[one], positions[other], "near duplicate of")
+
+    def read(rows: near_duplicates.Positions) -> Fingerprints:
+        return scan.fingerprints([files[positions[row]].sha256 for row in rows.tolist()])
+
+    found = near_duplicates.find(read, len(positions), params)
+    return [(positions[one], positions[other], alike) for one, other, alike in found]
 
 
 def _mark_duplicates(files: Sequence[ImageFile]) -> list[ImageFile]:

@@ -1,30 +1,31 @@
-"""Which images are near duplicates: candidates by a 64-bit hash, confirmed by a finer sketch."""
+"""Which images are near duplicates: candidates by a 64-bit hash, confirmed by finer views."""
 
-from collections.abc import Iterable, Iterator
-from itertools import combinations
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.data.fingerprints import mirrored_bits
-
-# Multi-index hashing cuts a hash into substrings of so many bits.
-_SUBSTRING = 16
-_SUBSTRINGS = 64 // _SUBSTRING
+from components.core.data.fingerprints import CUTS, FINGERPRINT, KEY, Fingerprints
+from components.core.data.hamming import Positions, Words, hamming_neighbors
+from components.core.data.similarity import (
+    encoding_similarity,
+    layouts_agree,
+    mirrored_sketches,
+    sketch_similarity,
+)
 
 # A view cropped like the other image shows the same, so their hashes are closer.
 _BITS_LESS = 4
 
-# Candidates at a time: what bounds memory, some 100 MB.
-_AT_ONCE = 1 << 20
-_SKETCHES_AT_ONCE = 1 << 14
+# Rows and pairs at a time: what bounds memory, some 10 MB each.
+_ROWS_AT_ONCE = 1 << 12
+_KEYS_AT_ONCE = 1 << 14
+_PAIRS_AT_ONCE = 1 << 10
 
-_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1])
-
-Words = NDArray[np.uint64]
-Positions = NDArray[np.intp]
-Pairs = tuple[Positions, Positions]
+# Rows of FINGERPRINT by position, wherever they are kept.
+Reader = Callable[[Positions], Fingerprints]
 
 
 class NearDuplicateParams(BaseModel):
@@ -39,175 +40,138 @@ class NearDuplicateParams(BaseModel):
         "differ.",
     )
     min_similarity: float = Field(
-        gt=0, le=1, description="Least correlation of the sketches of two near duplicates."
+        gt=0,
+        le=1,
+        description="Least correlation of the sketches, the finest texture, of two near "
+        "duplicates. The difference that re-encoding may make to images without texture, drawings "
+        "for instance, shrinks with 1 - min_similarity.",
     )
 
 
-def find(fingerprints: Words, params: NearDuplicateParams) -> list[tuple[int, int]]:
+class NearDuplicates(NamedTuple):
+    """Two images that are near duplicates.
+
+    Attributes:
+        one: position of an image.
+        other: position of another one.
+        similarity: correlation of their sketches or, if larger, of gray views that differ by no
+            more than encoding; at most 1.
+    """
+
+    one: int
+    other: int
+    similarity: float
+
+
+class _Comparison(NamedTuple):
+    """How the first images of pairs are mirrored, and which view of the second ones is meant."""
+
+    mirror: int
+    view: int
+
+
+_WHOLE = _Comparison(0, 0)
+
+
+def find(read: Reader, count: int, params: NearDuplicateParams) -> list[NearDuplicates]:
     """Pairs of near duplicates, enough to connect all of them.
 
     Two images are near duplicates if one of them, whole and in one of four mirrorings, and a view
-    of the other have hashes that differ in at most `max_hamming_distance` bits, and sketches that
-    correlate by at least `min_similarity`. An image without texture is like no other. Up to a
+    of the other have hashes that differ in at most `max_hamming_distance` bits, like spreads of
+    brightness and color, and either sketches that correlate by at least `min_similarity` or no
+    more difference than encoding makes. An image without structure is like no other. Up to a
     distance of 11 the search takes far less than N^2 steps.
 
     Args:
-        fingerprints: (N, views, words) of `fingerprints.fingerprint`.
+        read: fingerprints of images by their positions; only 154 bytes of each are kept.
+        count: how many images there are.
         params: when two images count as near duplicates.
     """
-    first, joined = _distinct(fingerprints, params.min_similarity)
-    found = _search(fingerprints[first], params)
-    return joined + [(int(first[one]), int(first[other])) for one, other in found]
+    return _Search(read, count, params).run()
 
 
-def _distinct(
-    fingerprints: Words, min_similarity: float
-) -> tuple[Positions, list[tuple[int, int]]]:
-    """One image of each set of near duplicates with equal hashes, and pairs that connect these.
+class _Search:
+    """Components of images, and what joined them."""
 
-    A camera that stands still makes thousands of such images, and all pairs of them are too many.
-    Images without texture are left out.
-    """
-    hashes, sketches = fingerprints[:, 0, 0], fingerprints[:, 0, 1:]
-    order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-    parent = np.arange(len(fingerprints))
-    pairs = _confirmed(sketches, sketches, order[same], order[same + 1], min_similarity)
-    joined = _join(parent, pairs)
-    return np.flatnonzero((parent == np.arange(len(fingerprints))) & sketches.any(axis=1)), joined
+    def __init__(self, read: Reader, count: int, params: NearDuplicateParams) -> None:
+        self._read, self._params = read, params
+        self._keys = np.empty(count, [(name, FINGERPRINT[name]) for name in KEY])
+        for rows in _parts(np.arange(count), _ROWS_AT_ONCE):
+            found = read(rows)
+            for name in KEY:
+                self._keys[name][rows] = found[name]
+        self._parent = np.arange(count)
+        self._found: list[NearDuplicates] = []
 
+    def run(self) -> list[NearDuplicates]:
+        self._join_equal_hashes()
+        # One image of each component so far; flat ones have nothing to compare.
+        alone = self._parent == np.arange(len(self._parent))
+        left = np.flatnonzero(alone & self._keys["luma"].any(axis=(1, 2)))
+        for mirror in range(4):
+            whole = self._keys["hashes"][left, mirror]
+            for view in range(len(CUTS)):
+                inside = self._keys["inside"][left, view - 1]
+                others = inside if view else self._keys["hashes"][left, 0]
+                distance = self._params.max_hamming_distance - _BITS_LESS * (view > 0)
+                self._compare(left, (whole, others), distance, _Comparison(mirror, view))
+        return self._found
 
-def _search(fingerprints: Words, params: NearDuplicateParams) -> list[tuple[int, int]]:
-    parent = np.arange(len(fingerprints))
-    joined: list[tuple[int, int]] = []
-    for mirror, bits in enumerate(mirrored_bits()):
-        whole = np.ascontiguousarray(fingerprints[:, 0, 0]) ^ bits
-        sketches = _mirrored(fingerprints[:, 0, 1:], mirror)
-        for view in range(fingerprints.shape[1]):
-            others = np.ascontiguousarray(fingerprints[:, view, 0])
-            distance = params.max_hamming_distance - _BITS_LESS * (view > 0)
-            for left, right in hamming_neighbors(whole, others, distance):
-                new = parent[left] != parent[right]
-                if view == 0:  # seen from both sides
-                    new &= left < right
-                pairs = _confirmed(
-                    sketches,
-                    fingerprints[:, view, 1:],
-                    left[new],
-                    right[new],
-                    params.min_similarity,
-                )
-                joined += _join(parent, pairs)
-    return joined
+    def _join_equal_hashes(self) -> None:
+        """A camera that stands still makes thousands of such images: too many pairs to try all."""
+        hashes = self._keys["hashes"][:, 0]
+        order = np.argsort(hashes, kind="stable")
+        same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+        self._confirm(order[same], order[same + 1], _WHOLE)
 
+    def _compare(
+        self, images: Positions, hashes: tuple[Words, Words], distance: int, how: _Comparison
+    ) -> None:
+        for left, right in hamming_neighbors(*hashes, distance):
+            ordered = left < right if how == _WHOLE else left != right  # else seen from both sides
+            self._confirm(images[left[ordered]], images[right[ordered]], how)
 
-def hamming_neighbors(ones: Words, others: Words, max_distance: int) -> Iterator[Pairs]:
-    """Positions (i, j) of ones[i] and others[j] within a Hamming distance; some pairs repeat.
+    def _confirm(self, left: Positions, right: Positions, how: _Comparison) -> None:
+        """Join the pairs that are near duplicates."""
+        for pairs in _parts(np.arange(len(left)), _KEYS_AT_ONCE):
+            i, j = left[pairs], right[pairs]
+            apart = self._parent[i] != self._parent[j]
+            i, j = i[apart], j[apart]
+            alike = layouts_agree(self._keys[i], self._keys[j], *how)
+            for part in _parts(np.flatnonzero(alike), _PAIRS_AT_ONCE):
+                still = part[self._parent[i[part]] != self._parent[j[part]]]
+                self._join(i[still], j[still], how)
 
-    M. Norouzi, A. Punjani, D. Fleet, Fast Search in Hamming Space with Multi-Index Hashing, CVPR
-    2012: of two hashes within 4 a + b bits, b < 4, cut into four substrings, one of the first b + 1
-    substrings is within a bits, or one of the others within a - 1; equal ones are found by sorting.
-
-    Args:
-        ones: hashes.
-        others: hashes to compare them with.
-        max_distance: bits in which two hashes may differ; nothing is found if it is negative.
-    """
-    within, extra = divmod(max_distance, _SUBSTRINGS)
-    for substring in range(_SUBSTRINGS):
-        radius = within if substring <= extra else within - 1
-        probes, ones_by = _sorted_by(ones, substring)
-        keys, others_by = _sorted_by(others, substring)
-        one, other = ones[ones_by], others[others_by]
-        starts = np.searchsorted(keys, np.arange((1 << _SUBSTRING) + 1)).astype(np.int32)
-        masks = _hamming_ball(radius)
-        step = max(1, _AT_ONCE // max(len(ones), 1))
-        for first in range(0, len(masks), step):
-            targets = probes[None, :] ^ masks[first : first + step, None]
-            for left, right in _lookup(starts, targets):
-                near = np.flatnonzero(np.bitwise_count(one[left] ^ other[right]) <= max_distance)
-                yield ones_by[left[near]], others_by[right[near]]
+    def _join(self, i: Positions, j: Positions, how: _Comparison) -> None:
+        rows, places = np.unique(np.concatenate([i, j]), return_inverse=True)
+        fingerprints = self._read(rows)
+        ones, others = fingerprints[places[: len(i)]], fingerprints[places[len(i) :]]
+        similarity = _similarity(ones, others, how, self._params.min_similarity)
+        for k in np.flatnonzero(similarity):
+            one, other = int(i[k]), int(j[k])
+            roots = _root(self._parent, one), _root(self._parent, other)
+            if roots[0] != roots[1]:
+                self._parent[max(roots)] = min(roots)
+                self._found.append(NearDuplicates(one, other, min(float(similarity[k]), 1.0)))
+        while (self._parent[self._parent] != self._parent).any():
+            self._parent[:] = self._parent[self._parent]
 
 
-def _sorted_by(hashes: Words, substring: int) -> tuple[NDArray[np.int32], Positions]:
-    """The values of a substring, sorted so that neighbors in memory are probed together."""
-    cut, ones = np.uint64(substring * _SUBSTRING), np.uint64((1 << _SUBSTRING) - 1)
-    values = ((hashes >> cut) & ones).astype(np.int32)
-    order = np.argsort(values, kind="stable")
-    return values[order], order
+def _similarity(
+    ones: Fingerprints, others: Fingerprints, how: _Comparison, least: float
+) -> NDArray[np.float64]:
+    """Of each pair that are near duplicates; 0 of the others."""
+    sketches = mirrored_sketches(ones["sketches"][:, 0], how.mirror)
+    similarity = sketch_similarity(sketches, others["sketches"][:, how.view])
+    similarity = np.where(similarity >= least, similarity, 0)
+    rest = np.flatnonzero(similarity == 0)
+    similarity[rest] = encoding_similarity(ones[rest], others[rest], *how, 1 - least)
+    return similarity
 
 
-def _hamming_ball(radius: int) -> NDArray[np.int32]:
-    """All substrings of at most `radius` set bits; none if it is negative."""
-    chosen = (c for size in range(radius + 1) for c in combinations(range(_SUBSTRING), size))
-    return np.array([sum(1 << bit for bit in bits) for bits in chosen], dtype=np.int32)
-
-
-def _lookup(starts: NDArray[np.int32], targets: NDArray[np.int32]) -> Iterator[Pairs]:
-    """Column of `targets` and place in the sorted keys, for every key that equals a target."""
-    begins = starts[targets].ravel()
-    counts = starts[1:][targets].ravel() - begins
-    found = np.flatnonzero(counts)
-    begins, counts = begins[found], counts[found]
-    columns, ends = found % targets.shape[1], np.cumsum(counts)
-    first = 0
-    while first < len(ends):
-        done = int(ends[first] - counts[first])
-        last = max(first + 1, int(np.searchsorted(ends, done + _AT_ONCE, side="right")))
-        part = slice(first, last)
-        times = counts[part]
-        places = np.arange(done, ends[last - 1]) + np.repeat(
-            begins[part] - ends[part] + times, times
-        )
-        yield np.repeat(columns[part], times), places
-        first = last
-
-
-def _confirmed(
-    ones: Words, others: Words, left: Positions, right: Positions, least: float
-) -> Iterator[tuple[int, int]]:
-    """The pairs whose sketches correlate by at least `least`."""
-    for first in range(0, len(left), _SKETCHES_AT_ONCE):
-        i, j = left[first : first + _SKETCHES_AT_ONCE], right[first : first + _SKETCHES_AT_ONCE]
-        alike = similarity(ones[i], others[j]) >= least
-        yield from zip(i[alike].tolist(), j[alike].tolist(), strict=True)
-
-
-def similarity(ones: Words, others: Words) -> NDArray[np.float64]:
-    """Correlation of the bits of each pair of rows, -1 to 1; 0 where all bits of one are equal."""
-    size = 64 * ones.shape[1]
-    one, other, both = (_count(words) for words in (ones, others, ones & others))
-    spread = np.sqrt(np.maximum(one * (size - one) * other * (size - other), 1))
-    correlation: NDArray[np.float64] = (size * both - one * other) / spread
-    return correlation
-
-
-def _count(words: Words) -> NDArray[np.float64]:
-    counts: NDArray[np.float64] = np.bitwise_count(words).sum(axis=1, dtype=np.float64)
-    return counts
-
-
-def _mirrored(sketches: Words, mirror: int) -> Words:
-    """Sketches flipped left-right (bit 0 of `mirror`) and top-bottom (bit 1)."""
-    rows = sketches[:, ::-1] if mirror & 2 else sketches
-    rows = np.ascontiguousarray(rows, dtype="<u8")
-    if mirror & 1:
-        octets = _REVERSED[rows[..., None].view(np.uint8)]
-        rows = np.ascontiguousarray(octets[..., ::-1]).view("<u8")[..., 0]
-    return rows
-
-
-def _join(parent: Positions, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Note the pairs in `parent`, flat afterwards, and return those that joined two components."""
-    joining = []
-    for one, other in pairs:
-        roots = _root(parent, one), _root(parent, other)
-        if roots[0] != roots[1]:
-            parent[max(roots)] = min(roots)
-            joining.append((one, other))
-    while (parent[parent] != parent).any():
-        parent[:] = parent[parent]
-    return joining
+def _parts(values: Positions, size: int) -> Iterator[Positions]:
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
 
 
 def _root(parent: Positions, node: int) -> int:

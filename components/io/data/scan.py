@@ -7,23 +7,22 @@ class. Symbolic links are never followed, and only regular files are ever opened
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, replace
+from dataclasses import replace
 from fnmatch import translate
 from pathlib import Path
 from typing import Literal
 
 from components.core.artifacts import SPLITS, Split
-from components.core.data.decoding import CONVERSION_VERSION, ImageParams, InvalidImage, decode
+from components.core.data.decoding import ImageParams, InvalidImage, decode
 from components.core.data.files import ImageFile, ImageInfo, Scan
 from components.core.data.fingerprints import fingerprint, perceptual_hash, pixel_digest
-from components.io import files
+from components.io.data.known_images import KnownImages
 
 IGNORED = "hidden or junk file"
 
@@ -61,7 +60,9 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
         printable(path).split("/")[-1] for path in folders if path.count("/") == predefined_split
     }
     labels |= {file.label for file in found if file.label}
-    return Scan(_measure_all(images, found, params, cache), sorted(labels), predefined_split)
+    known = KnownImages(cache, params)
+    measured = _measure_all(images, found, params, known)
+    return Scan(measured, sorted(labels), predefined_split, known.fingerprints)
 
 
 def list_files(images: Path) -> set[str]:
@@ -139,15 +140,13 @@ def _classify(path: str, kind: str, why_ignored: str, predefined_split: bool) ->
 
 
 def _measure_all(
-    images: Path, found: Sequence[ImageFile], params: ImageParams, cache: Path
+    images: Path, found: Sequence[ImageFile], params: ImageParams, known: KnownImages
 ) -> list[ImageFile]:
     from tqdm import tqdm
 
-    cache_path = _cache_path(cache, params)
-    known = _read_cache(cache_path)
     chunks = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)]
 
-    def measure(chunk: Sequence[ImageFile]) -> list[ImageFile]:
+    def measure(chunk: Sequence[ImageFile]) -> list[tuple[ImageFile, bytes]]:
         return [_measure(images, file, params, known) for file in chunk]
 
     measured: list[ImageFile] = []
@@ -156,52 +155,50 @@ def _measure_all(
     with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for chunk in pool.map(measure, chunks):
-                measured += chunk
+                for file, new in chunk:
+                    measured.append(file)
+                    if new:
+                        known.add(file.sha256, file.info, new)
                 bar.update(len(chunk))
         except BaseException:
             # Interrupted: stop soon, and let the next run go on from here.
             pool.shutdown(cancel_futures=True)
-            _write_cache(cache_path, {**known, **_image_info(measured)})
+            known.save(known.all())
             raise
-    if (now_known := _image_info(measured)) != known:
-        _write_cache(cache_path, now_known)
+    known.save(file.sha256 for file in measured)
     return measured
 
 
-def _image_info(measured: Sequence[ImageFile]) -> dict[str, ImageInfo]:
-    return {file.sha256: file.info for file in measured if file.info.pixel_sha256}
-
-
 def _measure(
-    images: Path, file: ImageFile, params: ImageParams, known: Mapping[str, ImageInfo]
-) -> ImageFile:
+    images: Path, file: ImageFile, params: ImageParams, known: KnownImages
+) -> tuple[ImageFile, bytes]:
+    """The file with what it decodes to, and its FINGERPRINT if that is new."""
     if file.status != "used":
-        return file
+        return file, b""
     try:
         content = read_regular(images / file.path, params)
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
-        return file.quarantined("max_unreadable", reason)
+        return file.quarantined("max_unreadable", reason), b""
     file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-    if file.sha256 in known:
-        return replace(file, info=known[file.sha256])
+    if info := known.get(file.sha256):
+        return replace(file, info=info), b""
     try:
         image = decode(content, params)
     except InvalidImage as error:
         not_allowed = error.format and error.format not in params.formats
         file = replace(file, info=ImageInfo(format=error.format))
-        return file.quarantined("formats" if not_allowed else "max_unreadable", str(error))
+        return file.quarantined("formats" if not_allowed else "max_unreadable", str(error)), b""
     info = ImageInfo(
         pixel_sha256=pixel_digest(image.pixels),
-        phash=perceptual_hash(words := fingerprint(image.pixels)),
+        phash=perceptual_hash(found := fingerprint(image.pixels)),
         width=image.width,
         height=image.height,
         mode=image.mode,
         format=image.format,
         doubts=image.doubts,
-        fingerprint=words.astype("<u8").tobytes(),
     )
-    return replace(file, info=info)
+    return replace(file, info=info), found.tobytes()
 
 
 def read_regular(path: Path, params: ImageParams) -> bytes:
@@ -217,38 +214,3 @@ def read_regular(path: Path, params: ImageParams) -> bytes:
         if status.st_size > limit:
             raise OSError(f"{status.st_size:,} bytes, more than {params.max_pixels:,} pixels take")
         return file.read()
-
-
-def _cache_path(cache: Path, params: ImageParams) -> Path:
-    """The cache file of these settings and of this version of the conversion."""
-    key = hashlib.sha256(f"{CONVERSION_VERSION} {params.model_dump_json()}".encode()).hexdigest()
-    return cache / f"info-{key[:16]}.json"
-
-
-def _read_cache(path: Path) -> dict[str, ImageInfo]:
-    """What is known by sha256 of the bytes; nothing when the file is absent or damaged."""
-    try:
-        digest, body = path.read_bytes().split(b"\n", 1)
-        if hashlib.sha256(body).hexdigest().encode() == digest:
-            table, fingerprints = body.split(b"\n", 1)
-            rows = json.loads(table)
-            size = len(fingerprints) // max(len(rows), 1)
-            return {
-                sha256: replace(
-                    ImageInfo(*info),
-                    doubts=tuple((rule, why) for rule, why in doubts),
-                    fingerprint=fingerprints[k * size : (k + 1) * size],
-                )
-                for k, (sha256, (*info, doubts)) in enumerate(rows.items())
-            }
-    except (OSError, ValueError, TypeError):
-        pass
-    return {}
-
-
-def _write_cache(path: Path, known: Mapping[str, ImageInfo]) -> None:
-    """One line of digest, one of JSON, then the fingerprints: a hundred thousand take 0.2 GB."""
-    rows = {sha256: astuple(info)[:-1] for sha256, info in known.items()}
-    fingerprints = b"".join(info.fingerprint for info in known.values())
-    body = json.dumps(rows).encode() + b"\n" + fingerprints
-    files.write_bytes(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
