@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from components.core.data.fingerprints import CUTS, FINGERPRINT, Fingerprints
 
 # Measured on solar cells, emoji, clip art and photographs: docs/decisions/0036.
-_MIN_LUMA = 0.85  # correlation of 8 x 8 brightness below which nothing else is looked at
+_MIN_LUMA = 0.75  # correlation of 8 x 8 brightness below which nothing else is looked at
 _GRAY = 2.0  # mean Cb and Cr, of 255, of an image that counts as gray
-_COLOR_FLOOR, _COLOR_SHARE = 6.0, 0.4  # color that a copy may lose: values, and share of its own
+_COLOR_FLOOR, _COLOR_SHARE = 6.0, 0.5  # color that a copy may lose: values, and share of its own
 _MIN_CORRELATION = 0.9  # of gray views that differ by encoding alone
 _NOISE, _BLUR = 20.0, 0.21  # gray levels, and share of contrast, that a tolerance of 1 lets change
 
