@@ -142,9 +142,7 @@ def main() -> None:
     _print_time(settings)
 
 
-def measure(
-    folder: Path, paths: Sequence[Path], settings: NearDuplicateParams, limit: int
-) -> None:
+def measure(folder: Path, paths: Sequence[Path], settings: NearDuplicateParams, limit: int) -> None:
     """Print what is joined in a folder, and what is found of its changed copies."""
     images = load(paths)
     started = time.perf_counter()
@@ -160,7 +158,9 @@ def measure(
     for name, change in CHANGES.items():
         pairs = np.concatenate([images[originals], load((paths[k] for k in originals), change)])
         joined = components(pairs, settings).reshape(2, -1)
-        print(f"  {name:<22}{np.mean(joined[0] == joined[1]):>7.3f} of {len(originals)}", flush=True)
+        print(
+            f"  {name:<22}{np.mean(joined[0] == joined[1]):>7.3f} of {len(originals)}", flush=True
+        )
 
 
 def _print_time(settings: NearDuplicateParams) -> None:

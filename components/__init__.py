@@ -2,7 +2,7 @@
 
     step      reads                                 writes (artifacts/<step>/)
     validate  data/images, groups.csv, splits.csv   manifest.parquet report.json report.html
-                                                    quarantine.csv
+                                                    quarantine.csv near_duplicates.csv
     tune      data/images, manifest, report         hyperparameters.json trials.csv plots/
     train     data/images, manifest, report,        model/ (weights.safetensors, card.json)
               hyperparameters                       history.csv

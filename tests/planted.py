@@ -83,6 +83,7 @@ def validate_again(planted: Planted, **changes: object) -> None:
             pinned_splits=planted.root / "data/splits.csv",
             manifest=out / "manifest.parquet",
             quarantine=out / "quarantine.csv",
+            near_duplicates=out / "near_duplicates.csv",
             report=out / "report.json",
             page=out / "report.html",
             cache=planted.cache,

@@ -22,6 +22,7 @@ from components.io.data.split_files import read_groups, read_pinned_splits
 from components.io.reports.pages import thumbnails
 from components.io.reports.validation import validation_page
 from components.validate.expectations import run_expectations
+from components.validate.groups import PAIR_COLUMNS, largest_groups, pair_rows
 from components.validate.messages import (
     passes,
     refusal,
@@ -63,6 +64,9 @@ class Paths:
     quarantine: Annotated[Path, "CSV to write: path, reason and rule of every problem"] = Path(
         "artifacts/validate/quarantine.csv"
     )
+    near_duplicates: Annotated[Path, "CSV to write: pairs of near duplicates, by group"] = Path(
+        "artifacts/validate/near_duplicates.csv"
+    )
     report: Annotated[Path, "JSON to write, the validation report"] = Path(
         "artifacts/validate/report.json"
     )
@@ -90,13 +94,16 @@ def run(paths: Paths, params: Params) -> None:
     report = to_report(data, manifest, results)
     problems = to_problems(data, outcomes)
     readable = {item.file.path for item in data.items}
-    shown = dict.fromkeys(problem.path for problem in problems if problem.path in readable)
-    jpegs = thumbnails(paths.images, list(shown)[:_THUMBNAILS], decode_params, side=_THUMBNAIL_SIDE)
+    broken = dict.fromkeys(problem.path for problem in problems if problem.path in readable)
+    strips = largest_groups(data)
+    shown = [*list(broken)[:_THUMBNAILS], *(path for strip in strips for path, _ in strip.shown)]
+    jpegs = thumbnails(paths.images, shown, decode_params, side=_THUMBNAIL_SIDE)
     manifest_file.write(manifest, paths.manifest)
     rows = ([problem.path, problem.reason, problem.rule] for problem in problems)
     files.write_csv(paths.quarantine, ["path", "reason", "rule"], rows)
+    files.write_csv(paths.near_duplicates, PAIR_COLUMNS, pair_rows(data))
     files.write_artifact(paths.report, report)
-    files.write_text(paths.page, validation_page(report, problems, jpegs))
+    files.write_text(paths.page, validation_page(report, problems, strips, jpegs))
     if not report.success:
         raise InvalidData(f"{paths.images}: {refusal(report, problems)} See {paths.page}.")
     print(*summary(report), f"validate  report: {paths.page}", sep="\n")

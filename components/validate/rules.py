@@ -21,6 +21,7 @@ WarnableRule = Literal[
     "max_unreadable",
     "class_names",
     "label_conflicts",
+    "near_duplicate_label_conflicts",
     "split_leakage",
     "min_images",
     "min_images_per_class",
@@ -106,6 +107,11 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
         ),
         _clean("max_unreadable", "files", f"at most {100 * share:g}% unreadable", mostly=1 - share),
         _clean("label_conflicts", "files", "one label for equal pixels; remove the wrong ones"),
+        _clean(
+            "near_duplicate_label_conflicts",
+            "files",
+            "one label for near duplicates; look at both, remove or move the wrong one",
+        ),
         _clean(
             "split_leakage",
             "files",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import MANIFEST_COLUMNS
-from components.core.data.grouping import ScannedDataset
+from components.core.data.grouping import NearDuplicate, ScannedDataset
 from components.validate.rules import Table
 
 if TYPE_CHECKING:
@@ -45,11 +45,13 @@ def _files(data: ScannedDataset) -> pd.DataFrame:
         (item.file.path, item.file.info.pixel_sha256, item.file.label) for item in data.items
     ]
     conflicts = _label_conflicts(by_label)
+    near = _near_duplicate_label_conflicts(data.near_duplicates)
     collisions = _case_collisions([file.path for file in rows])
     table = {
         "name": [file.path for file in rows],
         "format": [file.info.format for file in rows],
         "label_conflicts": [conflicts.get(file.path, "") for file in rows],
+        "near_duplicate_label_conflicts": [near.get(file.path, "") for file in rows],
         "split_leakage": [data.split_leakage.get(file.path, "") for file in rows],
         "pinned_split_conflicts": [data.pinned_split_conflicts.get(file.path, "") for file in rows],
     }
@@ -69,6 +71,16 @@ def _label_conflicts(rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
     for path, pixels, label in rows:
         if others := [other for name, other in first[pixels].items() if name != label]:
             conflicts[path] = f"same pixels as {others[0]}"
+    return conflicts
+
+
+def _near_duplicate_label_conflicts(pairs: Sequence[NearDuplicate]) -> dict[str, str]:
+    """By path of both: which near duplicate has another label."""
+    conflicts: dict[str, str] = {}
+    for pair in pairs:
+        if pair.one.label != pair.other.label:
+            conflicts.setdefault(pair.one.path, f"near duplicate of {pair.other.path}")
+            conflicts.setdefault(pair.other.path, f"near duplicate of {pair.one.path}")
     return conflicts
 
 

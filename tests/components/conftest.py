@@ -109,6 +109,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
             pinned_splits=root / "data/splits.csv",
             manifest=out / "manifest.parquet",
             quarantine=out / "quarantine.csv",
+            near_duplicates=out / "near_duplicates.csv",
             report=out / "report.json",
             page=out / "report.html",
             cache=root / "cache",

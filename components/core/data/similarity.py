@@ -15,6 +15,7 @@ _COLOR_FLOOR, _COLOR_SHARE = 6.0, 0.5  # color that a copy may lose: values, and
 _MIN_CORRELATION = 0.9  # of gray views that differ by encoding alone
 _NOISE, _BLUR = 20.0, 0.21  # gray levels, and share of contrast, that a tolerance of 1 lets change
 
+_BLACK, _WHITE = 5, 250  # beyond them brightness may have been cut off
 _PAIRS_AT_ONCE = 256  # what bounds memory, some 10 MB
 _SKETCH_SIDE = int((8 * FINGERPRINT["sketches"].shape[1]) ** 0.5)
 
@@ -85,8 +86,9 @@ def encoding_similarity(
     """
     sides = np.minimum(ones["side"], others["side"])
     found = np.zeros(len(ones))
-    for scale, chosen in ((32, sides >= 64), (16, sides < 64)):
-        rows = np.flatnonzero(chosen)
+    scales = np.where(sides >= 64, 32, np.where(sides >= 32, 16, 8))
+    for scale in (32, 16, 8):
+        rows = np.flatnonzero(scales == scale)
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
             part = rows[first : first + _PAIRS_AT_ONCE]
             one = _view(mirrored(ones["gray"][part], mirror), 0, scale)
@@ -108,8 +110,8 @@ def _within_noise(
     """`encoding_similarity` of views whose pixels are the means of `pixels`^2 pixels."""
     detail, other_detail = _high_pass(one), _high_pass(other)
     left = np.minimum(
-        _unexplained(other_detail, detail, _high_pass(one * one / 255)),
-        _unexplained(detail, other_detail, _high_pass(other * other / 255)),
+        _unexplained(other_detail, detail, _high_pass(_exposed_like(one, other))),
+        _unexplained(detail, other_detail, _high_pass(_exposed_like(other, one))),
     )
     contrast = np.maximum(_mean_square(detail), _mean_square(other_detail))
     allowed = tolerance**2 * ((_NOISE / pixels) ** 2 + _BLUR**2 * contrast)
@@ -128,6 +130,19 @@ def _unexplained(target: Floats, first: Floats, second: Floats) -> Floats:
     explained = ft**2 / np.maximum(ff, 1e-6) + st**2 / np.maximum(ss, 1e-3)
     rest: Floats = np.maximum(_mean_product(t, t) - explained, 0)
     return rest
+
+
+def _exposed_like(ones: Floats, others: Floats) -> Floats:
+    """`ones`, brightened like `others` and cut off at black and white as a camera does it."""
+    inside = ((others > _BLACK) & (others < _WHITE)).astype(np.float32)
+    count = inside.sum(axis=(1, 2), keepdims=True) + 1e-3
+    mean, other_mean = (
+        (values * inside).sum(axis=(1, 2), keepdims=True) / count for values in (ones, others)
+    )
+    one, other = (ones - mean) * inside, (others - other_mean) * inside
+    gain = (one * other).sum(axis=(1, 2), keepdims=True) / ((one * one).sum(axis=(1, 2), keepdims=True) + 1)
+    exposed: Floats = np.clip(other_mean + gain * (ones - mean), 0, 255)
+    return exposed
 
 
 def _view(gray: NDArray[np.generic], view: int, scale: int) -> Floats:

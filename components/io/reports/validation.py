@@ -18,15 +18,32 @@ class Problem:
     rule: str
 
 
+@dataclass(frozen=True)
+class GroupStrip:
+    """A group of near duplicates, to be looked at.
+
+    Attributes:
+        counts: images by class.
+        shown: path and class of some of them.
+    """
+
+    counts: Mapping[str, int]
+    shown: Sequence[tuple[str, str]]
+
+
 def validation_page(
-    report: ValidationReport, problems: Sequence[Problem], thumbnails: Mapping[str, bytes]
+    report: ValidationReport,
+    problems: Sequence[Problem],
+    strips: Sequence[GroupStrip],
+    thumbnails: Mapping[str, bytes],
 ) -> str:
     """The page about the data set.
 
     Args:
         report: what validate found.
         problems: every problem; the page shows the first 200.
-        thumbnails: small JPEGs of problem files, by path.
+        strips: the largest groups of near duplicates.
+        thumbnails: small JPEGs of files that are shown, by path.
     """
     largest = max((sum(by_split.values()) for by_split in report.counts.values()), default=0)
     return render(
@@ -34,6 +51,7 @@ def validation_page(
         report=report,
         rules=sorted(report.rules, key=lambda rule: (rule.success, rule.severity)),
         problems=problems,
+        strips=strips,
         thumbnails=to_uris(thumbnails),
         largest=max(largest, 1),
         shown_splits=SPLITS if report.success else (),

@@ -1,0 +1,40 @@
+"""Near duplicates for people: the largest groups to look at, and a table of all pairs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from components.core.data.grouping import ScannedDataset, SplitItem
+from components.io.reports.validation import GroupStrip
+
+PAIR_COLUMNS = ("group", "path", "label", "other_path", "other_label", "similarity")
+
+_GROUPS, _IMAGES = 10, 12
+
+
+def largest_groups(data: ScannedDataset) -> list[GroupStrip]:
+    """The ten largest groups with near duplicates; twelve images of each, over all its classes."""
+    groups: defaultdict[str, list[SplitItem]] = defaultdict(list)
+    near = {pair.group for pair in data.near_duplicates}
+    for item in data.items:
+        if item.group in near:
+            groups[item.group].append(item)
+    largest = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:_GROUPS]
+    return [_strip(items) for _, items in largest if len(items) > 1]
+
+
+def _strip(items: list[SplitItem]) -> GroupStrip:
+    files = sorted((item.file.label, item.file.path) for item in items)
+    count = min(len(files), _IMAGES)
+    shown = [files[k * len(files) // count] for k in range(count)]
+    return GroupStrip(
+        Counter(label for label, _ in files), [(path, label) for label, path in shown]
+    )
+
+
+def pair_rows(data: ScannedDataset) -> Iterator[tuple[str, ...]]:
+    """PAIR_COLUMNS of every pair, by group and path."""
+    for pair in sorted(data.near_duplicates, key=lambda p: (p.group, p.one.path, p.other.path)):
+        one, other = pair.one, pair.other
+        yield pair.group, one.path, one.label, other.path, other.label, f"{pair.similarity:.3f}"
