@@ -52,6 +52,7 @@ def image_params(**changes: Any) -> ImageParams:
     values: dict[str, Any] = {
         "formats": ["PNG", "JPEG"],
         "max_pixels": 1_000_000,
+        "white_level": None,
         "multi_frame": "refuse",
         "background": (255, 255, 255),
         "resize_mode": "crop",

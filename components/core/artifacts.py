@@ -173,13 +173,18 @@ class ModelCard(Artifact):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, raw: Any) -> Any:
-        """Read schema version 1 too: models in the registry outlive it."""
-        if not isinstance(raw, Mapping) or raw.get("schema_version") != 1:
+        """Read older cards too: models in the registry outlive them.
+
+        Schema version 1 called `resize_mode` fit. Before there was a `white_level`, all 16 bits
+        were taken for used.
+        """
+        if not isinstance(raw, Mapping) or not isinstance(images := raw.get("images"), Mapping):
             return raw
-        images = raw.get("images")
-        if isinstance(images, Mapping) and "fit" in images:
-            images = {("resize_mode" if k == "fit" else k): v for k, v in images.items()}
-        return {**raw, "schema_version": 2, "images": images}
+        images = {"white_level": None, **images}
+        if raw.get("schema_version") == 1 and "fit" in images:
+            images["resize_mode"] = images.pop("fit")
+        version = 2 if raw.get("schema_version") == 1 else raw.get("schema_version", 2)
+        return {**raw, "schema_version": version, "images": images}
 
 
 class ClassMetrics(Part):

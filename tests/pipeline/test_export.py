@@ -28,6 +28,7 @@ def model(tmp_path: Path) -> Path:
         images=ImageParams(
             formats=["PNG"],
             max_pixels=1000,
+            white_level=None,
             multi_frame="refuse",
             background=(0, 0, 0),
             resize_mode="crop",

@@ -1,0 +1,187 @@
+"""TIFF: what its tags say that Pillow does not ask. Numbers of tags are those of TIFF 6.0."""
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from components.core.data.containers import InvalidImage
+
+_SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_MAKE, _SAMPLES, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION = 271, 277, 330, 339, 50706
+
+# DNG 1.7: color filter array and linear raw; the private compressions of camera makers are
+# libtiff's tiff.h and ExifTool's: NEF 34713, ARW 32767, PEF 65535, SRW 32770 and 32772, DCR 65000.
+_RAW_PHOTOMETRIC = frozenset({32803, 34892})
+_RAW_COMPRESSION = frozenset({32767, 32769, 32770, 32772, 34713, 65000, 65535})
+_RAW_NAMES = (
+    ("NIKON", "NEF"),
+    ("SONY", "ARW"),
+    ("PENTAX", "PEF"),
+    ("RICOH", "PEF"),
+    ("SAMSUNG", "SRW"),
+    ("CANON", "CR2"),
+    ("HASSELBLAD", "3FR"),
+    ("EPSON", "ERF"),
+    ("KODAK", "DCR"),
+    ("PHASE ONE", "IIQ"),
+    ("LEAF", "MOS"),
+)
+# A file can lead through more directories than anyone will look at.
+_MAX_DIRECTORIES = 64
+# A later page of the same shape and at least twice the size: a pyramid with its top first.
+_PYRAMID_STEP, _SAME_SHAPE = 1.9, 0.02
+
+Tags = ImageFileDirectory_v2
+
+
+def check_first_image(content: bytes) -> None:
+    """Refuse a file whose first image is not the photograph, or has samples read wrongly.
+
+    Raises:
+        InvalidImage: camera raw, a preview before the image, signed or complex samples.
+    """
+    pages = _pages(content)
+    first = next(pages, None)
+    if first is None:
+        return
+    subs = list(_sub_directories(content, first))
+    later = list(pages)
+    if _DNG_VERSION in first or any(_is_raw(tags) for tags in (first, *subs, *later)):
+        name = "DNG" if _DNG_VERSION in first else _raw_name(first)
+        raise InvalidImage(f"camera raw ({name}); convert it to PNG, JPEG or TIFF", "TIFF")
+    if _is_preview(first, subs, later):
+        raise InvalidImage(
+            f"the first image of the file is a reduced one ({_number(first, _WIDTH):,} x "
+            f"{_number(first, _HEIGHT):,}); store the full one alone",
+            "TIFF",
+        )
+    if unusual := _unusual_numbers(first):
+        raise InvalidImage(f"{unusual}; store unsigned 8 or 16 bits", "TIFF")
+
+
+def explain(content: bytes) -> str:
+    """What about the samples is beyond what can be read; empty when it is none of that."""
+    tags = next(_pages(content), None)
+    if tags is None:
+        return ""
+    bits, bands = _number(tags, _BITS, 1), _number(tags, _SAMPLES, 1)
+    if unusual := _unusual_numbers(tags):
+        return f"{unusual}; store unsigned 8 or 16 bits"
+    if _number(tags, _SAMPLE_FORMAT, 1) == 3:
+        return f"{bits}-bit float pixels; store 8 or 16 bits"
+    if bands > 4 or bands == 2:
+        return f"{bands} bands; store gray, RGB or RGBA"
+    return f"{bits}-bit samples; store 8 or 16 bits" if bits not in (1, 2, 4, 8, 16) else ""
+
+
+def bits_per_sample(content: bytes) -> int:
+    """Bits per sample of the first image; 1 when the file does not say."""
+    tags = next(_pages(content), None)
+    return 1 if tags is None else _number(tags, _BITS, 1)
+
+
+def with_black_as_zero(content: bytes) -> tuple[bytes, bool]:
+    """The file, and whether gray of over 8 bits has to be inverted: its zero is white.
+
+    Pillow inverts 1 to 8 bits itself. Of 16 bits it reads one byte order, and does not invert. So
+    the file that is returned then claims that its zero is black.
+    """
+    tags = next(_pages(content), None)
+    if tags is None or _number(tags, _PHOTOMETRIC, 1) != 0 or _number(tags, _BITS, 1) <= 8:
+        return content, False
+    order = "<" if content[:2] == b"II" else ">"
+    big = b"+" in content[2:4]
+    at = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)[0]
+    count = struct.unpack_from(order + ("Q" if big else "H"), content, at)[0]
+    start, step, value = (at + 8, 20, 12) if big else (at + 2, 12, 8)
+    for entry in range(start, start + count * step, step):
+        if struct.unpack_from(order + "H", content, entry)[0] == _PHOTOMETRIC:
+            patched = bytearray(content)
+            # SHORT or LONG: either way black is zero where the value is 1
+            kind = struct.unpack_from(order + "H", content, entry + 2)[0]
+            struct.pack_into(order + ("H" if kind == 3 else "I"), patched, entry + value, 1)
+            return bytes(patched), True
+    return content, False
+
+
+def _pages(content: bytes) -> Iterator[Tags]:
+    """The directories of the file in their order, until one is damaged or was there before."""
+    header = content[: 16 if b"+" in content[2:4] else 8]
+    try:
+        place = Tags(header).next
+    except Exception:  # noqa: BLE001 - Pillow raises anything on damaged bytes
+        return
+    seen: set[int] = set()
+    while place and place not in seen and len(seen) < _MAX_DIRECTORIES:
+        seen.add(place)
+        tags = _directory(content, header, place)
+        if tags is None:
+            return
+        yield tags
+        place = tags.next
+
+
+def _sub_directories(content: bytes, tags: Tags) -> Iterator[Tags]:
+    header = content[: 16 if b"+" in content[2:4] else 8]
+    places = tags.get(_SUB_DIRECTORIES, ())
+    for place in (places if isinstance(places, tuple) else (places,))[:_MAX_DIRECTORIES]:
+        found = _directory(content, header, place)
+        if found is not None:
+            yield found
+
+
+def _directory(content: bytes, header: bytes, place: int) -> Tags | None:
+    tags = Tags(header)
+    file = BytesIO(content)
+    try:
+        file.seek(place)
+        tags.load(file)
+        # values are decoded when they are asked for: damaged ones fail here
+        return tags if all(_number(tags, tag) >= 0 for tag in (_WIDTH, _HEIGHT, _BITS)) else None
+    except Exception:  # noqa: BLE001 - Pillow raises anything on damaged bytes
+        return None
+
+
+def _number(tags: Tags, tag: int, default: int = 0) -> int:
+    """The value of a tag, the largest of several; `default` when there is none."""
+    try:
+        value = tags.get(tag, default)
+        return int(max(value) if isinstance(value, tuple) else value)
+    except Exception:  # noqa: BLE001 - damaged
+        return default
+
+
+def _is_raw(tags: Tags) -> bool:
+    return (
+        _number(tags, _PHOTOMETRIC) in _RAW_PHOTOMETRIC
+        or _number(tags, _COMPRESSION) in _RAW_COMPRESSION
+    )
+
+
+def _raw_name(tags: Tags) -> str:
+    make = str(tags.get(_MAKE, "")).upper()
+    return next((name for start, name in _RAW_NAMES if make.startswith(start)), "TIFF")
+
+
+def _is_preview(first: Tags, subs: list[Tags], later: list[Tags]) -> bool:
+    if _number(first, _SUBFILE_TYPE) & 1 or _number(first, _OLD_SUBFILE_TYPE) == 2:
+        return True
+    width, height = _number(first, _WIDTH), _number(first, _HEIGHT)
+    if any(_number(sub, _WIDTH) * _number(sub, _HEIGHT) > width * height for sub in subs):
+        return True
+    ratios = (
+        (_number(page, _WIDTH) / max(width, 1), _number(page, _HEIGHT) / max(height, 1))
+        for page in later
+    )
+    return any(min(r) >= _PYRAMID_STEP and max(r) - min(r) <= _SAME_SHAPE * max(r) for r in ratios)
+
+
+def _unusual_numbers(tags: Tags) -> str:
+    """Signed samples of up to 16 bits, which would be read as unsigned ones, and complex ones."""
+    kind, bits = _number(tags, _SAMPLE_FORMAT, 1), _number(tags, _BITS, 1)
+    if kind == 2 and bits != 32:
+        return f"signed {bits}-bit samples"
+    return "complex samples" if kind in (5, 6) else ""
