@@ -16,8 +16,8 @@ from components.core.data.containers import Format, InvalidImage, pnm, tiff
 # Of a color sample of 16 bits Pillow keeps the high byte; told the other byte order, the low one.
 _SWAPPED = "B" if sys.byteorder == "little" else "L"
 _CHANNELS = frozenset("RGBA")
-# Pillow divides these by alpha while it reads: there are no low bytes to be had.
-_PREMULTIPLIED = "RGBa"
+# High bytes below it: at most 14 bits are used.
+_DARK = 64
 
 
 def to_8_bit(
@@ -44,7 +44,7 @@ def to_8_bit(
     elif image.mode.startswith(("I", "F")):
         samples = _gray_samples(image, kind)
         stated = 4_095 if rawmode == "I;12" else value_range.FULL_RANGE
-    elif ";16" in rawmode and not rawmode.startswith(_PREMULTIPLIED):
+    elif ";16" in rawmode:
         return _color_to_8_bit(image, content, kind, white_level)
     else:
         image.load()
@@ -88,25 +88,36 @@ def _color_to_8_bit(
     image: ImageFile, content: bytes, kind: Format, white_level: int | None
 ) -> tuple[Image.Image, str]:
     """Color of 16 bits, alpha included. Low bytes are read only where they can matter."""
+    premultiplied = _rawmode(image.tile[0]).startswith("RGBa")
     image.load()
     high = np.asarray(image)
     bands = 3 if image.mode == "RGBA" else high.shape[-1]
     transparent = image.info.get("transparency")
-    dark = high[..., :bands].max() < 64
-    if white_level is None and transparent is None and not dark:
+    dark = high[..., :bands].max() < _DARK
+    if white_level is None and transparent is None and (premultiplied or not dark):
         return image, ""
-    low = _low_bytes(image, content)[..., :bands]
-    samples = np.bitwise_or(high[..., :bands].astype(np.uint16) << 8, low, dtype=np.uint16)
-    largest = int(samples.max())
+    if premultiplied:
+        # Pillow divides by alpha while it reads: there are no low bytes to be had
+        raise InvalidImage("16 bits premultiplied by alpha, which have no white level", kind)
+    low = _low_bytes(image, content)
+    samples = np.bitwise_or(high.astype(np.uint16) << 8, low, dtype=np.uint16)
+    color = samples[..., :bands]
+    largest = int(color.max())
     white = value_range.white_of(value_range.FULL_RANGE, white_level)
     value_range.check_range(largest, white, kind)
-    eight_bit = Image.fromarray(value_range.to_8_bit(samples, white), image.mode[:bands])
+    eight_bit = Image.fromarray(value_range.to_8_bit(color, white), image.mode[:bands])
     if image.mode == "RGBA":
-        eight_bit.putalpha(image.getchannel("A"))
+        eight_bit.putalpha(_alpha(samples[..., 3], white))
     elif transparent is not None:
-        opaque = (samples != np.array(transparent, np.uint16)).any(axis=-1)
+        opaque = (color != np.array(transparent, np.uint16)).any(axis=-1)
         eight_bit.putalpha(Image.fromarray((opaque * 255).astype(np.uint8)))
     return eight_bit, value_range.doubt(largest, value_range.FULL_RANGE, white_level)
+
+
+def _alpha(samples: NDArray[np.uint16], white: int) -> Image.Image:
+    """Alpha uses all 16 bits, or ends where the colors do."""
+    white = white if samples.max() <= white else value_range.FULL_RANGE
+    return Image.fromarray(value_range.to_8_bit(samples, white))
 
 
 def _low_bytes(image: ImageFile, content: bytes) -> NDArray[np.uint8]:

@@ -34,6 +34,9 @@ _MAX_DIRECTORIES = 64
 # A later page of the same shape and at least twice the size: a pyramid with its top first.
 _PYRAMID_STEP, _SAME_SHAPE = 1.9, 0.02
 
+# CMYK and two more, which Pillow leaves out; of more it complains on the terminal.
+_MOST_BANDS = 6
+
 Tags = ImageFileDirectory_v2
 
 
@@ -43,6 +46,9 @@ def check_first_image(content: bytes) -> None:
     Raises:
         InvalidImage: camera raw, a preview before the image, signed or complex samples.
     """
+    if content[:4] == b"MM\0+":
+        # Pillow takes its header for that of a classic TIFF
+        raise InvalidImage("a big-endian BigTIFF; store it as a classic TIFF", "TIFF")
     pages = _pages(content)
     first = next(pages, None)
     if first is None:
@@ -60,6 +66,8 @@ def check_first_image(content: bytes) -> None:
         )
     if unusual := _unusual_numbers(first):
         raise InvalidImage(f"{unusual}; store unsigned 8 or 16 bits", "TIFF")
+    if (bands := _number(first, _SAMPLES, 1)) > _MOST_BANDS:
+        raise InvalidImage(f"{bands} bands; store gray, RGB or RGBA", "TIFF")
 
 
 def explain(content: bytes) -> str:
