@@ -24,7 +24,7 @@ def flatten(
         The image, and why it shows nothing; empty when it shows something.
     """
     if not image.has_transparency_data:
-        if image.mode not in ("L", "CMYK"):
+        if image.mode not in ("L", "RGB", "CMYK"):
             image = image.convert("L" if image.mode == "1" else "RGB")
         opaque = color_profiles.to_srgb(image, profile)
         opaque = opaque.convert("RGB") if opaque.mode == "CMYK" else opaque
@@ -51,4 +51,5 @@ def _one_color(image: Image.Image) -> str:
 
 def _largest_range(image: Image.Image) -> int:
     """Levels between the darkest and the brightest pixel, of the channel where they are most."""
-    return max(int(np.ptp(np.asarray(channel.getextrema()))) for channel in image.split())
+    extrema = np.asarray(image.getextrema()).reshape(-1, 2)
+    return int((extrema[:, 1] - extrema[:, 0]).max())

@@ -20,13 +20,16 @@ _SCAN = re.compile(rb"\xff+\xda(..)", re.DOTALL)
 _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _HUFFMAN_TABLES, _SEQUENTIAL_FRAMES = 0xC4, (0xC0, 0xC1)
 
-# libjpeg-turbo's jerror.h: the warnings that mean missing, surplus or wrong entropy-coded data.
+# libjpeg-turbo's jerror.h: what means missing, surplus or wrong entropy-coded data. Pillow stops
+# at the last row, and never sees markers that make no sense behind it.
 _DAMAGE = re.compile(
     "premature end of data segment|bad Huffman code|bad arithmetic code|instead of RST"
     "|(?P<surplus>\\d+) extraneous bytes before marker 0x(?P<marker>..)"
     "|Inconsistent progression|Premature end of JPEG file"
+    "|(Unsupported marker|Unsupported JPEG process|Invalid (?!SOS)|Bogus).*"
 )
-_COLOR_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+# By Pillow's mode. Four bytes a pixel are how Pillow keeps color: less is moved on the way.
+_COLOR_SPACES = {"L": "GRAY", "RGB": "RGBX", "CMYK": "CMYK"}
 
 # A block takes at most 24 bytes of zero bits in a table whose code of zeros is no end of block.
 _ZEROS = bytes(64)
@@ -62,10 +65,11 @@ def decode(content: bytes, image: ImageFile) -> Image.Image:
         image.load()
         decoded: Image.Image = image
     else:
-        decoded = Image.fromarray(pixels[..., 0] if image.mode == "L" else pixels, image.mode)
-        if image.mode == "CMYK":
-            # as Pillow does: every CMYK JPEG is taken for Adobe's, which stores ink inverted
-            decoded = Image.eval(decoded, lambda ink: 255 - ink)
+        # as Pillow does: every CMYK JPEG is taken for Adobe's, which stores ink inverted
+        pixels = 255 - pixels if image.mode == "CMYK" else pixels
+        stored = "RGBX" if image.mode == "RGB" else image.mode
+        decoded = Image.frombuffer(stored, image.size, pixels, "raw", stored, 0, 1)
+        decoded = decoded.convert("RGB") if stored == "RGBX" else decoded
     if _has_zeroed_block(stream, surplus):
         raise InvalidImage("damaged JPEG (a part of the stream is zeros)", "JPEG")
     return decoded
