@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,13 +51,14 @@ def png(samples: NDArray[Any], color_type: int, depth: int = 16, *chunks: bytes)
 
 
 Tag = tuple[int, Sequence[int]]
+Order = Literal["<", ">"]
 
 
 def tiff(
     samples: NDArray[Any],
     changes: Mapping[int, Tag] | None = None,
     *,
-    order: str = "<",
+    order: Order = "<",
     big: bool = False,
     deflate: bool = False,
     later: Sequence[Mapping[int, Tag]] = (),
@@ -114,7 +115,7 @@ def tiff(
     return header + data + b"".join(blocks)
 
 
-def _directory(tags: Mapping[int, Tag], at: int, order: str, big: bool, *, last: bool) -> bytes:
+def _directory(tags: Mapping[int, Tag], at: int, order: Order, big: bool, *, last: bool) -> bytes:
     codes = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q"}
     rows = [(tag, *kind) for tag, kind in sorted(tags.items()) if kind[1]]
     room, offset = (8, "Q") if big else (4, "I")

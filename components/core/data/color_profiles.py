@@ -52,7 +52,9 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         if source.profile.xcolor_space.strip() != _COLOR_SPACES[mode]:
             return None
         srgb = ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(source, srgb, mode, "RGB", _INTENT, _FLAGS)
+        # gray is looked up once for 256 tones: without the shortcut, which is coarse near black
+        flags = _FLAGS | ImageCms.Flags.NOOPTIMIZE if mode == "L" else _FLAGS
+        transform = ImageCms.buildTransform(source, srgb, mode, "RGB", _INTENT, flags)
         if mode != "CMYK" and _difference(transform, mode) <= _ROUNDING:
             return None
     except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse valid pixels

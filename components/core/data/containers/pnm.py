@@ -9,6 +9,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from components.core.data.containers import InvalidImage
 
 _COMMENT = re.compile(rb"#[^\r\n]*")
+_NUMBERS = re.compile(rb"\s*\d[\s\d]*")
 _NEXT_IMAGE = re.compile(rb"\s*P[1-6]\s+[#\d]")
 
 
@@ -33,14 +34,23 @@ def samples(content: bytes, image: PpmImageFile) -> tuple[NDArray[np.uint16], in
     # Pillow's decoders of other ranges loop over samples in Python, and clip what is too large.
     maximum = _maximum(image)
     if tile.codec_name == "ppm_plain":
-        text = _COMMENT.sub(b" ", content[tile.offset :])
-        found = np.fromstring(text, np.int64, count, sep=" ")
+        found = _numbers(content[tile.offset :], count)
     else:
         found = np.frombuffer(content, "u1" if maximum < 256 else ">u2", count, tile.offset)
     if not 0 <= found.min() <= found.max() <= maximum:
         raise InvalidImage(f"damaged PPM (a sample above the stated maximum {maximum:,})", "PPM")
     shape = (image.height, image.width, 3)[: 2 + (bands == 3)]
     return found.astype(np.uint16).reshape(shape), maximum
+
+
+def _numbers(text: bytes, count: int) -> NDArray[np.int64]:
+    text = _COMMENT.sub(b" ", text)
+    numbers = _NUMBERS.match(text)
+    found = np.fromstring(numbers[0], np.int64, sep=" ") if numbers else np.empty(0, np.int64)
+    if len(found) < count:
+        cut = numbers is None or numbers.end() == len(text)
+        raise InvalidImage("truncated" if cut else "damaged PPM (no number)", "PPM")
+    return found[:count]
 
 
 def has_next_image(content: bytes, image: PpmImageFile) -> bool:

@@ -57,7 +57,7 @@ _UNREADABLE_IMAGES: tuple[tuple[bytes, str], ...] = (
     (rb"AT&TFORM", "DjVu"),
     (rb"ZISRAWFILE", "a Zeiss microscope image (CZI)"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript (EPS)"),
-    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^\0]*|<!--[^\0]*|<!DOCTYPE svg[^\0]*)?<svg[\s>]", "SVG"),
+    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^\0]*|<!--[^\0]*|<!DOCTYPE svg[^\0]*)?<svg[\s/>]", "SVG"),
     (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile"),
 )
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from components.core.data.decoding import ImageParams, InvalidImage, decode
 from tests import factories
-from tests.image_files import LONG, SHORT, chunk, encode, noise, png, tiff
+from tests.image_files import LONG, SHORT, Order, chunk, encode, noise, png, tiff
 
-Samples = NDArray[np.uint16]
+Samples = NDArray[Any]
 RAMP: Samples = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2_700
 COLOR: Samples = np.stack([RAMP, RAMP // 2, RAMP // 3], axis=-1)
 OPAQUE: Samples = np.full_like(RAMP, 65_535)
@@ -159,7 +159,7 @@ def test_black_images_and_8_bit_files_are_of_no_doubtful_range() -> None:
 @pytest.mark.parametrize("deflate", [False, True])
 @pytest.mark.parametrize("kind", [SHORT, LONG])
 def test_sixteen_bits_whose_zero_is_white_are_inverted(
-    order: str, deflate: bool, kind: int
+    order: Order, deflate: bool, kind: int
 ) -> None:
     white_is_zero = {262: (kind, [0])}
     content = tiff(RAMP, white_is_zero, order=order, deflate=deflate)
@@ -177,7 +177,9 @@ def test_white_is_zero_in_a_big_tiff() -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("deflate", [False, True])
-def test_up_to_eight_bits_whose_zero_is_white_are_inverted_once(order: str, deflate: bool) -> None:
+def test_up_to_eight_bits_whose_zero_is_white_are_inverted_once(
+    order: Order, deflate: bool
+) -> None:
     for bits, expected in [
         (1, [0, 0, 0, 0, 255, 255, 255, 255]),
         (2, [0, 0, 255, 255]),
@@ -198,7 +200,7 @@ def test_twelve_bits_a_sample_are_a_full_range_by_themselves() -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_color_of_16_bits_in_separate_planes_keeps_its_high_bytes(order: str) -> None:
+def test_color_of_16_bits_in_separate_planes_keeps_its_high_bytes(order: Order) -> None:
     planes = np.moveaxis(COLOR, -1, 0).reshape(12, 6)
     tags = {257: (LONG, [4]), 258: (SHORT, [16] * 3), 262: (SHORT, [2]), 277: (SHORT, [3])}
     tags |= {278: (LONG, [4]), 284: (SHORT, [2])}
@@ -210,7 +212,7 @@ def test_color_of_16_bits_in_separate_planes_keeps_its_high_bytes(order: str) ->
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_ink_of_16_bits_is_scaled_like_light(order: str) -> None:
+def test_ink_of_16_bits_is_scaled_like_light(order: Order) -> None:
     ink = np.dstack([COLOR, RAMP * 0])
     full = shown(tiff(ink, {262: (SHORT, [5])}, order=order)).astype(int)
     twelve = tiff(ink >> 4, {262: (SHORT, [5])}, order=order)
@@ -254,7 +256,7 @@ def test_premultiplied_alpha_of_16_bits_has_no_white_level() -> None:
     ],
 )
 def test_numbers_that_are_not_read_are_named(
-    order: str, kind: type, sample_format: int, expected: str
+    order: Order, kind: type, sample_format: int, expected: str
 ) -> None:
     content = tiff(RAMP.astype(kind), {339: (SHORT, [sample_format])}, order=order)
     with pytest.raises(InvalidImage, match=f"^{expected}; store (unsigned )?8 or 16 bits$"):
