@@ -189,6 +189,7 @@ def decode(content: bytes, params: ImageParams) -> Decoded:
 def _decode(content: bytes, kind: Format, params: ImageParams) -> Decoded:
     inverted = False
     if kind == "TIFF":
+        content = tiff.with_readable_tags(content)
         tiff.check_first_image(content)
         content, inverted = tiff.with_black_as_zero(content)
     with _DECODERS[kind](BytesIO(content)) as image:

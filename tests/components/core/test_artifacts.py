@@ -76,6 +76,16 @@ def test_a_model_card_of_version_1_is_read() -> None:
     assert rest.items() <= card.model_dump().items()
 
 
+def test_a_model_card_from_before_the_white_level_is_read_as_it_was_made() -> None:
+    card = factories.model_card()
+    raw = card.model_dump()
+    assert raw["images"].pop("white_level") is None
+    assert ModelCard.model_validate(raw) == card
+    assert ModelCard.model_validate(json.loads(CARD.read_text())).images.white_level is None
+    kept = raw | {"images": raw["images"] | {"white_level": 4_095}}
+    assert ModelCard.model_validate(kept).images.white_level == 4_095
+
+
 @pytest.mark.parametrize("images", [None, 7, [], {}], ids=repr)
 def test_a_broken_model_card_of_version_1_is_refused(images: object) -> None:
     with pytest.raises(ValidationError):

@@ -1,8 +1,10 @@
 """TIFF: what its tags say that Pillow does not ask. Numbers of tags are those of TIFF 6.0."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -10,7 +12,14 @@ from components.core.data.containers import InvalidImage
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_MAKE, _SAMPLES, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION = 271, 277, 330, 339, 50706
+_MAKE, _SAMPLES, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _XMP, _DNG_VERSION = (
+    271,
+    277,
+    330,
+    339,
+    700,
+    50706,
+)
 
 # DNG 1.7: color filter array and linear raw; the private compressions of camera makers are
 # libtiff's tiff.h and ExifTool's: NEF 34713, ARW 32767, PEF 65535, SRW 32770 and 32772, DCR 65000.
@@ -34,6 +43,12 @@ _MAX_DIRECTORIES = 64
 # A later page of the same shape and at least twice the size: a pyramid with its top first.
 _PYRAMID_STEP, _SAME_SHAPE = 1.9, 0.02
 
+# Bytes of a value by its type; the types after 13 are BigTIFF's.
+_SIZES = MappingProxyType(
+    {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+    | {16: 8, 17: 8, 18: 8}
+)
+_ENDIAN: Mapping[str, Literal["little", "big"]] = MappingProxyType({"<": "little", ">": "big"})
 # CMYK and two more, which Pillow leaves out; of more it complains on the terminal.
 _MOST_BANDS = 6
 
@@ -91,6 +106,23 @@ def bits_per_sample(content: bytes) -> int:
     return 1 if tags is None else _number(tags, _BITS, 1)
 
 
+def with_readable_tags(content: bytes) -> bytes:
+    """The file, with what lies outside of it taken out of the first directory.
+
+    At such a value Pillow stops reading the directory, and misses every later tag.
+    """
+    patched: bytearray | None = None
+    for entry in _entries(content):
+        length = _SIZES.get(entry.kind, 0) * entry.values
+        outside = length > entry.room and entry.value + length > len(content)
+        if outside or (entry.tag == _XMP and entry.kind not in (1, 7)):
+            patched = patched or bytearray(content)
+            # of one byte, UNDEFINED: fits in, and is read as it is
+            struct.pack_into(entry.order + "HH", patched, entry.place, entry.tag, 7)
+            patched[entry.place + 4 : entry.at] = (1).to_bytes(entry.room, _ENDIAN[entry.order])
+    return content if patched is None else bytes(patched)
+
+
 def with_black_as_zero(content: bytes) -> tuple[bytes, bool]:
     """The file, and whether gray of over 8 bits has to be inverted: its zero is white.
 
@@ -100,19 +132,43 @@ def with_black_as_zero(content: bytes) -> tuple[bytes, bool]:
     tags = next(_pages(content), None)
     if tags is None or _number(tags, _PHOTOMETRIC, 1) != 0 or _number(tags, _BITS, 1) <= 8:
         return content, False
+    patched = bytearray(content)
+    for entry in _entries(content):
+        if entry.tag == _PHOTOMETRIC:
+            # SHORT or LONG: either way black is zero where the value is 1
+            code = entry.order + ("H" if entry.kind == 3 else "I")
+            struct.pack_into(code, patched, entry.at, 1)
+    return bytes(patched), True
+
+
+class _Entry(NamedTuple):
+    """An entry of a directory: `place` is its own offset, `at` that of its value or pointer."""
+
+    order: str
+    place: int
+    tag: int
+    kind: int
+    values: int
+    room: int
+    at: int
+    value: int
+
+
+def _entries(content: bytes) -> Iterator[_Entry]:
+    """The entries of the first directory, as far as they lie in the file."""
     order = "<" if content[:2] == b"II" else ">"
     big = b"+" in content[2:4]
-    at = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)[0]
-    count = struct.unpack_from(order + ("Q" if big else "H"), content, at)[0]
-    start, step, value = (at + 8, 20, 12) if big else (at + 2, 12, 8)
-    for entry in range(start, start + count * step, step):
-        if struct.unpack_from(order + "H", content, entry)[0] == _PHOTOMETRIC:
-            patched = bytearray(content)
-            # SHORT or LONG: either way black is zero where the value is 1
-            kind = struct.unpack_from(order + "H", content, entry + 2)[0]
-            struct.pack_into(order + ("H" if kind == 3 else "I"), patched, entry + value, 1)
-            return bytes(patched), True
-    return content, False
+    word, count_code, room = ("Q", "Q", 8) if big else ("I", "H", 4)
+    try:
+        (at,) = struct.unpack_from(order + word, content, room)
+        (count,) = struct.unpack_from(order + count_code, content, at)
+        place = at + struct.calcsize(order + count_code)
+        for _ in range(count):
+            row = struct.unpack_from(order + "HH" + word * 2, content, place)
+            yield _Entry(order, place, row[0], row[1], row[2], room, place + 4 + room, row[3])
+            place += 4 + 2 * room
+    except struct.error:
+        return
 
 
 def _pages(content: bytes) -> Iterator[Tags]:

@@ -1,5 +1,6 @@
 """TIFF files whose first image is not the photograph."""
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from components.core.data.containers import InvalidImage
 from components.core.data.decoding import Decoded, decode
 from tests import factories
-from tests.image_files import LONG, SHORT, Tag, encode, scene, tiff
+from tests.image_files import LONG, SHORT, Order, Tag, encode, scene, tiff
 
 PREVIEW = np.asarray(scene(16, 12))
 LARGE: dict[int, Tag] = {256: (LONG, [160]), 257: (LONG, [120])}
@@ -139,3 +140,34 @@ def test_a_big_endian_big_tiff_is_named() -> None:
 def test_ordinary_files_are_read_as_before(compression: str | None) -> None:
     found = read(encode(scene(), "TIFF", compression=compression)).pixels
     assert np.abs(np.asarray(found).astype(int) - np.asarray(scene())).mean() < 6
+
+
+def with_tag(tag: int, kind: int, count: int, value: int, order: Order = "<") -> bytes:
+    """A file in which one tag has a type, count and value of one's own choice."""
+    content = bytearray(tiff(PREVIEW, {tag: (LONG, [0])}, order=order))
+    (first,) = struct.unpack_from(order + "I", content, 4)
+    (entries,) = struct.unpack_from(order + "H", content, first)
+    for place in range(first + 2, first + 2 + 12 * entries, 12):
+        if struct.unpack_from(order + "H", content, place)[0] == tag:
+            struct.pack_into(order + "HHII", content, place, tag, kind, count, value)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tag", [269, 270, 271, 282, 305, 315, 700, 33_723, 34_665, 34_675, 34_853])
+@pytest.mark.parametrize(
+    ("kind", "count", "value"),
+    [(2, 100, 10**9), (5, 1, 10**9), (7, 4 * 10**9, 8), (3, 0, 0), (99, 1, 0), (12, 1, 3)],
+)
+def test_broken_metadata_is_ignored(
+    order: Order, tag: int, kind: int, count: int, value: int
+) -> None:
+    content = with_tag(tag, kind, count, value, order)
+    assert (np.asarray(read(content).pixels) == PREVIEW).all()
+
+
+def test_broken_metadata_hides_no_larger_image_behind_it() -> None:
+    content = bytearray(tiff(PREVIEW, {305: (LONG, [0])}, sub=[MOSAIC]))
+    place = content.rindex(struct.pack("<HHI", 305, LONG, 1))
+    struct.pack_into("<HHII", content, place, 305, 2, 100, 10**9)
+    assert reason(bytes(content)).startswith("camera raw")
