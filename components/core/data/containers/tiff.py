@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import BytesIO
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -64,12 +65,8 @@ def check_first_image(content: bytes) -> None:
     if content[:4] == b"MM\0+":
         # Pillow takes its header for that of a classic TIFF
         raise InvalidImage("a big-endian BigTIFF; store it as a classic TIFF", "TIFF")
-    pages = _pages(content)
-    first = next(pages, None)
-    if first is None:
-        return
-    subs = list(_sub_directories(content, first))
-    later = list(pages)
+    first, *later = _pages(content)
+    subs = _sub_directories(content, first)
     if _DNG_VERSION in first or any(_is_raw(tags) for tags in (first, *subs, *later)):
         name = "DNG" if _DNG_VERSION in first else _raw_name(first)
         raise InvalidImage(f"camera raw ({name}); convert it to PNG, JPEG or TIFF", "TIFF")
@@ -87,12 +84,8 @@ def check_first_image(content: bytes) -> None:
 
 def explain(content: bytes) -> str:
     """What about the samples is beyond what can be read; empty when it is none of that."""
-    tags = next(_pages(content), None)
-    if tags is None:
-        return ""
+    tags = _pages(content)[0]
     bits, bands = _number(tags, _BITS, 1), _number(tags, _SAMPLES, 1)
-    if unusual := _unusual_numbers(tags):
-        return f"{unusual}; store unsigned 8 or 16 bits"
     if _number(tags, _SAMPLE_FORMAT, 1) == 3:
         return f"{bits}-bit float pixels; store 8 or 16 bits"
     if bands > 4 or bands == 2:
@@ -102,8 +95,7 @@ def explain(content: bytes) -> str:
 
 def bits_per_sample(content: bytes) -> int:
     """Bits per sample of the first image; 1 when the file does not say."""
-    tags = next(_pages(content), None)
-    return 1 if tags is None else _number(tags, _BITS, 1)
+    return _number(_pages(content)[0], _BITS, 1)
 
 
 def with_readable_tags(content: bytes) -> bytes:
@@ -129,8 +121,8 @@ def with_black_as_zero(content: bytes) -> tuple[bytes, bool]:
     Pillow inverts 1 to 8 bits itself. Of 16 bits it reads one byte order, and does not invert. So
     the file that is returned then claims that its zero is black.
     """
-    tags = next(_pages(content), None)
-    if tags is None or _number(tags, _PHOTOMETRIC, 1) != 0 or _number(tags, _BITS, 1) <= 8:
+    tags = _pages(content)[0]
+    if _number(tags, _PHOTOMETRIC, 1) != 0 or _number(tags, _BITS, 1) <= 8:
         return content, False
     patched = bytearray(content)
     for entry in _entries(content):
@@ -171,42 +163,37 @@ def _entries(content: bytes) -> Iterator[_Entry]:
         return
 
 
-def _pages(content: bytes) -> Iterator[Tags]:
-    """The directories of the file in their order, until one is damaged or was there before."""
-    header = content[: 16 if b"+" in content[2:4] else 8]
-    try:
-        place = Tags(header).next
-    except Exception:  # noqa: BLE001 - Pillow raises anything on damaged bytes
-        return
-    seen: set[int] = set()
-    while place and place not in seen and len(seen) < _MAX_DIRECTORIES:
-        seen.add(place)
-        tags = _directory(content, header, place)
-        if tags is None:
-            return
-        yield tags
-        place = tags.next
+def _pages(content: bytes) -> list[Tags]:
+    """The directories of the file in their order, until one was there before; at least one."""
+    place = Tags(_header(content)).next
+    pages = {place: _directory(content, place)}
+    while len(pages) < _MAX_DIRECTORIES:
+        place = pages[place].next
+        if not place or place in pages:
+            break
+        pages[place] = _directory(content, place)
+    return list(pages.values())
 
 
-def _sub_directories(content: bytes, tags: Tags) -> Iterator[Tags]:
-    header = content[: 16 if b"+" in content[2:4] else 8]
+def _sub_directories(content: bytes, tags: Tags) -> list[Tags]:
     places = tags.get(_SUB_DIRECTORIES, ())
-    for place in (places if isinstance(places, tuple) else (places,))[:_MAX_DIRECTORIES]:
-        found = _directory(content, header, place)
-        if found is not None:
-            yield found
+    places = places if isinstance(places, tuple) else (places,)
+    return [_directory(content, place) for place in places[:_MAX_DIRECTORIES]]
 
 
-def _directory(content: bytes, header: bytes, place: int) -> Tags | None:
-    tags = Tags(header)
+def _directory(content: bytes, place: int) -> Tags:
+    """The tags at an offset, as far as they can be read."""
+    tags = Tags(_header(content))
     file = BytesIO(content)
-    try:
+    # Pillow raises anything on damaged bytes
+    with suppress(Exception):
         file.seek(place)
         tags.load(file)
-        # values are decoded when they are asked for: damaged ones fail here
-        return tags if all(_number(tags, tag) >= 0 for tag in (_WIDTH, _HEIGHT, _BITS)) else None
-    except Exception:  # noqa: BLE001 - Pillow raises anything on damaged bytes
-        return None
+    return tags
+
+
+def _header(content: bytes) -> bytes:
+    return content[: 16 if b"+" in content[2:4] else 8]
 
 
 def _number(tags: Tags, tag: int, default: int = 0) -> int:

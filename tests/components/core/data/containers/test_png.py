@@ -73,7 +73,10 @@ def test_metadata_too_large_or_broken_is_left_out(chunks: list[bytes], at_end: b
     ],
 )
 def test_profiles_too_large_or_broken_are_left_out(body: bytes) -> None:
-    assert (np.asarray(read(with_chunks(chunk(b"iCCP", body))).pixels) == PIXELS).all()
+    profile = chunk(b"iCCP", body)
+    text = chunk(b"zTXt", b"history\0\0" + zlib.compress(LONG_TEXT))
+    for content in (with_chunks(profile), with_chunks(profile, text)):
+        assert (np.asarray(read(content).pixels) == PIXELS).all()
 
 
 def test_what_decides_about_pixels_stays_beside_a_large_text() -> None:

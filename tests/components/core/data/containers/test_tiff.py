@@ -131,6 +131,23 @@ def test_directories_that_lead_in_a_circle_or_nowhere_end() -> None:
     assert (np.asarray(read(nowhere).pixels) == PREVIEW).all()
 
 
+def test_a_file_of_a_hundred_pages_is_read() -> None:
+    content = tiff(PREVIEW, later=[{}] * 100)
+    assert (np.asarray(read(content, "first").pixels) == PREVIEW).all()
+
+
+def test_a_file_without_a_directory_is_damaged_or_truncated() -> None:
+    for content in (b"II*\0", b"II*\0\0\0\0\0", b"MM\0*\xff\xff\xff\xff", b"II+\0\x08\0\0\0"):
+        assert reason(content).startswith(("damaged TIFF", "truncated"))
+
+
+def test_broken_numbers_of_a_directory_are_damage() -> None:
+    # samples per pixel as text, and a sample format of no number
+    for tag in (277, 339):
+        content = tiff(PREVIEW, {tag: (2, list(b"abcdefgh\0"))})
+        assert reason(content).startswith("damaged TIFF")
+
+
 def test_a_big_endian_big_tiff_is_named() -> None:
     expected = "a big-endian BigTIFF; store it as a classic TIFF"
     assert reason(tiff(PREVIEW, order=">", big=True)) == expected
