@@ -82,7 +82,7 @@ def _read(result: ExpectationValidationResult, rule: Rule, rows: int) -> RuleOut
         return RuleOutcome(False, rows, exception=f"met {missing:,} empty cells")
     column = str(rule.arguments.get("column"))
     unexpected = {
-        str(row["name"]): rule.reason.format(row[column])
+        str(row["name"]): rule.reason(row[column])
         for row in found.get("unexpected_index_list") or ()
     }
     return RuleOutcome(bool(result.success), rows, unexpected)
