@@ -61,6 +61,7 @@ def run_expectations(
         for result in validation.results:
             rule = own[result.expectation_config.meta["rule"]]
             outcomes[rule.name] = _read(result, rule, len(table))
+    context.data_sources.delete(source.name)  # the context outlives this call, with its tables
     return outcomes
 
 

@@ -32,17 +32,18 @@ def to_manifest(data: ScannedDataset, *, with_splits: bool) -> pd.DataFrame:
     """The manifest: one row per file, by path."""
     import pandas as pd
 
-    groups = {item.file.path: item.group for item in data.items}
-    splits = {item.file.path: item.split for item in data.items} if with_splits else {}
     # By column: rows of Python objects would take several times the memory of the frame.
     of_image = {field.name for field in fields(ImageInfo)}
     columns: dict[str, list[object]] = {}
     for name in MANIFEST_COLUMNS:
         if name in ("group", "split"):
-            known = groups if name == "group" else splits
-            columns[name] = [known.get(file.path, "") for file in data.files]
+            items = iter(data.items)  # those of the files that are used, in the same order
+            values = (next(items) if f.status == "used" else None for f in data.files)
+            columns[name] = [getattr(item, name) if item else "" for item in values]
         else:
             columns[name] = [getattr(f.info if name in of_image else f, name) for f in data.files]
+    if not with_splits:
+        columns["split"] = [""] * len(data.files)
     return pd.DataFrame(columns)
 
 
