@@ -21,6 +21,9 @@ T = TypeVar("T", bound=BaseModel)
 
 _BLOCK = 1 << 20
 
+# Left in any folder by the programs that look at it.
+_JUNK = re.compile(r"\.ds_store|\._.*|thumbs\.db|desktop\.ini|.*:zone\.identifier", re.IGNORECASE)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -181,7 +184,10 @@ def digest_file(path: Path) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """SHA-256 over the sorted relative names and digests of all files below `folder`, in hex."""
+    """SHA-256 over the sorted relative names and digests of all files below `folder`, in hex.
+
+    What file managers leave there, like .DS_Store, does not count.
+    """
     return _digest_listing(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
 
 
@@ -201,5 +207,6 @@ def _sources(place: Path) -> list[Path]:
 
 
 def _digest_listing(folder: Path, paths: list[Path]) -> str:
-    listing = "".join(f"{digest_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in paths)
+    counted = [path for path in paths if not _JUNK.fullmatch(path.name)]
+    listing = "".join(f"{digest_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in counted)
     return hashlib.sha256(listing.encode()).hexdigest()
