@@ -22,14 +22,9 @@ def project_folder() -> Path:
         MissingInput: it is a copy, and the folder that it was made from cannot be found.
     """
     here = Path.cwd()
-    repository, copies = _copied_from(here)
-    if repository is None:
+    if _copied_from(here) is None:
         return here
-    # The copy of the repository begins at its .dvc; the project may lie deeper.
-    inside = [folder for folder in (here, *here.parents) if copies in folder.parents]
-    copy = next((folder for folder in inside if (folder / ".dvc").is_dir()), None)
-    original = repository / here.relative_to(copy) if copy else None
-    if original is None or not original.is_dir() or not (repository / ".dvc").is_dir():
+    if (original := original_folder()) is None:
         raise MissingInput(
             f"{here}: is a temporary copy that DVC made for an experiment, and the project that it "
             "was made from is not to be found; set MLFLOW_TRACKING_URI, or use `dvc exp run` "
@@ -38,13 +33,23 @@ def project_folder() -> Path:
     return original
 
 
-def is_copy() -> bool:
-    """Whether the current folder is a copy that DVC made for an experiment."""
-    return _copied_from(Path.cwd())[0] is not None
+def original_folder() -> Path | None:
+    """The folder that the current one is a copy of; None if it is no copy, or that is unknown."""
+    here = Path.cwd()
+    found = _copied_from(here)
+    if found is None:
+        return None
+    repository, copies = found
+    # The copy of the repository begins at its .dvc; the project may lie deeper.
+    inside = [folder for folder in (here, *here.parents) if copies in folder.parents]
+    copy = next((folder for folder in inside if (folder / ".dvc").is_dir()), None)
+    original = repository / here.relative_to(copy) if copy else repository
+    known = copy and (repository / ".dvc").is_dir() and original.is_dir()
+    return original if known else None
 
 
-def _copied_from(here: Path) -> tuple[Path | None, Path]:
-    """The repository that was copied, None if there is none, and the folder of its copies."""
+def _copied_from(here: Path) -> tuple[Path, Path] | None:
+    """The repository that was copied, and the folder of its copies; None if this is no copy."""
     for folder in here.parents:
         if folder.parts[-3:] == _COPIES:
             return folder.parents[2], folder
@@ -52,4 +57,4 @@ def _copied_from(here: Path) -> tuple[Path | None, Path]:
     given = os.environ.get("DVC_ROOT")
     if given and (copies := Path(given, *_COPIES).resolve()) in here.parents:
         return Path(given), copies
-    return None, here
+    return None

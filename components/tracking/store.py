@@ -152,7 +152,7 @@ def _make_database(uri: str) -> None:
 
     file = server.sqlite_file(uri)
     if file and file.stat().st_size == 0:
-        SqlAlchemyStore(uri, _artifact_location(uri))
+        SqlAlchemyStore(uri, _artifact_location(uri))  # type: ignore[no-untyped-call]
 
 
 def _experiment(client: MlflowClient) -> str:

@@ -19,7 +19,7 @@ from components.core.errors import InvalidParams, PipelineError, ServiceUnavaila
 from components.core.phrases import count, listing, short_digest
 from components.io import params
 from components.io.data.links import foreign_links, missing_objects
-from components.io.data.scan import printable
+from components.io.data.scan import list_files, printable
 from components.tracking import server
 from pipeline import IMAGES, SETTINGS
 from pipeline.doctor import tracking
@@ -108,7 +108,9 @@ def git() -> CheckResult:
     except PipelineError as error:
         return CheckResult("warn", str(error))
     if git_state.dvc_ignores_git():
-        found = f"{revision}, but core.no_scm of DVC is set: `dvc exp` and `dvc metrics diff` refuse"
+        found = (
+            f"{revision}, but core.no_scm of DVC is set: `dvc exp` and `dvc metrics diff` refuse"
+        )
         return CheckResult("warn", found, "dvc config --local --unset core.no_scm")
     return CheckResult("pass", f"{revision}, no changes")
 
@@ -127,7 +129,9 @@ def data() -> CheckResult:
     if not IMAGES.is_dir():
         hint = "dvc pull, or `python -m pipeline sample-data`"
         return CheckResult("fail", f"{IMAGES}: does not exist", hint)
-    files = [path for path in IMAGES.rglob("*") if path.is_file()]
+    listed = list_files(IMAGES)  # without what DVC ignores, too
+    paths = {printable(path.relative_to(IMAGES).as_posix()): path for path in IMAGES.rglob("*")}
+    files = [path for shown, path in paths.items() if shown in listed and path.is_file()]
     size = sum(path.stat().st_size for path in files)
     found = f"{len(files):,} files, {size:,} bytes"
     try:

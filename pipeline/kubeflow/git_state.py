@@ -109,7 +109,7 @@ def data_remote() -> str:
 
 
 def dvc_ignores_git() -> bool:
-    """Whether DVC was told that there is no git here, as `make install` does where it finds none."""
+    """Whether DVC was told that there is no git, as `make install` does where it finds none."""
     config = _read_config(_LOCAL_DVC_CONFIG)
     return config.get("core", "no_scm", fallback="").lower() in ("true", "1", "yes")
 

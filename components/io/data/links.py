@@ -34,7 +34,7 @@ def kind_of_link(path: str | Path) -> LinkKind:
         return "foreign"
     if not os.path.lexists(target):
         return "missing"
-    return "object" if os.path.isfile(target) else "foreign"
+    return "object" if Path(target).is_file() else "foreign"
 
 
 def resolve(path: Path) -> Path:
