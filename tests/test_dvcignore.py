@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pathspec import PathSpec
 
 from components.io.data import scan
 from tests.components.conftest import ROOT
+
+Ignored = PathSpec[Any]
 
 # What operating systems, storage boxes and version control leave; more is read from the scan.
 NAMES = [
@@ -46,14 +49,14 @@ def named() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def ignored() -> PathSpec:
+def ignored() -> Ignored:
     # As DVC reads it: with Python's line ends, stripped.
     lines = [line.strip() for line in (ROOT / ".dvcignore").open(encoding="utf-8")]
     return PathSpec.from_lines("gitignore", lines)
 
 
 @pytest.mark.parametrize("name", [*NAMES, *named()])
-def test_junk_is_ignored_at_every_depth_and_in_capitals(ignored: PathSpec, name: str) -> None:
+def test_junk_is_ignored_at_every_depth_and_in_capitals(ignored: Ignored, name: str) -> None:
     for spelled in {name, name.lower(), name.upper(), name.capitalize()}:
         assert ignored.match_file(f"data/images/{spelled}")
         assert ignored.match_file(f"data/images/cat/deep/{spelled}")
@@ -61,7 +64,7 @@ def test_junk_is_ignored_at_every_depth_and_in_capitals(ignored: PathSpec, name:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_and_classes_are_not(ignored: PathSpec, name: str) -> None:
+def test_images_and_classes_are_not(ignored: Ignored, name: str) -> None:
     assert not ignored.match_file(f"data/images/{name}")
     assert not ignored.match_file(f"data/images/{name}/3.png")
 
@@ -69,11 +72,11 @@ def test_images_and_classes_are_not(ignored: PathSpec, name: str) -> None:
 @pytest.mark.parametrize(
     "path", ["data/images.dvc", "dvc.yaml", "params.yaml", "components/core/artifacts.py"]
 )
-def test_the_project_itself_is_not(ignored: PathSpec, path: str) -> None:
+def test_the_project_itself_is_not(ignored: Ignored, path: str) -> None:
     assert not ignored.match_file(path)
 
 
-def test_junk_between_code_and_outputs_is_ignored_too(ignored: PathSpec) -> None:
+def test_junk_between_code_and_outputs_is_ignored_too(ignored: Ignored) -> None:
     for folder in ("components/core", "artifacts/train/model", "artifacts/register/comparison"):
         for name in (".DS_Store", "._card.json", "Thumbs.db", "desktop.ini"):
             assert ignored.match_file(f"{folder}/{name}")

@@ -188,7 +188,13 @@ def digest_folder(folder: Path) -> str:
 
     What file managers leave there, like .DS_Store, does not count.
     """
-    return _digest_listing(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
+    return _digest_listing(folder, files_below(folder))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below `folder`, sorted, without what file managers leave there."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if not _JUNK.fullmatch(path.name)]
 
 
 def digest_sources(code: Sequence[str]) -> str:
@@ -203,10 +209,11 @@ def digest_sources(code: Sequence[str]) -> str:
 
 
 def _sources(place: Path) -> list[Path]:
-    return [place] if place.is_file() else list(place.rglob("*.py"))
+    if place.is_file():
+        return [place]
+    return [path for path in files_below(place) if path.suffix == ".py"]
 
 
 def _digest_listing(folder: Path, paths: list[Path]) -> str:
-    counted = [path for path in paths if not _JUNK.fullmatch(path.name)]
-    listing = "".join(f"{digest_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in counted)
+    listing = "".join(f"{digest_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in paths)
     return hashlib.sha256(listing.encode()).hexdigest()

@@ -66,7 +66,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def moved() -> dict[str, bytes]:
     """All that is in quarantine, without the tables."""
-    found = {}
+    found: dict[str, bytes] = {}
     for folder in quarantine.QUARANTINE.glob("*"):
         found |= {k: v for k, v in contents(folder).items() if k != quarantine.MOVES}
     return found
