@@ -52,17 +52,19 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "reason": "why not used; empty when used",
 }
 
-DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256", "status"]
+DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256"]
 
 
 def data_digest(manifest: pd.DataFrame) -> str:
-    """The data digest: SHA-256 over the manifest's meaning, free of its file encoding.
+    """The data digest: SHA-256 over what is used, free of the manifest's file encoding.
 
-    Covers path, label, split, group, both content hashes and status of every row, by path.
+    Covers path, label, split, group and both content hashes of the used rows, by path. Whatever
+    else lies between the images changes nothing. Version 1 covered all rows; digests of it in the
+    registry are names like any other, and are never computed again.
     """
-    rows = manifest.sort_values("path")[DIGEST_COLUMNS].itertuples(index=False)
-    sha = hashlib.sha256(b"manifest v1\n")
-    for row in rows:
+    used = manifest[manifest["status"] == "used"].sort_values("path")
+    sha = hashlib.sha256(b"manifest v2\n")
+    for row in used[DIGEST_COLUMNS].itertuples(index=False):
         sha.update("\0".join(map(str, row)).encode("utf-8", "surrogateescape") + b"\n")
     return sha.hexdigest()
 

@@ -150,8 +150,12 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         paths: field of its `Paths` -> value.
     """
     from components.io import params
+    from components.io.project import original_folder
 
     check_settings()
+    if (original := original_folder()) and paths.get("cache") == Path("cache"):
+        # DVC deletes its copies of the project; what was decoded stays with the original.
+        paths = {**paths, "cache": original / "cache"}
     module = import_module(f"components.{name}")
     with timed(name):
         module.run(module.Paths(**paths), params.load(SETTINGS, module.Params))

@@ -210,6 +210,31 @@ def test_images_other_than_the_recorded_ones_warn(checkout: Checkout) -> None:
     assert look(local.data)[0] == "fail"
 
 
+def test_what_dvc_ignores_is_not_counted(checkout: Checkout) -> None:
+    (checkout.root / "data/images/cat/.DS_Store").write_bytes(b"x")
+    assert look(local.data)[0] == "pass"
+
+
+def test_a_link_that_dvc_would_follow_fails_and_is_named(checkout: Checkout) -> None:
+    assert look(local.links)[0] == "pass"
+    link = checkout.root / "data/images/cat/2.png"
+    link.symlink_to("/etc/passwd")
+    status, text = look(local.links)
+    assert (status, "cat/2.png -> /etc/passwd" in text) == ("fail", True)
+    link.unlink()
+    link.symlink_to(checkout.root / f".dvc/cache/files/md5/ab/{'0' * 30}")
+    status, text = look(local.links)
+    assert (status, "cat/2.png dvc checkout" in text) == ("fail", True)
+    assert "cache.type is symlink, and 1 link of DVC" in text
+
+
+def test_a_repository_that_dvc_was_told_to_ignore_warns(checkout: Checkout) -> None:
+    assert look(local.git)[0] == "pass"
+    checkout.run("dvc", "config", "--local", "core.no_scm", "true")
+    status, text = look(local.git)
+    assert (status, "dvc config --local --unset core.no_scm" in text) == ("warn", True)
+
+
 def test_too_little_room_for_decoded_pixels_warns(checkout: Checkout) -> None:
     change(checkout, data__cache_gib=60_000.0)
     status, text = look(local.disk)

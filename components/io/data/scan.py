@@ -1,8 +1,8 @@
 """What lies below the image folder: every file found, classified by name, read and decoded once.
 
 Two layouts: class folders, or a training, a validation and a test folder of class folders. Deeper
-folders belong to their class. Symbolic links are never followed, and only regular files are ever
-opened.
+folders belong to their class. Of symbolic links only those to DVC's cache are followed, and only
+regular files are opened.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from components.core.data.fingerprints import fingerprint, perceptual_hash, pixe
 from components.core.data.layout import split_folders
 from components.core.data.names import is_ignored
 from components.io import files
+from components.io.data import links
 
 IGNORED = "hidden or junk file"
+
+_KINDS_OF_LINK = {"object": "file", "missing": links.MISSING, "foreign": "a symbolic link"}
 
 # Files of one task of the thread pool, so that starting a task costs little beside decoding them.
 _CHUNK = 32
@@ -97,7 +100,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
 
 def _kind(entry: os.DirEntry[str]) -> str:
     if entry.is_symlink():
-        return "a symbolic link"
+        return _KINDS_OF_LINK[links.kind_of_link(entry.path)]
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if entry.is_file(follow_symlinks=False) else "a FIFO, socket or device"
@@ -202,9 +205,13 @@ def _measure(
 
 
 def read_regular(path: Path, params: ImageParams) -> bytes:
-    """The bytes of a regular file no larger than an image can be; anything else is an OSError."""
-    # The entry may have changed since it was listed: a link is not followed, a FIFO not awaited.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    """The bytes of a regular file no larger than an image can be; anything else is an OSError.
+
+    A link to an object of DVC's cache stands for a file, if that is still what DVC stored.
+    """
+    # The entry may have changed since it was listed: no link is followed, and no FIFO awaited.
+    target = links.resolve(path)
+    descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -213,7 +220,10 @@ def read_regular(path: Path, params: ImageParams) -> bytes:
         limit = params.max_pixels * 8 + (64 << 20)
         if status.st_size > limit:
             raise OSError(f"{status.st_size:,} bytes, more than {params.max_pixels:,} pixels take")
-        return file.read()
+        content = file.read()
+    if target != path and not links.is_object(target, content):
+        raise OSError("a link to a damaged cache object; run `dvc checkout`")
+    return content
 
 
 def _cache_path(cache: Path, params: ImageParams) -> Path:
