@@ -26,6 +26,7 @@ from components.core.data.fingerprints import fingerprint, perceptual_hash, pixe
 from components.io import files
 
 IGNORED = "hidden or junk file"
+LINK = "a symbolic link"
 
 # Besides hidden ones: what operating systems, storage boxes and DVC leave between images.
 _IGNORED = re.compile(
@@ -48,12 +49,12 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
         cache: folder that keeps what known bytes decode to; safe to delete.
     """
     globs = {g: re.compile(f"{translate(g)}|{translate(g.rstrip('/') + '/*')}") for g in exclude}
-    entries = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
-    folders = [path.rstrip("/") for path, kind, why in entries if kind == "folder" and not why]
+    listed = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
+    folders = [path.rstrip("/") for path, kind, why in listed if kind == "folder" and not why]
     predefined_split = {path for path in folders if "/" not in path} == set(SPLITS)
     found = [
         _classify(path, kind, why, predefined_split)
-        for path, kind, why in entries
+        for path, kind, why in listed
         if kind != "folder"
     ]
     found.sort(key=lambda file: file.path)
@@ -64,11 +65,17 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
     return Scan(_measure_all(images, found, params, cache), sorted(labels), predefined_split)
 
 
+def entries(images: Path) -> Iterator[tuple[str, str]]:
+    """Relative path and kind of all that lies below `images`, without junk; no file is opened.
+
+    The kind is file or folder, or else what it is in words; a folder's path ends with a slash.
+    """
+    return ((path, kind) for path, kind in _walk(images) if not _is_junk(path))
+
+
 def list_files(images: Path) -> set[str]:
     """The paths of all files below `images`, as the manifest shows them, without junk."""
-    return {
-        printable(path) for path, kind in _walk(images) if kind != "folder" and not _is_junk(path)
-    }
+    return {printable(path) for path, kind in entries(images) if kind != "folder"}
 
 
 def printable(path: str) -> str:
@@ -106,7 +113,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
 
 def _kind(entry: os.DirEntry[str]) -> str:
     if entry.is_symlink():
-        return "a symbolic link"
+        return LINK
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if entry.is_file(follow_symlinks=False) else "a FIFO, socket or device"
