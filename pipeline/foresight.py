@@ -113,8 +113,8 @@ def champion_classes(settings: Settings, class_names: list[str]) -> str:
         PipelineError: MLflow cannot be asked, or the champion's decision is not there.
     """
     name, file = settings.register.model_name, server.sqlite_file(server.tracking_uri())
-    if file is not None and not file.exists():
-        return ""
+    if file is not None and not (file.exists() and file.stat().st_size):
+        return ""  # nothing was registered yet, and MLflow is slow to start
     with store.open_store() as opened, tempfile.TemporaryDirectory() as scratch:
         status, log = champion.read_champion(opened, name)
         if status.version is None or status.problem:

@@ -100,6 +100,7 @@ def init(
         return
     setup.require_room(plan, link=link)
     backup = setup.carry_out(plan, link=link)
+    setup.record()
     print(f"written: {SETTINGS}, {IMAGES}, {IMAGES}.dvc")
     if backup:
         print(f"what was there before: {backup}")

@@ -105,7 +105,7 @@ def require_room(setup: Setup, *, link: bool) -> None:
 
 
 def carry_out(setup: Setup, *, link: bool) -> Path | None:
-    """Put everything in place, then let DVC record the images.
+    """Put everything in place but DVC's record of the images.
 
     Args:
         setup: of `plan`.
@@ -115,7 +115,7 @@ def carry_out(setup: Setup, *, link: bool) -> Path | None:
         The folder with what was replaced and is not the sample's; None when there is nothing.
 
     Raises:
-        PipelineError: the images cannot be copied or linked, or DVC refuses them.
+        PipelineError: the images cannot be copied or linked.
     """
     if not setup.ready:
         _copy(setup.source, link=link)
@@ -129,7 +129,6 @@ def carry_out(setup: Setup, *, link: bool) -> Path | None:
         files.write_text(SETTINGS, setup.text)
     if not setup.ready:
         _swap(backup)
-    _dvc_add()
     return backup
 
 
@@ -239,8 +238,9 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _dvc_add() -> None:
-    words = [sys.executable, "-m", "dvc", "add", "--quiet", str(IMAGES)]
+def record() -> None:
+    """Let DVC record the images. Raises `PipelineError` with its words if it refuses."""
+    words = [sys.executable, "-m", "dvc", "add", str(IMAGES)]  # --quiet hides errors, too
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(  # noqa: S603
         words, env=environment, capture_output=True, text=True, check=False
