@@ -32,8 +32,10 @@ def said(test: HeldOut, model_mb: float | None = None, **bounds: Any) -> list[st
 def test_fifty_test_images_of_a_class_take_334_of_every_class() -> None:
     assert images_needed(50, SHARE) == 334
     assert said(held_out(60, 12, 30), min_test_images_per_class=50) == [
-        "too few test images of class 1 (12), class 2 (30); min_test_images_per_class 50 takes "
-        "334 images of every class"
+        (
+            "too few test images of class 1 (12), class 2 (30); min_test_images_per_class 50 takes "
+            "334 images of every class"
+        )
     ]
     assert said(held_out(50, 60), min_test_images_per_class=50) == []
 
@@ -70,8 +72,10 @@ def test_an_accuracy_that_few_images_cannot_show_is_foreseen() -> None:
     # all of 20 correct: 20 / (20 + 1.96^2) = 0.839; 0.9 takes 35, as 34.6 / (34.6 + 3.84) = 0.9
     assert best_accuracy(gate_policy(), 20) == pytest.approx(0.8389, abs=1e-4)
     assert said(held_out(10, 10), min_accuracy=0.9) == [
-        "20 test images can show an accuracy of 0.839 at most (95 % lower bound); min_accuracy 0.9 "
-        "takes 234 images"
+        (
+            "20 test images can show an accuracy of 0.839 at most (95 % lower bound); min_accuracy 0.9 "
+            "takes 234 images"
+        )
     ]
     assert said(held_out(10, 10), min_accuracy=0.83) == []
 
@@ -96,10 +100,14 @@ def test_a_forced_error_contradicts_bounds_that_allow_none() -> None:
     bounds = {"max_accuracy": 0.999, "min_class_recall": 0.99, "min_macro_f1": 1.0}
     # one of 50: recall 0.98; F1 of 98 / 99 and 60 / 61
     assert said(held_out(50, 30), **bounds) == [
-        "max_accuracy 0.999 asks for at least one error, which leaves 0.9800 at most for "
-        "min_class_recall 0.99; lower it",
-        "max_accuracy 0.999 asks for at least one error, which leaves 0.9868 at most for "
-        "min_macro_f1 1; lower it",
+        (
+            "max_accuracy 0.999 asks for at least one error, which leaves 0.9800 at most for "
+            "min_class_recall 0.99; lower it"
+        ),
+        (
+            "max_accuracy 0.999 asks for at least one error, which leaves 0.9868 at most for "
+            "min_macro_f1 1; lower it"
+        ),
     ]
     assert said(held_out(50, 30), **bounds | {"max_accuracy": None}) == []
     assert said(held_out(50, 30), **bounds | {"min_class_recall": 0.98, "min_macro_f1": 0.98}) == []
@@ -107,8 +115,10 @@ def test_a_forced_error_contradicts_bounds_that_allow_none() -> None:
 
 def test_a_model_that_will_be_too_large_is_foreseen() -> None:
     assert said(held_out(50, 50), 178.4, max_model_mb=100.0) == [
-        "the model will have 178 MB, max_model_mb is 100; raise it, or choose a smaller "
-        "model.architecture"
+        (
+            "the model will have 178 MB, max_model_mb is 100; raise it, or choose a smaller "
+            "model.architecture"
+        )
     ]
     assert said(held_out(50, 50), 178.4) == []
     assert said(held_out(50, 50), max_model_mb=100.0) == []
@@ -119,8 +129,10 @@ def test_a_margin_that_an_equal_model_cannot_show_is_foreseen() -> None:
     assert least_margin(0.95, 73) <= 0.05 < least_margin(0.95, 72)
     assert foresee(gate_policy(), held_out(36, 37)) == []
     assert foresee(gate_policy(), held_out(36, 36)) == [
-        "72 test images cannot show that a model equal to a champion is not worse: at least 0.051 "
-        "is left open; non_inferiority_margin 0.05 takes 487 images"
+        (
+            "72 test images cannot show that a model equal to a champion is not worse: at least 0.051 "
+            "is left open; non_inferiority_margin 0.05 takes 487 images"
+        )
     ]
     (grouped,) = foresee(gate_policy(), held_out(36, 37, group_sizes=[10] * 7 + [3]))
     assert grouped.endswith("non_inferiority_margin 0.05 takes images of more groups")
