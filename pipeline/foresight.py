@@ -11,9 +11,9 @@ from components import register, validate
 from components.core.artifacts import ValidationReport
 from components.core.errors import PipelineError
 from components.core.gate.foresight import HeldOut, expected_test_images, foresee
+from components.core.gate.model_size import weights_megabytes
 from components.core.phrases import listing
 from components.core.training.architectures import ModelParams
-from components.core.training.model_size import weights_megabytes
 from components.io import files, params
 from components.io.data import manifest as manifest_file
 from components.io.data import scan

@@ -11,9 +11,9 @@ from statistics import median
 from components.core.artifacts import SPLITS
 from components.core.errors import InvalidParams
 from components.core.gate.foresight import HeldOut, foresee
+from components.core.gate.model_size import weights_megabytes
 from components.core.phrases import count, listing
 from components.core.training import inference
-from components.core.training.model_size import weights_megabytes
 from components.io import models, params
 from components.register import RegisterParams
 from pipeline import SETTINGS, foresight

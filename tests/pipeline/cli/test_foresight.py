@@ -156,8 +156,8 @@ def test_a_champion_with_other_classes_is_foreseen(
     write_params(Path("params.yaml"), {**LENIENT, "register.model_name": NAME})
     assert notices() == [
         (
-            f"the champion, {NAME} version 1, lacks lying, standing and also knows bad, good: a new "
-            "model will be blocked until a person approves it; for another task set "
+            f"the champion, {NAME} version 1, lacks lying, standing and also knows bad, good: a "
+            "new model will be blocked until a person approves it; for another task set "
             "register.model_name"
         )
     ]

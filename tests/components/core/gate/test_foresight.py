@@ -73,8 +73,8 @@ def test_an_accuracy_that_few_images_cannot_show_is_foreseen() -> None:
     assert best_accuracy(gate_policy(), 20) == pytest.approx(0.8389, abs=1e-4)
     assert said(held_out(10, 10), min_accuracy=0.9) == [
         (
-            "20 test images can show an accuracy of 0.839 at most (95 % lower bound); min_accuracy 0.9 "
-            "takes 234 images"
+            "20 test images can show an accuracy of 0.839 at most (95 % lower bound); min_accuracy "
+            "0.9 takes 234 images"
         )
     ]
     assert said(held_out(10, 10), min_accuracy=0.83) == []
@@ -130,8 +130,8 @@ def test_a_margin_that_an_equal_model_cannot_show_is_foreseen() -> None:
     assert foresee(gate_policy(), held_out(36, 37)) == []
     assert foresee(gate_policy(), held_out(36, 36)) == [
         (
-            "72 test images cannot show that a model equal to a champion is not worse: at least 0.051 "
-            "is left open; non_inferiority_margin 0.05 takes 487 images"
+            "72 test images cannot show that a model equal to a champion is not worse: at least "
+            "0.051 is left open; non_inferiority_margin 0.05 takes 487 images"
         )
     ]
     (grouped,) = foresee(gate_policy(), held_out(36, 37, group_sizes=[10] * 7 + [3]))

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
+from components.core.gate.model_size import weights_megabytes
 from components.core.training.architectures import Architecture
-from components.core.training.model_size import weights_megabytes
 
 
 @pytest.mark.parametrize("architecture", get_args(Architecture))
