@@ -39,6 +39,10 @@ class ImageFolder:
     counts: Mapping[str, int]
     by_split: Mapping[Split, Mapping[str, int]]
 
+    def class_of(self, path: str) -> str:
+        """The class of one of `files`."""
+        return path.split("/")[bool(self.by_split)]
+
     @property
     def class_names(self) -> list[str]:
         """Of the class folders, sorted; empty folders too."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.core.artifacts import SPLITS
@@ -14,7 +16,8 @@ from pipeline import IMAGES
 from pipeline.image_folder import ImageFolder, look
 
 _SHOWN = 3
-_SAMPLE = 500  # images whose headers are read
+_SAMPLE = 500  # files whose headers are read
+_ENOUGH = 3  # files of a class that were tried in vain
 _AGAIN = "then run the same command again"
 
 
@@ -32,37 +35,34 @@ def read_source(folder: Path) -> ImageFolder:
     root = Path(os.path.realpath(folder))
     _require_outside(folder, root)
     found = look(root)
-    while len(found.class_names) == 1 and not found.stray and _holds_folders(found):
+    while len(found.class_names) == 1 and _holds_folders(found):
         found = look(found.root / found.class_names[0])
     _require_plain(found)
     _require_classes(found)
     return found
 
 
-def read_sizes(folder: ImageFolder) -> list[tuple[int, int]]:
-    """Width and height of up to 500 images spread over all of them, from their headers alone.
+def read_sizes(folder: ImageFolder) -> tuple[list[tuple[int, int]], list[str]]:
+    """Look at the headers of up to 500 files, spread over all of them.
+
+    Returns:
+        Width and height of those that are images, and the paths of those that are not.
 
     Raises:
-        InvalidData: none of them can be read.
+        InvalidData: no file is an image, or none of those that were tried of a class.
     """
-    from PIL import Image
-
     step = max(1, len(folder.files) // _SAMPLE)
-    sizes = []
-    for path in folder.files[::step]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                with Image.open(folder.root / path) as image:
-                    sizes.append(image.size)
-            except Exception:  # noqa: BLE001, S112 - validate says what is wrong with it
-                continue
-    if not sizes:
-        raise InvalidData(
-            f"{folder.root}: none of {count(len(folder.files[::step]), 'file')} that were tried is "
-            f"an image, {folder.files[0]} among them; give a folder of images."
-        )
-    return sizes
+    found = {path: _size(folder.root / path) for path in folder.files[::step]}
+    unreadable = [path for path, size in found.items() if size is None]
+    tried, failed = (Counter(map(folder.class_of, paths)) for paths in (found, unreadable))
+    for name, number in failed.items():
+        if number == tried[name] and (number >= _ENOUGH or number == folder.counts[name]):
+            raise InvalidData(
+                f"{folder.root}: none of {count(number, 'file')} of {name} that were tried is an "
+                f"image, {next(p for p in unreadable if folder.class_of(p) == name)} among them; "
+                f"move the folder away if it is no class, {_AGAIN}."
+            )
+    return [size for size in found.values() if size], unreadable
 
 
 def _require_outside(folder: Path, root: Path) -> None:
@@ -80,8 +80,9 @@ def _require_outside(folder: Path, root: Path) -> None:
 
 
 def _holds_folders(found: ImageFolder) -> bool:
-    """Whether the only class folder holds folders alone."""
-    return bool(found.files) and all(path.count("/") > 1 for path in found.files)
+    """Whether no image lies above or directly in the only class folder, but some lie deeper."""
+    direct = [path for path in (*found.stray, *found.files) if path.count("/") < 2]
+    return len(direct) < len(found.files) + len(found.stray) and not _images(found.root, direct)
 
 
 def _require_plain(found: ImageFolder) -> None:
@@ -109,8 +110,7 @@ def _kind(found: ImageFolder, path: str) -> str:
 
 def _require_classes(found: ImageFolder) -> None:
     root, names = found.root, found.class_names
-    images = [path for path in found.stray if _is_image(root / path)]
-    if images:
+    if images := _images(root, found.stray):
         raise InvalidData(
             f"{root}: {count(len(images), 'image')} in no class folder, such as {images[0]}; put "
             f"each image into a folder named after its class, {_AGAIN}."
@@ -143,13 +143,19 @@ def _require_no_split_in_the_way(found: ImageFolder) -> None:
             )
 
 
-def _is_image(path: Path) -> bool:
+def _images(root: Path, paths: Sequence[str]) -> list[str]:
+    """Those that are images."""
+    return [path for path in paths if _size(root / path)]
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height from the header; None for what is no image that Pillow knows."""
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path):
-                return True
-        except Exception:  # noqa: BLE001 - whatever it is, it is no image
-            return False
+            with Image.open(path) as image:
+                return image.size
+        except Exception:  # noqa: BLE001 - validate says what is wrong with it
+            return None

@@ -35,6 +35,7 @@ class Proposal:
         choices: the settings with their reasons.
         text: params.yaml with them.
         obstacles: why the gate would still let no model pass.
+        unreadable: files that were tried and are no images.
     """
 
     source: ImageFolder
@@ -42,6 +43,7 @@ class Proposal:
     choices: list[Choice]
     text: str
     obstacles: list[str]
+    unreadable: list[str]
 
 
 def propose(source: ImageFolder, name: str) -> Proposal:
@@ -62,7 +64,8 @@ def propose(source: ImageFolder, name: str) -> Proposal:
             "begin with a letter or a digit."
         )
     settings = params.load(SETTINGS, foresight.Settings)
-    data = _data(source, settings)
+    sizes, unreadable = read_sizes(source)
+    data = _data(source, settings, sizes)
     model, gate = settings.model, settings.register.gate
     chosen = choices.choose(
         name,
@@ -76,7 +79,8 @@ def propose(source: ImageFolder, name: str) -> Proposal:
         HeldOut(data.test, None, data.test_share),
         weights_megabytes(model.architecture, len(data.test)),
     )
-    return Proposal(source, data, chosen, params_file.with_choices(SETTINGS, chosen), obstacles)
+    text = params_file.with_choices(SETTINGS, chosen)
+    return Proposal(source, data, chosen, text, obstacles, unreadable)
 
 
 def found_lines(proposal: Proposal) -> Iterator[str]:
@@ -84,15 +88,21 @@ def found_lines(proposal: Proposal) -> Iterator[str]:
     source, sizes = proposal.source, proposal.data.sizes
     counts = source.counts
     fewest, most = (pick(counts, key=lambda name: counts[name]) for pick in (min, max))
+    numbers = f"from {counts[fewest]:,} of {fewest} to {counts[most]:,} of {most}"
+    if counts[fewest] == counts[most]:
+        numbers = f"{counts[most]:,} each"
     sides = " x ".join(f"{median(side):,.0f}" for side in zip(*sizes, strict=True))
     yield (
-        f"{source.root}: {count(len(source.files), 'file')} in {len(counts):,} classes, from "
-        f"{counts[fewest]:,} of {fewest} to {counts[most]:,} of {most}; median size {sides} px"
+        f"{source.root}: {count(len(source.files), 'file')} in {len(counts):,} classes, "
+        f"{numbers}; median size {sides} px"
     )
     if source.by_split:
         totals = {split: sum(source.by_split[split].values()) for split in SPLITS}
         numbers = ", ".join(f"{split} {number:,}" for split, number in totals.items())
         yield f"the folder's own split is kept: {numbers}"
+    if proposal.unreadable:
+        shown = listing(proposal.unreadable, _SHOWN)
+        yield f"no images, which validate will name one by one: {shown}"
     if source.stray:
         yield f"left out, being in no class folder: {listing(source.stray, _SHOWN)}"
 
@@ -106,7 +116,7 @@ def choice_rows(chosen: Sequence[Choice]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _data(source: ImageFolder, settings: foresight.Settings) -> Data:
+def _data(source: ImageFolder, settings: foresight.Settings, sizes: list[tuple[int, int]]) -> Data:
     shares = settings.validate.split
     train = source.by_split.get("train") or {
         name: round(shares["train"] * number) for name, number in source.counts.items()
@@ -115,7 +125,7 @@ def _data(source: ImageFolder, settings: foresight.Settings) -> Data:
         train=train,
         test=foresight.expected_counts(source, settings.validate),
         images=source.counts,
-        sizes=read_sizes(source),
+        sizes=sizes,
         test_share=None if source.by_split else shares["test"],
     )
 

@@ -152,9 +152,20 @@ def test_the_only_folder_inside_is_the_one_that_is_meant(
     outer = tmp_path / "download" / "v2"
     outer.mkdir(parents=True)
     shutil.move(photos, outer / "images")
+    (outer / "LICENSE").write_text("free")
+    (tmp_path / "download/README.md").write_text("what this is")
     assert init(tmp_path / "download") == 0
     assert capsys.readouterr().out.startswith(f"{outer}/images: 20 files in 2 classes")
     assert {path.name for path in (project / "data/images").iterdir()} == {"cat", "dog"}
+
+
+def test_files_that_are_no_images_are_named_before_validate_does(
+    project: Path, photos: Path, no_dvc: None, capsys: Capture
+) -> None:
+    (photos / "dog/notes.txt").write_text("which dog is which")
+    assert init(photos) == 0
+    text = "no images, which validate will name one by one: dog/notes.txt"
+    assert text in capsys.readouterr().out
 
 
 def test_images_that_lie_in_data_images_already_stay_there(
@@ -297,6 +308,12 @@ def write_texts(photos: Path) -> None:
         image.write_text("not an image")
 
 
+def add_annotations(photos: Path) -> None:
+    (photos / "xml").mkdir()
+    for number in range(8):
+        (photos / f"xml/{number:03}.xml").write_text("<annotation/>")
+
+
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
@@ -311,7 +328,8 @@ def write_texts(photos: Path) -> None:
         (leave_one_class, "holds only one class, cat; "),
         (remove_classes, "holds no file in a class folder; "),
         (put_all_in_one_place, "20 images in no class folder, such as 0.png; "),
-        (write_texts, "none of 20 files that were tried is an image, cat/000.png among them; "),
+        (write_texts, "none of 12 files of cat that were tried is an image, cat/000.png among"),
+        (add_annotations, "none of 8 files of xml that were tried is an image, xml/000.xml among"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_refused_in_one_line(
