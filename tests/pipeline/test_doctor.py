@@ -16,7 +16,7 @@ import yaml
 from pipeline import cli, doctor
 from pipeline.cli.common import check_params
 from pipeline.doctor import check as check_module
-from pipeline.doctor import cluster, local
+from pipeline.doctor import cluster, forecast, local
 from pipeline.doctor.check import Check, CheckResult, at_least, run_check
 from tests.components.conftest import write_params
 from tests.pipeline import kfp_server
@@ -46,15 +46,17 @@ def test_a_healthy_project_on_a_healthy_cluster_has_nothing_to_fix(
     assert cli.main(["doctor", "--cluster", "--endpoint", kfp.url]) == 0
     found = capfd.readouterr()
     rows = {line[9:22].strip(): line[:9].strip() for line in found.out.splitlines()}
-    everything = local.checks(lambda: None) | cluster.checks(None)
-    assert rows == dict.fromkeys(everything, "pass") | {"its mlflow": "skipped"}
+    everything = local.checks(lambda: None) | forecast.checks() | cluster.checks(None)
+    # one image, and the settings of the sample
+    expected = {"its mlflow": "skipped", "sample": "warn", "gate": "warn"}
+    assert rows == dict.fromkeys(everything, "pass") | expected
     assert found.err == ""
     assert kfp.posted == {}
 
 
 def test_doctor_changes_nothing(checkout: Checkout) -> None:
     before = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
-    for name, check in local.checks(lambda: None).items():
+    for name, check in (local.checks(lambda: None) | forecast.checks()).items():
         if name != "device":  # slow, and tried below
             run_check(check)
     after = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
@@ -105,8 +107,9 @@ def test_json_holds_every_check(checkout: Checkout, capfd: pytest.CaptureFixture
 
     assert cli.main(["doctor", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
-    assert [row["check"] for row in found] == list(local.checks(lambda: None))
-    assert {row["status"] for row in found} == {"pass"}
+    assert [row["check"] for row in found] == [*local.checks(lambda: None), *forecast.checks()]
+    wanting = {row["check"]: row["status"] for row in found if row["status"] != "pass"}
+    assert wanting == {"sample": "warn", "gate": "warn"}  # one image, the sample's settings
     assert set(found[0]) == {"check", "status", "found", "hint", "service"}
 
 

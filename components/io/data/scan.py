@@ -31,8 +31,9 @@ from components.io import files
 from components.io.data import links
 
 IGNORED = "hidden or junk file"
+LINK = "a symbolic link"
 
-_KINDS_OF_LINK = {"object": "file", "missing": links.MISSING, "foreign": "a symbolic link"}
+_KINDS_OF_LINK = {"object": "file", "missing": links.MISSING, "foreign": LINK}
 
 # Files of one task of the thread pool, so that starting a task costs little beside decoding them.
 _CHUNK = 32
@@ -48,21 +49,27 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
         cache: folder that keeps what known bytes decode to; safe to delete.
     """
     globs = {glob: _compiled(glob) for glob in exclude}
-    entries = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
-    folders = [path.rstrip("/") for path, kind, why in entries if kind == "folder" and not why]
+    listed = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
+    folders = [path.rstrip("/") for path, kind, why in listed if kind == "folder" and not why]
     splits = split_folders([path for path in folders if "/" not in path])
-    found = [_classify(path, kind, why, splits) for path, kind, why in entries if kind != "folder"]
+    found = [_classify(path, kind, why, splits) for path, kind, why in listed if kind != "folder"]
     found.sort(key=lambda file: file.path)
     labels = {printable(path).split("/")[-1] for path in folders if path.count("/") == bool(splits)}
     labels |= {file.label for file in found if file.label}
     return Scan(_measure_all(images, found, params, cache), sorted(labels), splits)
 
 
+def entries(images: Path) -> Iterator[tuple[str, str]]:
+    """Relative path and kind of all that lies below `images`, without junk; no file is opened.
+
+    The kind is file or folder, or else what it is in words; a folder's path ends with a slash.
+    """
+    return ((path, kind) for path, kind in _walk(images) if not is_ignored(path))
+
+
 def list_files(images: Path) -> set[str]:
     """The paths of all files below `images`, as the manifest shows them, without junk."""
-    return {
-        printable(path) for path, kind in _walk(images) if kind != "folder" and not is_ignored(path)
-    }
+    return {printable(path) for path, kind in entries(images) if kind != "folder"}
 
 
 def printable(path: str) -> str:
