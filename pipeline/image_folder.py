@@ -5,18 +5,14 @@ No image is opened: a hundred thousand files take a second.
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.artifacts import SPLITS, Split
+from components.core.artifacts import Split
+from components.core.data.layout import split_folders
 from components.io.data import scan
-
-# An object of a DVC cache: what a link of `dvc config cache.type symlink` leads to.
-_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
 @dataclass(frozen=True)
@@ -55,25 +51,19 @@ def look(root: Path) -> ImageFolder:
     for path, kind in scan.entries(root):
         if kind == "folder":
             folders.append(path.rstrip("/"))
-        elif kind == "file" or (kind == scan.LINK and _is_cached(root / path)):
+        elif kind == "file":
             files.append(path)
         else:
             others[path] = kind
-    tops = {path for path in folders if "/" not in path}
-    depth = int(tops == set(SPLITS))  # of the class folders
+    splits = split_folders([path for path in folders if "/" not in path])
+    depth = int(bool(splits))  # of the class folders
     counts = Counter({path.split("/")[-1]: 0 for path in folders if path.count("/") == depth})
     by_split: defaultdict[Split, Counter[str]] = defaultdict(Counter)
     labeled = [path for path in files if path.count("/") > depth]
     for path in labeled:
         parts = path.split("/")
         counts[parts[depth]] += 1
-        for split in SPLITS:
-            if depth and split == parts[0]:
-                by_split[split][parts[1]] += 1
+        if splits:
+            by_split[splits[parts[0]]][parts[1]] += 1
     stray = sorted(set(files) - set(labeled))
     return ImageFolder(root, sorted(labeled), stray, others, dict(counts), dict(by_split))
-
-
-def _is_cached(link: Path) -> bool:
-    target = os.path.realpath(link)
-    return bool(_CACHED.search(target)) and Path(target).is_file()
