@@ -91,13 +91,16 @@ def suite(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
         "classes at the top, or in folders train, val and test; if they are classes, list "
         "class_level in validate.warning_rules",
     )
-    about_files, about_classes = _about_files(params, formats), _about_classes(params)
-    return [class_level, *about_files, *about_classes, *_about_shapes(params)]
+    return [
+        class_level,
+        *_about_files(),
+        *_about_images(params, formats),
+        *_about_classes(params),
+        *_about_shapes(params),
+    ]
 
 
-def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
-    share = params.max_unreadable
-    known = {"column": "format", "value_set": [*formats, ""]}
+def _about_files() -> list[Rule]:
     return [
         _clean(
             "non_regular_files",
@@ -114,6 +117,13 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
             "files",
             "every file in a class folder; move others elsewhere, or name them in validate.exclude",
         ),
+    ]
+
+
+def _about_images(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
+    share = params.max_unreadable
+    known = {"column": "format", "value_set": [*formats, ""]}
+    return [
         Rule(
             "formats",
             "files",
@@ -123,11 +133,11 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
             "is {}".format,
         ),
         _clean("max_unreadable", "files", f"at most {100 * share:g}% unreadable", mostly=1 - share),
-        _clean("label_conflicts", "files", "one label for equal pixels; remove the wrong ones"),
         _clean("value_range", "files", "pixels that use the range of values of their type"),
         _clean(
             "one_color", "files", "more than one color; of transparent images see data.background"
         ),
+        _clean("label_conflicts", "files", "one label for equal pixels; remove the wrong ones"),
         _clean(
             "split_leakage",
             "files",

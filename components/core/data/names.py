@@ -34,7 +34,8 @@ IGNORED_NAMES: tuple[str, ...] = (
     "*:$data",
     # macOS
     "__macosx",
-    "icon[\r\uf00d]",
+    "icon\r",
+    "icon\uf00d",
     "network trash folder",
     "temporary items",
     "thevolumesettingsfolder",
