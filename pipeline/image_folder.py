@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.artifacts import SPLITS, Split
+from components.core.artifacts import Split
+from components.core.data.layout import split_folders
 from components.io.data import scan
 
 # An object of a DVC cache: what a link of `dvc config cache.type symlink` leads to.
@@ -59,17 +60,16 @@ def look(root: Path) -> ImageFolder:
             files.append(path)
         else:
             others[path] = kind
-    tops = {path for path in folders if "/" not in path}
-    depth = int(tops == set(SPLITS))  # of the class folders
+    splits = split_folders([path for path in folders if "/" not in path])
+    depth = len(splits) and 1  # of the class folders
     counts = Counter({path.split("/")[-1]: 0 for path in folders if path.count("/") == depth})
     by_split: defaultdict[Split, Counter[str]] = defaultdict(Counter)
     labeled = [path for path in files if path.count("/") > depth]
     for path in labeled:
-        parts = path.split("/")
-        counts[parts[depth]] += 1
-        for split in SPLITS:
-            if depth and split == parts[0]:
-                by_split[split][parts[1]] += 1
+        top, *rest = path.split("/")
+        counts[rest[0] if depth else top] += 1
+        if depth:
+            by_split[splits[top]][rest[0]] += 1
     stray = sorted(set(files) - set(labeled))
     return ImageFolder(root, sorted(labeled), stray, others, dict(counts), dict(by_split))
 

@@ -265,7 +265,7 @@ def test_an_empty_class_folder_is_named(pets: Path) -> None:
     (pets / "owl").mkdir()
     ran = validate(pets)
     assert ran.failed == ["min_images_per_class", "class_missing_from_split"]
-    assert "owl: 0 images" in ran.message
+    assert "owl: no image" in ran.message
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -403,7 +403,7 @@ def test_names_that_other_systems_take_for_one_fail(
     ("names", "reason"),
     [
         (("cat ", "dog"), "starts or ends with a space"),
-        (("train", "Valid", "test"), "looks like a split"),
+        (("dog", " cat"), "starts or ends with a space"),
     ],
 )
 def test_odd_class_names_fail(

@@ -77,7 +77,7 @@ def test_deeper_folders_belong_to_their_class(images: Path, image_bytes: ImageBy
     found = run_scan(images)
     assert [file.label for file in found.files] == ["cat", "dog"]
     assert found.class_names == ["cat", "dog"]
-    assert not found.predefined_split
+    assert found.split_folders == {}
 
 
 def test_predefined_splits_are_kept(images: Path, image_bytes: ImageBytes) -> None:
@@ -85,7 +85,7 @@ def test_predefined_splits_are_kept(images: Path, image_bytes: ImageBytes) -> No
     put(images, {name: image_bytes(k) for k, name in enumerate(names)})
     put(images, {"train/stray.png": image_bytes(9)})
     found = run_scan(images)
-    assert found.predefined_split
+    assert found.split_folders == {"train": "train", "val": "val", "test": "test"}
     assert found.class_names == ["cat", "dog"]
     rows = by_path(found)
     assert [(rows[n].split, rows[n].label) for n in names] == [
@@ -104,7 +104,7 @@ def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
         {"train/a.png": image_bytes(1), "bus/b.png": image_bytes(2), "test/c.png": image_bytes(3)},
     )
     found = run_scan(images)
-    assert not found.predefined_split
+    assert found.split_folders == {}
     assert found.class_names == ["bus", "test", "train"]
 
 
