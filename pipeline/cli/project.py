@@ -85,10 +85,13 @@ def init(
     each value, copies the images and records them. What is the sample's is replaced; anything
     else is refused by name. Running it again is right, also after it was stopped.
     """
+    from components.io import params
+    from pipeline import foresight
     from pipeline.new_project import setup, source, summary
 
     check_params()
-    proposal = summary.propose(source.read_source(folder), name)
+    tolerated = params.load(SETTINGS, foresight.Settings).validate.warning_rules
+    proposal = summary.propose(source.read_source(folder, tolerated), name)
     plan = setup.plan(proposal.source, proposal.text, proposal.choices)
     if not (yes or dry_run):
         setup.require_free(plan)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from components.core.artifacts import SPLITS
+from components.core.data.layout import level_problems
 from components.core.errors import InvalidData, MissingInput
 from components.core.phrases import count, listing
 from components.io.data import scan
@@ -21,8 +22,12 @@ _ENOUGH = 3  # files of a class that were tried in vain
 _AGAIN = "then run the same command again"
 
 
-def read_source(folder: Path) -> ImageFolder:
+def read_source(folder: Path, warning_rules: Collection[str]) -> ImageFolder:
     """The class folders in `folder`, or in the only folder that it holds.
+
+    Args:
+        folder: as it was given.
+        warning_rules: `validate.warning_rules`; what only warns there is not refused here.
 
     Raises:
         MissingInput: there is no such folder.
@@ -39,6 +44,8 @@ def read_source(folder: Path) -> ImageFolder:
         found = look(found.root / found.class_names[0])
     _require_plain(found)
     _require_classes(found)
+    if "class_level" not in warning_rules:
+        _require_level(found)
     return found
 
 
@@ -121,7 +128,13 @@ def _require_classes(found: ImageFolder) -> None:
         raise InvalidData(
             f"{root}: holds only one class, {names[0]}; a classifier needs two or more folders."
         )
-    _require_no_split_in_the_way(found)
+    for split, counts in found.by_split.items():
+        if missing := sorted(set(found.counts) - set(counts)):
+            raise InvalidData(
+                f"{found.root}: the ready-made split {split} has no image of "
+                f"{listing(missing, _SHOWN)}; add some, or merge the three splits into one folder "
+                f"per class, {_AGAIN}."
+            )
     least = len(SPLITS)
     few = {name: n for name, n in found.counts.items() if n < least}
     if few:
@@ -132,15 +145,17 @@ def _require_classes(found: ImageFolder) -> None:
         )
 
 
-def _require_no_split_in_the_way(found: ImageFolder) -> None:
-    """Ready-made splits have every class; folders that hold the same folders are no classes."""
-    for split, counts in found.by_split.items():
-        if missing := sorted(set(found.counts) - set(counts)):
-            raise InvalidData(
-                f"{found.root}: the ready-made split {split} has no image of "
-                f"{listing(missing, _SHOWN)}; add some, or merge train, val and test into one "
-                f"folder per class, {_AGAIN}."
-            )
+def _require_level(found: ImageFolder) -> None:
+    """The class folders are classes, and not splits, cameras or days."""
+    above = bool(found.by_split)
+    folders = Counter(tuple(path.split("/")[above:-1]) for path in found.files)
+    problems = level_problems(folders, found.class_names)
+    for reason in problems.values():
+        names = [name for name, other in problems.items() if other == reason]
+        raise InvalidData(
+            f"{found.root}: {listing(names, _SHOWN)}: {reason}; or add class_level to "
+            f"validate.warning_rules, if they are the classes."
+        )
 
 
 def _images(root: Path, paths: Sequence[str]) -> list[str]:

@@ -351,6 +351,49 @@ def test_a_class_that_is_missing_from_a_ready_made_split_is_named(
     assert "split val has no image of dog" in refused(capsys, tmp_path / "split")
 
 
+@pytest.mark.parametrize(
+    "names", [("seg_train", "seg_dev", "seg_test"), ("Training", "Valid", "Test set")]
+)
+def test_a_ready_made_split_is_kept_whatever_it_is_called(
+    names: tuple[str, ...],
+    project: Path,
+    tmp_path: Path,
+    no_dvc: None,
+    class_folders: Callable[[Path, dict[str, int]], Path],
+    capsys: Capture,
+) -> None:
+    for name, number in zip(names, (9, 4, 6), strict=True):
+        class_folders(tmp_path / "split" / name, {"cat": number, "dog": number})
+    assert init(tmp_path / "split") == 0
+    assert "the folder's own split is kept: train 18, val 8, test 12" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("seg_train", "seg_test"), "named like splits, without val"),
+        (("camera1", "camera2"), "hold the same folders (cat, dog)"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused_unless_validate_only_warns(
+    names: tuple[str, ...],
+    found: str,
+    project: Path,
+    tmp_path: Path,
+    no_dvc: None,
+    class_folders: Callable[[Path, dict[str, int]], Path],
+    capsys: Capture,
+) -> None:
+    for name in names:
+        class_folders(tmp_path / "photos2" / name, {"cat": 9, "dog": 9})
+    assert found in refused(capsys, tmp_path / "photos2")
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(
+        text.replace("  warning_rules:\n", "  warning_rules:\n  - class_level\n")
+    )
+    assert init(tmp_path / "photos2") == 0
+
+
 def test_folders_that_cannot_be_meant_are_refused(
     project: Path, photos: Path, tmp_path: Path, capsys: Capture
 ) -> None:
