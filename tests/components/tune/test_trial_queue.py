@@ -47,7 +47,7 @@ def suggest_rate(trial: optuna.Trial) -> float:
     return trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
 
 
-def test_the_first_slot_has_the_initial_params_and_the_sampler_chooses_the_others(
+def test_the_first_slot_has_the_default_settings_and_the_sampler_chooses_the_others(
     queue: TrialQueue,
 ) -> None:
     rates = [suggest_rate(claim(queue)) for _ in range(3)]
@@ -181,7 +181,7 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(queue: TrialQueue) ->
     for _ in range(3):
         assert queue.tell(claim(queue), TrialState.PRUNED, reason="slow")
     assert not queue.enqueue_missing()
-    more = TrialQueue(queue.study, 0, 5, queue.initial_params)
+    more = TrialQueue(queue.study, 0, 5, queue.first_trials)
     assert more.enqueue_missing()
     assert [trial.number for _ in range(2) if (trial := more.claim())] == [3, 4]
 
