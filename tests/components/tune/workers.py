@@ -65,7 +65,8 @@ def nap(
 ) -> tuple[TrialState, str]:
     """A training without a model: its loss is known beforehand."""
     time.sleep(NAP * random.uniform(0.5, 1.5))
-    trial_run._curve = [{"val/loss": abs(np.log10(trial_run._config.learning_rate) + 3)}]
+    loss = abs(np.log10(trial_run._config.learning_rate) + 3)
+    trial_run._curve = [{"val/loss": loss, "val/accuracy": 0.5}]
     if heartbeat.lost or (deadline is not None and time.monotonic() > deadline):
         return TrialState.PRUNED, OUT_OF_TIME
     return TrialState.COMPLETE, ""
