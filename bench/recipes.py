@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,8 @@ def write_params(path: Path, changes: Mapping[str, object]) -> Path:
 
 def paths(kind: Callable[..., Any], folder: Path, work: Path, seed: int) -> Any:
     """The `Paths` of a step: its defaults, below `work`, with a folder for each seed's model."""
-    import dataclasses
-
     found = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):  # type: ignore[arg-type]
         place = str(field.default)
         for step in ("train", "evaluate"):
             place = place.replace(f"artifacts/{step}/", f"artifacts/{step}-{seed}/")
@@ -167,25 +166,36 @@ def plain(folder: Path, work: Path, seed: int, epochs: int) -> float:
     return right / len(test)
 
 
-def _split(folder: Path, work: Path, split: str, transform: Any) -> list[tuple[Any, int]]:
+@dataclass(frozen=True)
+class Images:
     """The images of one split, decoded anew and changed anew each time they are asked for."""
+
+    folder: Path
+    samples: list[tuple[str, int]]  # path and class index
+    transform: Any
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """The changed image and its class index; read as torchvision's ImageFolder reads it."""
+        from torchvision.datasets.folder import default_loader
+
+        path, label = self.samples[index]
+        return self.transform(default_loader(self.folder / path)), label
+
+
+def _split(folder: Path, work: Path, split: str, transform: object) -> Images:
+    """The images that validate put into this split."""
     import pandas as pd
-    from torchvision.datasets.folder import default_loader
 
     rows = pd.read_parquet(work / "artifacts/validate/manifest.parquet")
     rows = rows[rows["status"] == "used"]
     classes = sorted(rows["label"].unique())
     chosen = rows[rows["split"] == split]
-
-    class Images(list):  # type: ignore[type-arg]
-        """Samples (path, class index), read as torchvision's ImageFolder reads them."""
-
-        def __getitem__(self, index: Any) -> tuple[Any, int]:
-            path, label = super().__getitem__(index)
-            return transform(default_loader(folder / path)), label
-
     labels = [classes.index(label) for label in chosen["label"]]
-    return Images(zip(chosen["path"], labels, strict=True))
+    return Images(folder, list(zip(chosen["path"], labels, strict=True)), transform)
 
 
 def run(folder: Path, work: Path, seeds: list[int], results: Path) -> None:

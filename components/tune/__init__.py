@@ -27,7 +27,7 @@ from components.core.phrases import count
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
 from components.core.training.loop import LabeledImages
-from components.core.training.presets import choose_preset
+from components.core.training.presets import Preset, choose_preset
 from components.core.training.schedule import stratified_subset
 from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
@@ -194,20 +194,7 @@ def prepare(dataset: Dataset, params: Params) -> StudyContext:
     train = _subset(dataset.splits["train"], params)
     num_train = len(dataset.splits["train"].labels)
     preset = choose_preset(params.training.preset, num_train, params.model.weights)
-    space = search_space(
-        preset,
-        learning_rate=params.tune.learning_rate,
-        epochs=params.tune.epochs,
-        horizontal_flip=params.training.horizontal_flip,
-        seed=params.training.seed,
-    )
-    num_trials = int(min(params.tune.num_trials, space.num_settings))
-    if num_trials < params.tune.num_trials:
-        print(
-            f"tune      the search space has {count(num_trials, 'setting')}, fewer than "
-            f"tune.num_trials {params.tune.num_trials}: each is tried once",
-            flush=True,
-        )
+    space, num_trials = _space(params, preset)
     config = resolve_config(
         params.training,
         preset,
@@ -239,6 +226,27 @@ def prepare(dataset: Dataset, params: Params) -> StudyContext:
         num_classes=len(dataset.class_names),
         name=_study_name(dataset, config, space, params),
     )
+
+
+def _space(params: Params, preset: Preset) -> tuple[SearchSpace, int]:
+    """The search space, and how many trials: the budget, but each setting there is only once."""
+    augmented, budget = params.training.augmentation != "none", params.tune.num_trials
+    space = search_space(
+        preset,
+        learning_rate=params.tune.learning_rate,
+        epochs=params.tune.epochs,
+        horizontal_flip=augmented and params.training.horizontal_flip,  # else nothing flips
+        seed=params.training.seed,
+    )
+    if space.num_settings >= budget:
+        return space, budget
+    num_trials = len(space.first_trials)
+    print(
+        f"tune      the search space has {count(num_trials, 'setting')}, fewer than "
+        f"tune.num_trials {budget}: each is tried once",
+        flush=True,
+    )
+    return space, num_trials
 
 
 def _study_name(

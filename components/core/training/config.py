@@ -37,7 +37,8 @@ class TrainingParams(BaseModel):
         description="How strongly images are changed in each epoch; auto = the preset's."
     )
     horizontal_flip: Literal["auto"] | bool = Field(
-        description="Also mirror images left to right; auto = tune compares both on val."
+        description="Also mirror images left to right; auto = tune compares both on val. "
+        "With augmentation none nothing is mirrored or rotated."
     )
     rotate_90: bool = Field(description="Also rotate by 90, 180 and 270 degrees.")
     weight_decay: float = Field(

@@ -56,7 +56,9 @@ def test_a_few_images_that_are_all_right_do_not_ask_for_certainty() -> None:
 def test_the_temperature_stays_inside_its_bounds() -> None:
     logits = np.tile(np.array([[1.0, -1.0]], np.float32), (10, 1))
     assert 19 < fit_temperature(logits, np.ones(10, np.int64)) <= 20  # all wrong
-    assert 0.05 <= fit_temperature(logits / 1000, np.zeros(10, np.int64)) < 0.06  # all right
+    assert (
+        0.05 <= fit_temperature((logits / 1000).astype(np.float32), np.zeros(10, np.int64)) < 0.06
+    )  # all right
 
 
 def test_logits_that_are_three_times_too_sure_get_the_temperature_that_mends_them() -> None:
