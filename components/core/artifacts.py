@@ -148,7 +148,11 @@ class Hyperparameters(Artifact):
 
     learning_rate: float = Field(gt=0)
     epochs: int = Field(ge=1)
+    horizontal_flip: bool
     val_loss: float = Field(description="Of the best trial, at its best epoch.")
+    val_accuracy: Share = Field(description="At the same epoch.")
+    image_size: int = Field(description="Of the trials, pixels.")
+    num_train_images: int = Field(description="That the trials learned from.")
     study: str = Field(description="Study name; carries the digest of data, space and code.")
     trials_complete: int = Field(ge=1)
     trials_pruned: int
@@ -163,7 +167,7 @@ class ModelCard(Artifact):
     class_names: list[str] = Field(description="Logit k belongs to class_names[k].")
     image_size: int = Field(description="Side of the square network input, pixels.")
     images: ImageParams = Field(description="How bytes become pixels; part of the model.")
-    temperature: float = Field(gt=0, description="Divides the logits; fitted on val.")
+    temperature: float = Field(gt=0, description="Divides the logits; 1 unless val gains.")
     weights_sha256: str
     initial_weights: str = Field(description="random, or the SHA-256 of the starting weights.")
     data_digest: str
