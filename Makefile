@@ -44,7 +44,8 @@ format: install ## write the code in its format, fix what can be fixed
 ui: install ## runs and model versions at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
-	  --default-artifact-root ./mlartifacts --host 127.0.0.1 --port $${PORT:-5000}
+	  --default-artifact-root "$$($(BIN)/python -c 'import pathlib; print(pathlib.Path("mlartifacts").absolute().as_uri())')" \
+	  --host 127.0.0.1 --port $${PORT:-5000}
 
 bench: install ## every figure of docs/decisions that can be measured again
 	$(BIN)/python -m bench.training
@@ -77,7 +78,8 @@ $(BIN)/uv:
 .venv/installed: requirements.lock | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --editable .
-	@[ -e .git ] || $(BIN)/dvc config --local core.no_scm true
+	@[ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1 || \
+	  $(BIN)/dvc config --local core.no_scm true
 	@touch $@
 
 .tools/installed: infra/tools.lock | $(BIN)/uv

@@ -12,7 +12,6 @@ flattened on white first, but for the resized ones. The search is timed on each 
 from __future__ import annotations
 
 import argparse
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -154,7 +153,7 @@ def measure(folder: Path, paths: Sequence[Path], settings: NearDuplicateParams, 
     print(f"  largest group {sizes.max()}, {sizes[sizes > 1].sum():,} images have near duplicates;")
     print(f"  searched in {seconds:.1f} s", flush=True)
     _, alone = np.unique(found, return_index=True)
-    originals = sorted(random.Random(0).sample(alone.tolist(), min(limit, len(alone))))
+    originals = np.sort(np.random.default_rng(0).permutation(alone)[:limit])
     for name, change in CHANGES.items():
         pairs = np.concatenate([images[originals], load((paths[k] for k in originals), change)])
         joined = components(pairs, settings).reshape(2, -1)

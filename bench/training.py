@@ -2,10 +2,9 @@
 
 Run: python -m bench.training [--rounds 3] [--size 128]
 
-Three sides learn from the same images in the same batches, each in a fresh process, in turn
-(A B C A B C ...), so that a machine that drifts drifts for all. `plain` and `ours` do equal work at
-the full size, after a short warm-up. `resizing` is the loop as params.yaml runs it: some batches at
-the size of each of six epochs. The results are the medians of the ratios, round by round.
+Two sides learn from the same images in the same batches, each in a fresh process, in turn
+(A B A B ...), so that a machine that drifts drifts for both. They do equal work, after a short
+warm-up. The result is the median of the ratios, round by round.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from pathlib import Path
 IMAGES = Path("data/images")
 WARM_UP = 4  # batches
 BATCH = 32
-EPOCHS, RESIZING_START = 6, 0.5  # of the training with progressive resizing
-SIDES = ("plain", "ours", "resizing")
+SIDES = ("plain", "ours")
 
 
 def plain(images: Path, size: int, batches: int) -> float:
@@ -58,7 +56,7 @@ def plain(images: Path, size: int, batches: int) -> float:
 
 
 def ours(images: Path, size: int, batches: int) -> float:
-    """`core.training.loop.fit` with the standard preset at constant size: images per second."""
+    """`core.training.loop.fit` with the standard preset: images per second."""
     from components.io import process
 
     process.configure()
@@ -77,14 +75,6 @@ def ours(images: Path, size: int, batches: int) -> float:
     with contextlib.suppress(Stopped):
         next(fit(network, train, train, config, after_batch=after_batch))
     return batches * BATCH / (time.perf_counter() - started)
-
-
-def resizing(images: Path, size: int, batches: int) -> float:
-    """`ours` over the image sizes of a training with progressive resizing: images per second."""
-    from components.core.training.schedule import image_size_at
-
-    sizes = [image_size_at(epoch, EPOCHS, size, RESIZING_START) for epoch in range(1, EPOCHS + 1)]
-    return EPOCHS / sum(1 / ours(images, px, batches) for px in sizes)
 
 
 def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
@@ -113,14 +103,13 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
     pixels = pixel_cache.open_pixels(rows, images, folder, settings.data, size)
     preset = choose_preset("auto", len(paths), "random")
     config = resolve_config(
-        settings.training.model_copy(
-            update={"progressive_resizing_start": 1.0, "batch_size": BATCH}
-        ),
+        settings.training.model_copy(update={"batch_size": BATCH}),
         preset,
         architecture="resnet18",
         learning_rate=1e-3,
         epochs=2,
         early_stopping=50,
+        horizontal_flip=True,
         image_size=size,
         labels=labels,
         num_classes=len(classes),
@@ -129,17 +118,15 @@ def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
 
 
 def compare(images: Path, size: int, rounds: int, batches: int) -> None:
-    """Run all sides in turn and print every figure and the median ratios."""
-    ratios: dict[str, list[float]] = {"ours": [], "resizing": []}
+    """Run both sides in turn and print every figure and the median ratio."""
+    ratios = []
     for number in range(1, rounds + 1):
         rates = {side: _measure(side, images, size, batches) for side in SIDES}
-        for side, measured in ratios.items():
-            measured.append(rates[side] / rates["plain"])
+        ratios.append(rates["ours"] / rates["plain"])
         figures = "   ".join(f"{side} {rate:6.1f} img/s" for side, rate in rates.items())
         print(f"round {number}: {figures}", flush=True)
-    for side, measured in ratios.items():
-        shown = ", ".join(f"{ratio:.2f}" for ratio in measured)
-        print(f"{side} / plain: median {statistics.median(measured):.2f} ({shown})")
+    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"ours / plain: median {statistics.median(ratios):.2f} ({shown})")
 
 
 def _measure(side: str, images: Path, size: int, batches: int) -> float:
@@ -161,7 +148,7 @@ def main() -> None:
     if options.side is None:
         compare(options.images, options.size, options.rounds, options.batches)
         return
-    side = {"plain": plain, "ours": ours, "resizing": resizing}[options.side]
+    side = {"plain": plain, "ours": ours}[options.side]
     print(json.dumps({"rate": side(options.images, options.size, options.batches)}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import resource
@@ -28,6 +29,7 @@ def exit_code_of(action: Callable[[], object], name: str) -> int:
         action: may return an exit code of its own; anything else counts as 0.
         name: of the command, for the messages.
     """
+    _print_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     _quiet_down()
     try:
@@ -53,6 +55,19 @@ def exit_code_of(action: Callable[[], object], name: str) -> int:
     except Exception:  # noqa: BLE001 - the one place where our own error becomes an exit code
         return _report_internal_error(name)
     return code if isinstance(code, int) else 0
+
+
+def _print_anything() -> None:
+    """Let no character and no closed stream stop a command.
+
+    What the terminal's encoding lacks, e.g. a class name in kanji, is printed as its escape.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

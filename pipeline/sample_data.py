@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -9,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components.core.errors import InvalidData, MissingInput, PipelineError
+from components.io.data import scan
 
 CREDIT = (
     "ELPV: Buerhop-Lutz et al., A Benchmark for Visual Identification of Defective Solar Cells in "
@@ -17,6 +20,48 @@ CREDIT = (
 
 # The defect probability, as people rated it; cells they were unsure of are left out.
 _CLASSES = {"0.0": "functional", "1.0": "defective"}
+_NUM_IMAGES = 2_223
+CLASS_NAMES = frozenset(_CLASSES.values())
+
+# Of the folder, in the data/images.dvc that is committed.
+DVC_HASH = "49cb12c01b39b2b2230b6c1fdcf59ac7.dir"
+
+NAME = "register.model_name"
+
+# What the committed params.yaml says because of the sample, and `init` says anew for other data.
+SETTINGS: Mapping[str, object] = {
+    NAME: "solar-cells",
+    "data.resize_mode": "crop",
+    "model.weights": "random",
+    "model.image_size": 128,
+    "validate.min_images": 100,
+    "validate.min_images_per_class": 20,
+    "validate.min_side": 8,
+    "training.augmentation": "light",
+    "training.rotate_90": True,
+    "training.class_weights": "sqrt",
+    "tune.num_trials": 6,
+    "tune.timeout_seconds": 60,
+    "tune.epochs": [5, 7],
+    "tune.image_size": 48,
+    "tune.train_fraction": 0.3,
+    "register.gate.min_accuracy": 0.65,
+    "register.gate.min_macro_f1": 0.62,
+    "register.gate.min_class_recall": 0.5,
+    "register.gate.min_test_images": 200,
+    "register.gate.min_test_images_per_class": 50,
+    "register.gate.max_accuracy": 0.999,
+    "register.gate.non_inferiority_margin": 0.05,
+}
+# Those of them that are right for hardly any other data.
+TELLTALE = (
+    NAME,
+    "training.augmentation",
+    "training.rotate_90",
+    "tune.epochs",
+    "register.gate.min_accuracy",
+    "register.gate.min_macro_f1",
+)
 
 
 def materialize(images: Path) -> int:
@@ -54,6 +99,20 @@ def materialize(images: Path) -> int:
     print(f"{images}: {len(sources):,} images in {len(_CLASSES)} classes")
     print(CREDIT)
     return len(sources)
+
+
+def is_sample(images: Path) -> bool:
+    """Whether the folder holds the sample, every byte of it, and nothing else but junk."""
+    names = sorted(scan.list_files(images), key=lambda name: name.split("/"))
+    if len(names) != _NUM_IMAGES:
+        return False
+    # DVC's digest of a folder: the MD5 of this list as JSON.
+    listing = [
+        {"md5": hashlib.md5((images / name).read_bytes()).hexdigest(), "relpath": name}  # noqa: S324
+        for name in names
+    ]
+    digest = hashlib.md5(json.dumps(listing).encode()).hexdigest()  # noqa: S324
+    return f"{digest}.dir" == DVC_HASH
 
 
 def _equal(target: Path, source: Path) -> bool:

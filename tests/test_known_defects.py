@@ -157,13 +157,13 @@ OTHERS: dict[str, object] = {
     "preset": "large",
     "batch_size": 5,
     "augmentation": "none",
+    "horizontal_flip": False,
     "rotate_90": False,
     "weight_decay": 0.5,
     "label_smoothing": 0.3,
     "warmup_fraction": 0.5,
     "class_weights": "balanced",
     "ema_decay": 0.7,
-    "progressive_resizing_start": 1.0,
 }
 
 
@@ -177,7 +177,8 @@ def test_every_declared_setting_changes_the_effective_ones(name: str) -> None:
         parsed = TrainingParams.model_validate(training)
         preset = choose_preset(parsed.preset, len(labels), "random")
         return resolve_config(parsed, preset, architecture="resnet18", learning_rate=1e-3, epochs=3,
-                         early_stopping=3, image_size=64, labels=labels, num_classes=2)  # fmt: skip
+                         early_stopping=3, horizontal_flip=False, image_size=64,
+                         labels=labels, num_classes=2)  # fmt: skip
 
     assert set(OTHERS) == set(TrainingParams.model_fields) - {"device", "precision"}
     assert effective(base | {name: OTHERS[name]}) != effective(base)

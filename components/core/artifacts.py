@@ -52,17 +52,19 @@ MANIFEST_COLUMNS: dict[str, str] = {
     "reason": "why not used; empty when used",
 }
 
-DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256", "status"]
+DIGEST_COLUMNS = ["path", "label", "split", "group", "sha256", "pixel_sha256"]
 
 
 def data_digest(manifest: pd.DataFrame) -> str:
-    """The data digest: SHA-256 over the manifest's meaning, free of its file encoding.
+    """The data digest: SHA-256 over what is used, free of the manifest's file encoding.
 
-    Covers path, label, split, group, both content hashes and status of every row, by path.
+    Covers path, label, split, group and both content hashes of the used rows, by path. Whatever
+    else lies between the images changes nothing. Version 1 covered all rows; digests of it in the
+    registry are names like any other, and are never computed again.
     """
-    rows = manifest.sort_values("path")[DIGEST_COLUMNS].itertuples(index=False)
-    sha = hashlib.sha256(b"manifest v1\n")
-    for row in rows:
+    used = manifest[manifest["status"] == "used"].sort_values("path")
+    sha = hashlib.sha256(b"manifest v2\n")
+    for row in used[DIGEST_COLUMNS].itertuples(index=False):
         sha.update("\0".join(map(str, row)).encode("utf-8", "surrogateescape") + b"\n")
     return sha.hexdigest()
 
@@ -146,7 +148,11 @@ class Hyperparameters(Artifact):
 
     learning_rate: float = Field(gt=0)
     epochs: int = Field(ge=1)
+    horizontal_flip: bool
     val_loss: float = Field(description="Of the best trial, at its best epoch.")
+    val_accuracy: Share = Field(description="At the same epoch.")
+    image_size: int = Field(description="Of the trials, pixels.")
+    num_train_images: int = Field(description="That the trials learned from.")
     study: str = Field(description="Study name; carries the digest of data, space and code.")
     trials_complete: int = Field(ge=1)
     trials_pruned: int
@@ -161,7 +167,7 @@ class ModelCard(Artifact):
     class_names: list[str] = Field(description="Logit k belongs to class_names[k].")
     image_size: int = Field(description="Side of the square network input, pixels.")
     images: ImageParams = Field(description="How bytes become pixels; part of the model.")
-    temperature: float = Field(gt=0, description="Divides the logits; fitted on val.")
+    temperature: float = Field(gt=0, description="Divides the logits; 1 unless val gains.")
     weights_sha256: str
     initial_weights: str = Field(description="random, or the SHA-256 of the starting weights.")
     data_digest: str
@@ -173,13 +179,18 @@ class ModelCard(Artifact):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, raw: Any) -> Any:
-        """Read schema version 1 too: models in the registry outlive it."""
-        if not isinstance(raw, Mapping) or raw.get("schema_version") != 1:
+        """Read older cards too: models in the registry outlive them.
+
+        Schema version 1 called `resize_mode` fit. Before there was a `white_level`, all 16 bits
+        were taken for used.
+        """
+        if not isinstance(raw, Mapping) or not isinstance(images := raw.get("images"), Mapping):
             return raw
-        images = raw.get("images")
-        if isinstance(images, Mapping) and "fit" in images:
-            images = {("resize_mode" if k == "fit" else k): v for k, v in images.items()}
-        return {**raw, "schema_version": 2, "images": images}
+        images = {"white_level": None, **images}
+        if raw.get("schema_version") == 1 and "fit" in images:
+            images["resize_mode"] = images.pop("fit")
+        version = 2 if raw.get("schema_version") == 1 else raw.get("schema_version", 2)
+        return {**raw, "schema_version": version, "images": images}
 
 
 class ClassMetrics(Part):

@@ -21,6 +21,9 @@ T = TypeVar("T", bound=BaseModel)
 
 _BLOCK = 1 << 20
 
+# Left in any folder by the programs that look at it.
+_JUNK = re.compile(r"\.ds_store|\._.*|thumbs\.db|desktop\.ini|.*:zone\.identifier", re.IGNORECASE)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -181,8 +184,17 @@ def digest_file(path: Path) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """SHA-256 over the sorted relative names and digests of all files below `folder`, in hex."""
-    return _digest_listing(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
+    """SHA-256 over the sorted relative names and digests of all files below `folder`, in hex.
+
+    What file managers leave there, like .DS_Store, does not count.
+    """
+    return _digest_listing(folder, files_below(folder))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below `folder`, sorted, without what file managers leave there."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if not _JUNK.fullmatch(path.name)]
 
 
 def digest_sources(code: Sequence[str]) -> str:
@@ -197,7 +209,9 @@ def digest_sources(code: Sequence[str]) -> str:
 
 
 def _sources(place: Path) -> list[Path]:
-    return [place] if place.is_file() else list(place.rglob("*.py"))
+    if place.is_file():
+        return [place]
+    return [path for path in files_below(place) if path.suffix == ".py"]
 
 
 def _digest_listing(folder: Path, paths: list[Path]) -> str:

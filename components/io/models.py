@@ -110,13 +110,23 @@ def find_initial_weights(weights: str, architecture: str) -> Path | None:
     )
 
 
+def imagenet_path(architecture: str) -> Path:
+    """Where torchvision keeps the file of the ImageNet weights, whether or not it is there."""
+    return _torch_home() / "hub" / "checkpoints" / _IMAGENET[architecture]
+
+
+def has_imagenet(architecture: str) -> bool:
+    """Whether the ImageNet weights are in torchvision's cache, whole; downloads nothing."""
+    path = imagenet_path(architecture)
+    return path.is_file() and _is_genuine(path, path.name)
+
+
 def _imagenet_file(architecture: str) -> Path:
     """The file in torchvision's cache, downloaded when missing, checked by its name's digest."""
-    name = _IMAGENET[architecture]
-    path = _torch_home() / "hub" / "checkpoints" / name
+    path = imagenet_path(architecture)
     if not path.exists():
         _download(path)
-    if not _is_genuine(path, name):
+    if not _is_genuine(path, path.name):
         raise ChangedInput(
             f"{path}: its SHA-256 is not the one in its name, so it is not torchvision's file; "
             "delete it and run again."

@@ -33,7 +33,6 @@ RENAMED: Mapping[str, str] = {
     "validate.warn_only": "validate.warning_rules",
     "training.warmup": "training.warmup_fraction",
     "training.any_way_up": "training.rotate_90",
-    "training.first_image_size": "training.progressive_resizing_start",
     "tune.trials": "tune.num_trials",
     "tune.seconds": "tune.timeout_seconds",
     "tune.train_share": "tune.train_fraction",
@@ -46,6 +45,12 @@ RENAMED: Mapping[str, str] = {
     "cluster.study_secret": "cluster.optuna_secret",
     "cluster.authority_secret": "cluster.ca_secret",
 }
+
+# Old name -> why there is nothing to set any more.
+REMOVED: Mapping[str, str] = dict.fromkeys(
+    ("training.progressive_resizing_start", "training.first_image_size"),
+    "every epoch has images of model.image_size",
+)
 
 
 def sections(params: type[P]) -> dict[str, type[BaseModel]]:
@@ -131,10 +136,8 @@ def _explain(
         if settings is None or not isinstance(found, dict):
             break  # inside a list or a choice, which is explained as a whole
         outer, place = place, f"{place}.{part}"
-        if part not in settings and place in RENAMED:
-            return place, f"{place} is now {RENAMED[place]}; rename it."
         if part not in settings:
-            return place, f"{place} is not a setting.{_hint(str(part), settings, outer)}"
+            return place, f"{place} {_unknown(place, str(part), settings, outer)}"
         if part not in found:
             return place, _missing(place)
         schema, found = _resolve(settings[part], root), found[part]
@@ -148,6 +151,15 @@ def _explain(
         text = f"{place} is the text {found!r}, not a number; write it as {_digits(number)}."
         return place, text
     return place, f"{place} is {_show(found)}; it should be {expected}."
+
+
+def _unknown(place: str, part: str, settings: Iterable[str], outer: str) -> str:
+    """What is wrong with a setting that does not exist, or does not exist any more."""
+    if place in RENAMED:
+        return f"is now {RENAMED[place]}; rename it."
+    if place in REMOVED:
+        return f"is gone, {REMOVED[place]}; remove the line."
+    return f"is not a setting.{_hint(part, settings, outer)}"
 
 
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Never
 
-from components.core.training.schedule import image_size_at
 from components.io.process import Stop
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ class Progress:
     def __init__(self, title: str, config: TrainingConfig, images: int, stop: Stop) -> None:
         self._title, self._config, self._images, self._stop = title, config, images, stop
         self._epoch_started = self._last_batch = time.monotonic()
-        self._seconds = self._cost = 0.0
+        self._seconds = self._epochs = 0.0
         self._share = 0.0  # of the epoch under way; after a resume it stays below 1
         self._bar: tqdm[Never] | None = None
 
@@ -49,9 +48,9 @@ class Progress:
         now = time.monotonic()
         rate = self._images * self._share / max(self._last_batch - self._epoch_started, 1e-9)
         self._seconds += now - self._epoch_started
-        self._cost += epoch.image_size**2 * (self._share or 1.0)
+        self._epochs += self._share or 1.0
         print(
-            f"{self._title:<9} epoch {epoch.index}/{self._config.epochs}  {epoch.image_size} px  "
+            f"{self._title:<9} epoch {epoch.index}/{self._config.epochs}  "
             f"train/loss {epoch.train_loss:.3f}  val/loss {epoch.val_loss:.3f}  "
             f"val/accuracy {epoch.val_accuracy:.3f}  {now - self._epoch_started:.0f} s  "
             f"{rate:.0f} img/s  {self._left(epoch.index)}{'  [best]' if epoch.best else ''}",
@@ -62,13 +61,9 @@ class Progress:
         return rate
 
     def _left(self, done: int) -> str:
-        """Time left, by pixels: later epochs may have larger images."""
-        config = self._config
-        sizes = [
-            image_size_at(e, config.epochs, config.image_size, config.progressive_resizing_start)
-            for e in range(done + 1, config.epochs + 1)
-        ]
-        seconds = self._seconds / self._cost * sum(size**2 for size in sizes)
-        if not sizes:
+        """Time left, if the epochs to come take as long as those of this process."""
+        left = self._config.epochs - done
+        if not left:
             return "done"
+        seconds = self._seconds / self._epochs * left
         return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"

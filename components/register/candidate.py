@@ -96,7 +96,7 @@ def read_candidate(paths: ArtifactPaths) -> Candidate:
         paths=paths,
         folder=paths.model,
         digest=files.digest_folder(paths.model),
-        size=sum(path.stat().st_size for path in paths.model.rglob("*") if path.is_file()),
+        size=sum(path.stat().st_size for path in files.files_below(paths.model)),
         card=models.load_card(paths.model),
         report=report,
         manifest=whole,

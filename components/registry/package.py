@@ -52,7 +52,8 @@ def write(folder: Path, target: Path, *, run_id: str, model_id: str) -> None:
         pyfunc.save_model(
             target,
             python_model=_SERVED_MODEL,
-            artifacts={"model": str(folder.resolve())},
+            # As a URI: in a path MLflow would take %41 for A.
+            artifacts={"model": folder.resolve().as_uri()},
             code_paths=[str(Path(components.__file__).parent)],
             pip_requirements=requirements(),
             mlflow_model=model,

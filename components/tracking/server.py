@@ -9,9 +9,10 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
+from components.io.project import project_folder
 
 # Schemes with their usual ports; SQLite has a file.
 _DATABASES = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -23,14 +24,15 @@ _PAUSE_SECONDS = 1.0
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`; unset means a SQLite file in the current folder.
+    """`MLFLOW_TRACKING_URI`; unset means a SQLite file in the project's folder.
 
     Raises:
         InvalidParams: the variable is empty, or names a folder or a scheme that is not supported.
+        MissingInput: the project's folder cannot be found from a copy that DVC made.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
-        return f"sqlite:///{Path.cwd()}/mlflow.db"
+        return _sqlite_uri(project_folder() / "mlflow.db")
     scheme, separator, _ = uri.partition("://")
     if separator and scheme.partition("+")[0] in {"http", "https", *_DATABASES}:
         return uri
@@ -39,6 +41,16 @@ def tracking_uri() -> str:
         f"MLFLOW_TRACKING_URI {found}; it should be http(s)://host:port of an MLflow server or a "
         "database such as sqlite:///mlflow.db. Set it so, or unset it to use ./mlflow.db."
     )
+
+
+def _sqlite_uri(file: Path) -> str:
+    """The URI of a file below or above the current folder.
+
+    In a URI `?` ends the path and %41 means A. Quoted it would be right for SQLAlchemy, but MLflow
+    makes the folders of the quoted path; the path from the current folder has no such character.
+    """
+    path = os.path.relpath(file) if set("%?") & set(str(file)) else str(file)
+    return f"sqlite:///{path}"
 
 
 def is_server(uri: str) -> bool:
@@ -50,7 +62,8 @@ def sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite URI, absolute; None for anything else."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+    # As SQLAlchemy reads it.
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
 
 
 def without_credentials(text: str) -> str:

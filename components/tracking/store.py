@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from components.core.errors import PipelineError, ServiceUnavailable
+from components.io.project import project_folder
 from components.tracking import server
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _connect(uri: str, injected: str | None) -> Store:
     from mlflow.exceptions import MlflowException
 
     try:
+        _make_database(uri)
         client = MlflowClient(uri)
         experiment_id = _experiment_of(client, injected) if injected else _experiment(client)
     except MlflowException as error:
@@ -142,6 +144,15 @@ def _connect(uri: str, injected: str | None) -> Store:
             "Correct MLFLOW_TRACKING_URI, or unset it to use ./mlflow.db."
         ) from error
     return Store(client, uri, experiment_id, injected)
+
+
+def _make_database(uri: str) -> None:
+    """Fill a new SQLite file. The client would, but writes the current folder unquoted into SQL."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file = server.sqlite_file(uri)
+    if file and file.stat().st_size == 0:
+        SqlAlchemyStore(uri, _artifact_location(uri))  # type: ignore[no-untyped-call]
 
 
 def _experiment(client: MlflowClient) -> str:
@@ -167,11 +178,13 @@ def _experiment(client: MlflowClient) -> str:
 
 
 def _artifact_location(uri: str) -> str | None:
-    """A folder beside the database; a server decides for itself."""
+    """A folder beside the database, or its URI; a server decides for itself."""
     if server.is_server(uri):
         return None
     file = server.sqlite_file(uri)
-    return str((file.parent if file else Path.cwd()) / "mlartifacts")
+    folder = (file.parent if file else project_folder()) / "mlartifacts"
+    # MLflow decodes a path, too: what quoting would change must be quoted.
+    return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
 def _experiment_of(client: MlflowClient, run_id: str) -> str:

@@ -19,6 +19,7 @@ from components import tracking
 from components.core.artifacts import Hyperparameters, ModelCard
 from components.core.data.decoding import DataParams
 from components.core.errors import Interrupted
+from components.core.phrases import count
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
 from components.core.training.presets import Preset, choose_preset
@@ -26,6 +27,7 @@ from components.io import checkpoints, files, models, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
 from components.io.progress import Progress
 from components.io.reports import plots
+from components.train.shortfalls import Outcome, find_shortfalls
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +60,10 @@ class TrainParams(BaseModel):
         description="Length of the schedule; tuned = the best trial's."
     )
     early_stopping: int = Field(
-        ge=1, le=50, description="Stop after so many epochs without a lower val loss."
+        ge=1,
+        le=50,
+        description="Stop after so many epochs without a lower val loss, counted from the middle "
+        "of the schedule on.",
     )
 
 
@@ -122,9 +127,10 @@ def run(paths: Paths, params: Params) -> None:
         mlflow_run.params({**asdict(config), "preset": preset})
         mlflow_run.dataset(name="train", digest=dataset.digest, context="training")
         state, history = _train(job, paths.checkpoint, mlflow_run)
+        _report(job, state["best"], history, tuned, mlflow_run)
         _write_model(paths.model, job, state, params)
         _write_history(paths.history, history)
-        plots.history(history, paths.plot)
+        plots.history(history, config.epochs, paths.plot)
         for file in (paths.history, paths.plot):
             mlflow_run.file(file, "train")
     paths.checkpoint.unlink(missing_ok=True)
@@ -141,6 +147,7 @@ def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
         learning_rate=tuned.learning_rate if rate == "tuned" else rate,
         epochs=tuned.epochs if epochs == "tuned" else epochs,
         early_stopping=params.train.early_stopping,
+        horizontal_flip=tuned.horizontal_flip,
         image_size=params.model.image_size,
         labels=labels,
         num_classes=len(dataset.class_names),
@@ -187,9 +194,48 @@ def _train(
                 f"{stopped.state['batch']} is saved. Run the same command again to continue.",
                 stop.signal_number,
             ) from None
-    best = state["best"]
-    print(f"train     best epoch {best['epoch']}, val/loss {best['val_loss']:.3f}", flush=True)
     return state, history
+
+
+def _report(
+    job: _Job,
+    best: State,
+    history: list[dict[str, float]],
+    tuned: Hyperparameters,
+    mlflow_run: tracking.Run,
+) -> None:
+    """Say, and log, which epoch is kept, whether training stopped early, and what fell short."""
+    config, val = job.config, job.dataset.splits["val"]
+    print(f"train     best epoch {best['epoch']}, val/loss {best['val_loss']:.3f}", flush=True)
+    notes = {}
+    if len(history) < config.epochs:
+        notes["stopped_early"] = (
+            f"stopped early after epoch {len(history)} of {config.epochs}: val/loss was not lower "
+            f"for {count(config.early_stopping, 'epoch')} (train.early_stopping), the best is "
+            f"epoch {best['epoch']}"
+        )
+    outcome = Outcome(
+        config=config,
+        num_train_images=len(job.dataset.splits["train"].labels),
+        val_labels=val.labels,
+        val_loss=best["val_loss"],
+        val_accuracy=history[best["epoch"] - 1]["val_accuracy"],
+        class_names=job.dataset.class_names,
+    )
+    notes |= find_shortfalls(outcome, tuned)
+    for note in notes.values():
+        print(f"train     {note}", flush=True)
+    mlflow_run.tags(notes)
+    mlflow_run.metrics(
+        {
+            "best/epoch": best["epoch"],
+            "best/val_loss": outcome.val_loss,
+            "best/val_accuracy": outcome.val_accuracy,
+            "best_trial/val_loss": tuned.val_loss,
+            "best_trial/val_accuracy": tuned.val_accuracy,
+            "majority_class/val_accuracy": outcome.majority_class()[1],
+        }
+    )
 
 
 def _row(epoch: Epoch, rate: float) -> dict[str, float]:
@@ -199,7 +245,6 @@ def _row(epoch: Epoch, rate: float) -> dict[str, float]:
         "val_loss": epoch.val_loss,
         "val_accuracy": epoch.val_accuracy,
         "learning_rate": epoch.learning_rate,
-        "image_size": epoch.image_size,
         "images_per_second": rate,
         "best": float(epoch.best),
     }
@@ -217,21 +262,23 @@ def _curves(row: dict[str, float]) -> dict[str, float]:
 
 
 def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
-    """Weights of the best epoch, and the card with the temperature fitted on val."""
-    from components.core.training import inference
+    """Weights of the best epoch, and the card with the temperature that val asks for."""
+    from components.core.training import calibration, inference
 
     best = state["best"]
     job.network.load_state_dict(best["network"])
     val = job.dataset.splits["val"]
     logits = inference.predict_logits(job.network, val.pixels, device=job.config.device)
-    settings = asdict(job.config)
+    calibrated = calibration.calibrate(logits, val.labels, list(job.dataset.rows["val"]["group"]))
+    print(f"train     temperature {calibrated}", flush=True)
+    settings = asdict(job.config) | {"calibration": f"temperature {calibrated}"}
     settings["class_weights"] = params.training.class_weights
     card = ModelCard(
         architecture=params.model.architecture,
         class_names=job.dataset.class_names,
         image_size=params.model.image_size,
         images=params.data.decode_params,
-        temperature=inference.fit_temperature(logits, val.labels),
+        temperature=calibrated.temperature,
         weights_sha256=models.save_weights(folder, best["network"]),
         initial_weights=job.initial_weights,
         data_digest=job.dataset.digest,

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from components import tracking
 from components.core.data.decoding import DataParams
 from components.core.errors import InvalidParams
+from components.core.phrases import count
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
 from components.core.training.loop import LabeledImages
@@ -32,7 +33,8 @@ from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.io.reports import plots
 from components.tune import search
-from components.tune.trial import SearchSpace, StudyContext, Subset
+from components.tune.search_space import SearchSpace, search_space
+from components.tune.trial import StudyContext, Subset
 from components.tune.trial_queue import TrialQueue, reason
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
@@ -136,10 +138,11 @@ def run(paths: Paths, params: Params) -> None:
         for file in (paths.trials, *sorted(paths.plots.iterdir())):
             mlflow_run.file(file, "tune")
     files.write_artifact(paths.hyperparameters, best)
+    flip = "horizontal flip" if best.horizontal_flip else "no horizontal flip"
     finished = best.trials_complete + best.trials_pruned + best.trials_failed
     print(
         f"tune      best of {finished}: learning rate {best.learning_rate:.2g}, "
-        f"{best.epochs} epochs, val/loss {best.val_loss:.3f} "
+        f"{best.epochs} epochs, {flip}, val/loss {best.val_loss:.3f} "
         f"({best.trials_complete} complete, {best.trials_pruned} pruned, "
         f"{best.trials_failed} failed)",
         flush=True,
@@ -191,21 +194,21 @@ def prepare(dataset: Dataset, params: Params) -> StudyContext:
     train = _subset(dataset.splits["train"], params)
     num_train = len(dataset.splits["train"].labels)
     preset = choose_preset(params.training.preset, num_train, params.model.weights)
-    space = _space(params.tune, preset)
+    space, num_trials = _space(params, preset)
     config = resolve_config(
-        # trials are short and small anyway: progressive resizing would hide the details from them
-        params.training.model_copy(update={"progressive_resizing_start": 1.0}),
+        params.training,
         preset,
         architecture=params.model.architecture,
-        learning_rate=space.initial_params["learning_rate"],
-        epochs=int(space.initial_params["epochs"]),
+        learning_rate=space.first_trials[0]["learning_rate"],
+        epochs=int(space.first_trials[0]["epochs"]),
+        horizontal_flip=space.horizontal_flip[0],
         early_stopping=50,  # never: a trial runs its whole schedule or is pruned
         image_size=params.tune.image_size,
         labels=train.labels,
         num_classes=len(dataset.class_names),
     )
     print(
-        f"tune      {preset.tier} ({preset.reason}): {params.tune.num_trials} trials in "
+        f"tune      {preset.tier} ({preset.reason}): {count(num_trials, 'trial')} in "
         f"{params.tune.timeout_seconds} s on {len(train.labels)} images of {config.image_size} px, "
         f"learning rate {space.learning_rate[0]:.0e}..{space.learning_rate[1]:.0e}, "
         f"{space.epochs[0]}..{space.epochs[1]} epochs",
@@ -217,12 +220,33 @@ def prepare(dataset: Dataset, params: Params) -> StudyContext:
         config=config,
         model=params.model,
         space=space,
-        num_trials=params.tune.num_trials,
+        num_trials=num_trials,
         timeout_seconds=params.tune.timeout_seconds,
         data_digest=dataset.digest,
         num_classes=len(dataset.class_names),
         name=_study_name(dataset, config, space, params),
     )
+
+
+def _space(params: Params, preset: Preset) -> tuple[SearchSpace, int]:
+    """The search space, and how many trials: the budget, but each setting there is only once."""
+    augmented, budget = params.training.augmentation != "none", params.tune.num_trials
+    space = search_space(
+        preset,
+        learning_rate=params.tune.learning_rate,
+        epochs=params.tune.epochs,
+        horizontal_flip=augmented and params.training.horizontal_flip,  # else nothing flips
+        seed=params.training.seed,
+    )
+    if space.num_settings >= budget:
+        return space, budget
+    num_trials = len(space.first_trials)
+    print(
+        f"tune      the search space has {count(num_trials, 'setting')}, fewer than "
+        f"tune.num_trials {budget}: each is tried once",
+        flush=True,
+    )
+    return space, num_trials
 
 
 def _study_name(
@@ -249,23 +273,16 @@ def _subset(train: LabeledImages, params: Params) -> LabeledImages:
     return LabeledImages(Subset(train.pixels, indices), train.labels[indices])
 
 
-def _space(params: TuneParams, preset: Preset) -> SearchSpace:
-    """The preset's ranges unless params name their own; the default is pulled inside them."""
-    rates = preset.learning_rates if params.learning_rate == "auto" else params.learning_rate
-    epochs = preset.epochs if params.epochs == "auto" else params.epochs
-    geometric_mean = round((epochs[0] * epochs[1]) ** 0.5)
-    rate = min(max(preset.learning_rate, rates[0]), rates[1])
-    return SearchSpace(rates, epochs, {"learning_rate": rate, "epochs": geometric_mean})
-
-
 def _write_trials(path: Path, queue: TrialQueue) -> None:
     rows = []
     for trial in queue.started():
         settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
+        settings.append(str(trial.user_attrs.get("horizontal_flip", "")).lower())
         value = "" if trial.value is None else f"{trial.value:.6f}"
         start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
         rows.append([*start, *settings, value, reason(trial)])
-    columns = ["trial", "worker", "state", "learning_rate", "epochs", "val_loss", "reason"]
+    columns = ["trial", "worker", "state", "learning_rate", "epochs", "horizontal_flip"]
+    columns += ["val_loss", "reason"]
     files.write_csv(path, columns, rows)
 
 

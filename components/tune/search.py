@@ -52,7 +52,7 @@ def open_study(journal: Path, context: StudyContext, worker: int) -> Iterator[Tr
             study_name=context.name, storage=opened, direction="minimize", load_if_exists=True
         )
         _require_same_hardware(study, f"{context.config.device} in {context.config.precision}")
-        queue = TrialQueue(study, worker, context.num_trials, context.space.initial_params)
+        queue = TrialQueue(study, worker, context.num_trials, context.space.first_trials)
         seed = context.config.seed + 1000 * worker + len(queue.started())
         study.sampler = optuna.samplers.TPESampler(seed=seed)
         study.pruner = optuna.pruners.MedianPruner(
@@ -139,7 +139,11 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
     return Hyperparameters(
         learning_rate=best.params["learning_rate"],
         epochs=best.params["epochs"],
+        horizontal_flip=best.user_attrs["horizontal_flip"],
         val_loss=best.value,
+        val_accuracy=best.user_attrs["val_accuracy"],
+        image_size=context.config.image_size,
+        num_train_images=len(context.train.labels),
         study=context.name,
         trials_complete=len(complete),
         trials_pruned=states.count(TrialState.PRUNED),
@@ -171,10 +175,12 @@ def _run_trial(
     trial = queue.claim()
     if trial is None:
         return
-    config = _suggest_config(trial, context)
+    config = _suggest_config(trial, context, queue)
     title = f"trial {trial.number}"
     print(
-        f"{title:<9} learning rate {config.learning_rate:.2g}, {config.epochs} epochs", flush=True
+        f"{title:<9} learning rate {config.learning_rate:.2g}, {config.epochs} epochs"
+        f"{', horizontal flip' if config.horizontal_flip else ''}",
+        flush=True,
     )
     trial_run = TrialRun(trial, config, Progress(title, config, len(context.train.labels), stop))
     try:
@@ -185,7 +191,10 @@ def _run_trial(
         queue.release(trial, RELEASED)
         raise _interrupted(queue, stop) from None
     name = state.name.lower()
-    if not queue.tell(trial, state, trial_run.best_loss if name == "complete" else None, why):
+    value, accuracy = (
+        (trial_run.best_loss, trial_run.best_accuracy) if name == "complete" else (None, None)
+    )
+    if not queue.tell(trial, state, value, why, accuracy):
         print(f"{title:<9} was requeued meanwhile; its result is dropped", flush=True)
         return
     if why:
@@ -193,12 +202,15 @@ def _run_trial(
     trial_run.log(mlflow_run, name)
 
 
-def _suggest_config(trial: optuna.Trial, context: StudyContext) -> TrainingConfig:
-    rates, epochs = context.space.learning_rate, context.space.epochs
+def _suggest_config(
+    trial: optuna.Trial, context: StudyContext, queue: TrialQueue
+) -> TrainingConfig:
+    space = context.space
     return replace(
         context.config,
-        learning_rate=trial.suggest_float("learning_rate", *rates, log=True),
-        epochs=trial.suggest_int("epochs", *epochs, log=True),
+        learning_rate=trial.suggest_float("learning_rate", *space.learning_rate, log=True),
+        epochs=trial.suggest_int("epochs", *space.epochs, log=True),
+        horizontal_flip=queue.choose_flip(trial, space.horizontal_flip),
     )
 
 

@@ -12,6 +12,7 @@ from components.core.training.config import TrainingConfig
 from components.core.training.loop import Stopped
 from components.io import models
 from components.io.progress import Progress
+from components.tune.search_space import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +30,6 @@ PRUNING_QUARTER = 3
 OUT_OF_TIME = "tune.timeout_seconds is used up"
 
 
-@dataclass(frozen=True)
-class SearchSpace:
-    """What is searched. Both ends are included; both scales are logarithmic."""
-
-    learning_rate: tuple[float, float]
-    epochs: tuple[int, int]
-    initial_params: dict[str, float]  # the preset's default, tried before anything else
-
-
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
     """What all trials of a study have in common."""
@@ -47,7 +39,7 @@ class StudyContext:
     config: TrainingConfig  # with the learning rate and epochs of the first trial
     model: ModelParams
     space: SearchSpace
-    num_trials: int
+    num_trials: int  # at most as many as the space has points
     timeout_seconds: int
     data_digest: str
     num_classes: int
@@ -80,7 +72,16 @@ class TrialRun:
     @property
     def best_loss(self) -> float:
         """Lowest val loss so far: what the study minimizes."""
-        return min(row["val/loss"] for row in self._curve)
+        return self._best["val/loss"]
+
+    @property
+    def best_accuracy(self) -> float:
+        """Val accuracy of the epoch with the lowest val loss."""
+        return self._best["val/accuracy"]
+
+    @property
+    def _best(self) -> dict[str, float]:
+        return min(self._curve, key=lambda row: row["val/loss"])
 
     def train(self, context: StudyContext, out_of_time: Callable[[], bool]) -> str:
         """Run the whole schedule; returns why it was cut short, or "" when it was not."""
@@ -131,7 +132,8 @@ class TrialRun:
 
     def log(self, parent: tracking.Run, state: str) -> None:
         """Log the trial as a nested run; `state` as in trials.csv."""
-        settings = {"learning_rate": self._config.learning_rate, "epochs": self._config.epochs}
+        names = ("learning_rate", "epochs", "horizontal_flip")
+        settings = {name: getattr(self._config, name) for name in names}
         with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
             child.params(settings)
             for step, row in enumerate(self._curve, start=1):

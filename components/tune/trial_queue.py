@@ -36,13 +36,13 @@ class TrialQueue:
         study: open in the storage that all workers share.
         worker: number of this worker, from 0; no two live workers have the same.
         slots: trials of the budget.
-        initial_params: settings of slot 0; the sampler chooses the others.
+        first_trials: settings of the first slots; the sampler chooses the others.
     """
 
     study: optuna.Study
     worker: int
     slots: int
-    initial_params: Mapping[str, float]
+    first_trials: Sequence[Mapping[str, float]]
     _heard: dict[int, tuple[object, float]] = field(default_factory=dict)
 
     def enqueue_missing(self) -> bool:
@@ -53,8 +53,8 @@ class TrialQueue:
         for slot in range(self.slots):
             if _owner(by_slot[slot]) is None:
                 earlier = [dict(trial.params) for trial in by_slot[slot] if trial.params]
-                initial = dict(self.initial_params) if slot == 0 else {}
-                settings = earlier[-1] if earlier else initial
+                first = [dict(settings) for settings in self.first_trials[slot : slot + 1]]
+                settings = (earlier or first or [{}])[-1]
                 self.study.enqueue_trial(settings, user_attrs={"slot": slot})
         owners = [_owner(trials) for trials in self._by_slot().values()]
         return any(trial and trial.state == TrialState.WAITING for trial in owners)
@@ -84,9 +84,34 @@ class TrialQueue:
         state: optuna.trial.TrialState,
         value: float | None = None,
         reason: str = "",
+        accuracy: float | None = None,
     ) -> bool:
         """Store how the trial ended; False if it was requeued meanwhile: then nothing is stored."""
-        return self._tell(trial, {"reason": reason} if reason else {}, value, state)
+        notes: dict[str, object] = {"reason": reason} if reason else {}
+        if accuracy is not None:
+            notes["val_accuracy"] = accuracy
+        return self._tell(trial, notes, value, state)
+
+    def choose_flip(self, trial: optuna.Trial, choices: Sequence[bool]) -> bool:
+        """Whether the trial flips images; noted in it, so that it is the same after a requeue.
+
+        The first slots have equal settings and try one choice each. The others take the choice of
+        the better one, or the first choice while no such trial is complete.
+        """
+        from optuna.trial import TrialState
+
+        by_slot = self._by_slot()
+        slot, chosen = trial.user_attrs["slot"], choices[0]
+        if slot < len(choices):
+            chosen = choices[slot]
+        else:
+            pair = [t for k in range(len(choices)) if (t := _owner(by_slot[k]))]
+            complete = [t for t in pair if t.state == TrialState.COMPLETE]
+            if complete:
+                best = min(complete, key=lambda t: (t.value, t.number))
+                chosen = best.user_attrs["horizontal_flip"]
+        trial.set_user_attr("horizontal_flip", chosen)
+        return chosen
 
     def reclaim_stale(self) -> None:
         """Fail running trials that lost their worker: own ones at once, others when stale."""
@@ -114,7 +139,7 @@ class TrialQueue:
     def _tell(
         self,
         trial: optuna.Trial,
-        notes: Mapping[str, str],
+        notes: Mapping[str, object],
         value: float | None,
         state: optuna.trial.TrialState,
     ) -> bool:

@@ -106,7 +106,7 @@ def run(paths: Paths, params: Params) -> None:
     files.write_text(paths.page, validation_page(report, problems, strips, jpegs))
     if not report.success:
         raise InvalidData(f"{paths.images}: {refusal(report, problems)} See {paths.page}.")
-    print(*summary(report), f"validate  report: {paths.page}", sep="\n")
+    print(*summary(report, data.split_folders), f"validate  report: {paths.page}", sep="\n")
 
 
 def _scan_and_split(paths: Paths, params: Params) -> ScannedDataset:
@@ -124,10 +124,11 @@ def _scan_and_split(paths: Paths, params: Params) -> ScannedDataset:
         params=params.data.decode_params,
         cache=paths.cache,
     )
-    if pinned and found.predefined_split:
+    if pinned and found.split_folders:
         raise InvalidData(
             f"{paths.pinned_splits}: pins images, but {images} has a predefined split (folders "
-            "train, val and test); remove all lines but the header, or merge the three folders."
+            f"{', '.join(found.split_folders)}); remove all lines but the header, or merge the "
+            "three folders."
         )
     groups = read_groups(paths.groups, {file.path for file in found.files})
     return group_and_split(found, params.validate, groups, pinned)

@@ -61,6 +61,7 @@ def run_expectations(
         for result in validation.results:
             rule = own[result.expectation_config.meta["rule"]]
             outcomes[rule.name] = _read(result, rule, len(table))
+    context.data_sources.delete(source.name)  # the context outlives this call, with its tables
     return outcomes
 
 
@@ -82,7 +83,7 @@ def _read(result: ExpectationValidationResult, rule: Rule, rows: int) -> RuleOut
         return RuleOutcome(False, rows, exception=f"met {missing:,} empty cells")
     column = str(rule.arguments.get("column"))
     unexpected = {
-        str(row["name"]): rule.reason.format(row[column])
+        str(row["name"]): rule.reason(row[column])
         for row in found.get("unexpected_index_list") or ()
     }
     return RuleOutcome(bool(result.success), rows, unexpected)

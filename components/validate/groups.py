@@ -16,7 +16,7 @@ _GROUPS, _IMAGES = 10, 12
 def largest_groups(data: ScannedDataset) -> list[GroupStrip]:
     """The ten largest groups with near duplicates; twelve images of each, over all its classes."""
     groups: defaultdict[str, list[SplitItem]] = defaultdict(list)
-    near = {pair.group for pair in data.near_duplicates}
+    near = data.near_duplicate_groups()
     for item in data.items:
         if item.group in near:
             groups[item.group].append(item)

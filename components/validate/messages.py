@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components.core.artifacts import SPLITS, RuleResult, ValidationReport, data_digest
@@ -54,12 +54,19 @@ def _observed(rule: Rule, outcome: RuleOutcome, class_names: Sequence[str]) -> s
     folders = count(outcome.rows, "class folder")
     if rule.name == "min_classes":
         return folders + (f" ({class_names[0]})" if outcome.rows == 1 else "")
-    wrong = [f"{name}: {reason}" for name, reason in outcome.unexpected.items()]
-    return (
-        f"{len(wrong)} of {folders} ({listing(wrong, _EXAMPLES)})"
-        if wrong
-        else f"none of {folders}"
-    )
+    wrong = f" ({_by_reason(outcome.unexpected)})" if outcome.unexpected else ""
+    return f"{len(outcome.unexpected) or 'none'} of {folders}{wrong}"
+
+
+def _by_reason(unexpected: Mapping[str, str]) -> str:
+    """Some classes with what is wrong with them, a reason that several share once."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reason in unexpected.items():
+        names[reason].append(name)
+    shown = [(found[:_EXAMPLES], reason) for reason, found in names.items()][:_EXAMPLES]
+    more = len(unexpected) - sum(len(found) for found, _ in shown)
+    text = "; ".join(f"{', '.join(found)}: {reason}" for found, reason in shown)
+    return text + (f"; and {more:,} more" if more else "")
 
 
 def passes(results: Sequence[RuleResult]) -> bool:
@@ -81,7 +88,7 @@ def to_report(
         used=status["used"],
         quarantined=status["quarantined"],
         ignored=status["ignored"],
-        duplicates=data.duplicates,
+        duplicates=sum(map(len, data.copies.values())),
         counts=data.counts(),
         near_duplicates=data.with_near_duplicates(),
         groups=len(groups),
@@ -92,15 +99,25 @@ def to_report(
 
 
 def to_problems(data: ScannedDataset, outcomes: Mapping[RuleName, RuleOutcome]) -> list[Problem]:
-    """Every row that breaks a rule, and every file that is quarantined; by rule of the suite."""
-    problems = [
-        Problem(name, reason, rule)
+    """Every row that breaks a rule, and every file that is quarantined; by rule of the suite.
+
+    Copies of such a file were dropped, so no rule met them. They have to go with it, or the next
+    validation would use one of them; they come last.
+    """
+    reasons: dict[tuple[str, str], str] = {
+        (rule, name): reason
         for rule, outcome in outcomes.items()
         for name, reason in outcome.unexpected.items()
-    ]
-    problems += [Problem(f.path, f.reason, f.rule) for f in data.files if f.status == "quarantined"]
-    # The scan's own words about a file come last and win.
-    return list({(problem.rule, problem.path): problem for problem in problems}.values())
+    }
+    # The scan's own words about a file win.
+    reasons |= {(f.rule, f.path): f.reason for f in data.files if f.status == "quarantined"}
+    problems, copies = [], []
+    for (rule, name), reason in reasons.items():
+        dropped = data.copies.get(name, ()) if rule != "invalid_names" else ()
+        copied = f"{len(dropped):,} copies" if len(dropped) > 1 else "copy"
+        problems.append(Problem(name, f"{reason} (and its {copied})" if dropped else reason, rule))
+        copies += [Problem(path, f"same bytes as {name}", rule) for path in dropped]
+    return problems + copies
 
 
 def refusal(report: ValidationReport, problems: Sequence[Problem]) -> str:
@@ -109,15 +126,23 @@ def refusal(report: ValidationReport, problems: Sequence[Problem]) -> str:
     first = failed[0]
     text = f"rule {first.rule}: found {first.observed}; expected {first.expected}."
     if first.files:
-        where = [f"{p.path}: {p.reason}" for p in problems if p.rule == first.rule]
-        text += f" {listing(where, _EXAMPLES, '; ')}."
+        where = [problem for problem in problems if problem.rule == first.rule]
+        # One file for each reason first: forty files of one class say less.
+        examples = set({problem.reason: problem for problem in reversed(where)}.values())
+        where = sorted(where, key=lambda problem: problem not in examples)
+        text += f" {listing([f'{p.path}: {p.reason}' for p in where], _EXAMPLES, '; ')}."
     if others := [rule.rule for rule in failed[1:]]:
         text += f" Also failed: {', '.join(others)}."
     return text
 
 
-def summary(report: ValidationReport) -> Iterator[str]:
-    """What a person wants to know of a data set that passed, in five lines."""
+def summary(report: ValidationReport, split_folders: Collection[str] = ()) -> Iterator[str]:
+    """What a person wants to know of a data set that passed, in five lines.
+
+    Args:
+        report: what validate found.
+        split_folders: names of the folders of a predefined split.
+    """
     yield (
         f"validate  {report.found:,} files = {report.used:,} used + {report.quarantined:,} "
         f"quarantined + {report.ignored:,} ignored ({report.duplicates:,} duplicates)"
@@ -131,7 +156,8 @@ def summary(report: ValidationReport) -> Iterator[str]:
     by_split = {s: sum(split_counts[s] for split_counts in report.counts.values()) for s in SPLITS}
     splits = ", ".join(f"{split} {size:,}" for split, size in by_split.items())
     pinned = f"; {report.pinned:,} pinned" if report.pinned else ""
-    yield f"validate  split into {splits}{pinned}"
+    how = f"split of the folders {', '.join(split_folders)}:" if split_folders else "split into"
+    yield f"validate  {how} {splits}{pinned}"
     yield (
         f"validate  {count(report.groups, 'group')}, the largest of {report.largest_group:,}; "
         f"{count(report.near_duplicates, 'image')} with near duplicates"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from components.core.data.decoding import Format
 from components.core.data.grouping import GroupingParams
+from components.core.phrases import count
 
 Table = Literal["files", "used", "classes"]
 
@@ -19,9 +21,12 @@ WarnableRule = Literal[
     "unlabeled_files",
     "formats",
     "max_unreadable",
+    "class_level",
     "class_names",
     "label_conflicts",
     "near_duplicate_label_conflicts",
+    "value_range",
+    "one_color",
     "split_leakage",
     "min_images",
     "min_images_per_class",
@@ -68,7 +73,7 @@ class Rule:
         expectation: name of a class of Great Expectations.
         arguments: of that class; a rule about rows names its `column`.
         expected: what would pass, for people.
-        reason: what is wrong with an unexpected row; {} is the value in the column.
+        reason: from the value in the column, what is wrong with an unexpected row.
     """
 
     name: RuleName
@@ -76,17 +81,27 @@ class Rule:
     expectation: str
     arguments: Mapping[str, object]
     expected: str
-    reason: str = "{}"
+    reason: Callable[..., str] = str
 
 
 def suite(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
     """All rules, root causes first: the first that fails is the one to fix first."""
-    return [*_about_files(params, formats), *_about_classes(params), *_about_shapes(params)]
+    class_level = _clean(
+        "class_level",
+        "classes",
+        "classes at the top, or in folders train, val and test; if they are classes, list "
+        "class_level in validate.warning_rules",
+    )
+    return [
+        class_level,
+        *_about_files(),
+        *_about_images(params, formats),
+        *_about_classes(params),
+        *_about_shapes(params),
+    ]
 
 
-def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
-    share = params.max_unreadable
-    known = {"column": "format", "value_set": [*formats, ""]}
+def _about_files() -> list[Rule]:
     return [
         _clean(
             "non_regular_files",
@@ -94,18 +109,35 @@ def _about_files(params: ValidateParams, formats: Sequence[Format]) -> list[Rule
             "regular files; replace links with copies of their targets",
         ),
         _clean(
-            "invalid_names", "files", "printable names that differ by more than case or encoding"
+            "invalid_names",
+            "files",
+            "printable names that differ by more than case, encoding and what cannot be seen",
         ),
-        _clean("unlabeled_files", "files", "every image in a class folder"),
+        _clean(
+            "unlabeled_files",
+            "files",
+            "every file in a class folder; move others elsewhere, or name them in validate.exclude",
+        ),
+    ]
+
+
+def _about_images(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
+    share = params.max_unreadable
+    known = {"column": "format", "value_set": [*formats, ""]}
+    return [
         Rule(
             "formats",
             "files",
             "ExpectColumnValuesToBeInSet",
             known,
             f"only {', '.join(formats)}, as in data.formats",
-            "is {}",
+            "is {}".format,
         ),
         _clean("max_unreadable", "files", f"at most {100 * share:g}% unreadable", mostly=1 - share),
+        _clean("value_range", "files", "pixels that use the range of values of their type"),
+        _clean(
+            "one_color", "files", "more than one color; of transparent images see data.background"
+        ),
         _clean("label_conflicts", "files", "one label for equal pixels; remove the wrong ones"),
         _clean(
             "near_duplicate_label_conflicts",
@@ -137,31 +169,25 @@ def _about_classes(params: ValidateParams) -> list[Rule]:
             "classes",
             "images",
             f"at least {few:,} of every class",
-            "{:,} images",
+            lambda images: count(images, "image"),
             min_value=few,
         ),
-        _between(
-            "class_missing_from_split",
-            "classes",
-            "splits",
-            three,
-            "is in {} of 3 splits",
-            min_value=3,
-        ),
+        _clean("class_missing_from_split", "classes", three),
         _between(
             "max_imbalance",
             "classes",
             "imbalance",
             f"a largest class of at most {params.max_imbalance:g} times the smallest",
-            "the largest class is {:.1f} times as large",
+            _imbalance,
             max_value=params.max_imbalance,
         ),
         _between(
             "max_group_share",
             "classes",
             "group_share",
-            f"groups of at most {100 * share:g}% of a class; are its near duplicates real?",
-            "the largest group is {:.0%} of it",
+            f"groups of at most {100 * share:g}% of a class; if near duplicates are different "
+            "images, raise validate.near_duplicates.min_similarity",
+            "the largest group is {:.0%} of it".format,
             max_value=share,
         ),
     ]
@@ -172,10 +198,17 @@ def _about_shapes(params: ValidateParams) -> list[Rule]:
     low, high = f"sides of at least {least:,} px", f"sides of at most {most:,} px"
     long = f"sides of at most {aspect:g} : 1"
     return [
-        _between("min_side", "used", "shorter", low, "shorter side {:,} px", min_value=least),
-        _between("max_side", "used", "longer", high, "longer side {:,} px", max_value=most),
         _between(
-            "max_aspect_ratio", "used", "aspect", long, "sides are {:.1f} : 1", max_value=aspect
+            "min_side", "used", "shorter", low, "shorter side {:,} px".format, min_value=least
+        ),
+        _between("max_side", "used", "longer", high, "longer side {:,} px".format, max_value=most),
+        _between(
+            "max_aspect_ratio",
+            "used",
+            "aspect",
+            long,
+            "sides are {:.1f} : 1".format,
+            max_value=aspect,
         ),
     ]
 
@@ -193,7 +226,16 @@ def _rows(name: RuleName, table: Table, least: int, noun: str) -> Rule:
 
 
 def _between(
-    name: RuleName, table: Table, column: str, expected: str, reason: str, **bounds: float
+    name: RuleName,
+    table: Table,
+    column: str,
+    expected: str,
+    reason: Callable[..., str],
+    **bounds: float,
 ) -> Rule:
     arguments = {"column": column, **bounds}
     return Rule(name, table, "ExpectColumnValuesToBeBetween", arguments, expected, reason)
+
+
+def _imbalance(ratio: float) -> str:
+    return "is empty" if math.isinf(ratio) else f"the largest class is {ratio:.1f} times as large"

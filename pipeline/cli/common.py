@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +30,9 @@ Model = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Registered model; default: of params.yaml."),
 ]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 # What makes a folder the project.
 _MARKS = (SETTINGS, Path("dvc.yaml"))
@@ -124,6 +127,23 @@ def model_name(option: str | None) -> str:
     from components.io import params
 
     return str(params.load(SETTINGS, register.Params).register.model_name)
+
+
+def ask(yes: bool) -> Callable[[str], bool]:
+    """What asks a person at the terminal whether to go on with a plan.
+
+    Args:
+        yes: they have agreed already; without a terminal they must have.
+    """
+
+    def confirm(plan: str) -> bool:
+        if yes:
+            return True
+        if not sys.stdin or not sys.stdin.isatty():
+            raise typer.BadParameter(f"{plan}: say --yes, for there is no terminal to ask at")
+        return input(f"{plan}. Continue? [y/N] ").strip().lower() in ("y", "yes")
+
+    return confirm
 
 
 def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:

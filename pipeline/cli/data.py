@@ -1,26 +1,35 @@
-"""Commands of the data: sample-data, pin-splits."""
+"""Commands of the data: sample-data, pin-splits, quarantine."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import IMAGES
+from pipeline.cli.common import EXIT_NEEDS_ACTION, DryRun, Yes, ask, print_table
+
+if TYPE_CHECKING:
+    from pipeline.quarantine import Plan
 
 _PANEL = "data"
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, command in (("sample-data", sample_data), ("pin-splits", pin_splits)):
+    commands: tuple[Callable[..., object], ...] = (sample_data, pin_splits, quarantine)
+    for command in commands:
+        name = command.__name__.replace("_", "-")
         app.command(name, rich_help_panel=_PANEL, epilog=_EXAMPLES[name])(command)
 
 
 _EXAMPLES = {
     "sample-data": "Example: python -m pipeline sample-data",
     "pin-splits": "Example: python -m pipeline pin-splits && git diff data/splits.csv",
+    "quarantine": "Example: python -m pipeline quarantine --rule label_conflicts --dry-run",
 }
 
 
@@ -52,3 +61,53 @@ def pin_splits(
     from components.io.data import split_files
 
     print(split_files.pin_splits(manifest, report, pinned_splits))
+
+
+def quarantine(
+    images: Annotated[Path, typer.Option(metavar="FOLDER", help="The image folder.")] = IMAGES,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only files that break this rule; may be repeated."),
+    ] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Move everything back to where it was.")
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Move the files that quarantine.csv lists to data/quarantine, or back; nothing is deleted.
+
+    Of files with equal pixels and different labels all are listed, so all are moved: bring back
+    those whose label is right. Exit code 3: a file was left where it is.
+    """
+    from datetime import UTC, datetime
+
+    from components.core.phrases import count
+    from pipeline import quarantine as moving
+
+    if undo:
+        plan, where = moving.plan_undo(images, rule or []), f"back to {images}"
+    else:
+        found = Path("artifacts/validate")
+        tables = found / "quarantine.csv", found / "manifest.parquet"
+        plan = moving.plan_quarantine(images, *tables, rule or [], datetime.now(UTC))
+        where = f"from {images} to {plan.table.parent if plan.table else moving.QUARANTINE}"
+    _print_plan(plan, every_file=dry_run)
+    done = f"{count(len(plan.moves), 'file')} {where}"
+    if dry_run or not plan.moves:
+        print(f"quarantine: would move {done}" if plan.moves else "quarantine: nothing to move")
+    elif ask(yes)(f"quarantine: move {done}"):
+        moving.carry_out(plan)
+        print(f"quarantine: moved {done}", f"next: dvc add {images}", "      dvc repro", sep="\n")
+    return EXIT_NEEDS_ACTION if plan.left else 0
+
+
+def _print_plan(plan: Plan, *, every_file: bool) -> None:
+    """Files for each rule, or each of them; and each one that is left."""
+    if every_file:
+        print_table(("path", "rule", "reason"), [move[:3] for move in plan.moves])
+    else:
+        by_rule = Counter(move.rule for move in plan.moves)
+        print_table(("rule", "files"), [(rule, f"{size:,}") for rule, size in by_rule.items()])
+    for path, reason in plan.left:
+        print(f"! {path}: {reason}")

@@ -1,4 +1,4 @@
-"""Commands of the project: check, doctor, demo, step, tune."""
+"""Commands of the project: init, check, doctor, demo, step, tune."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ _PANEL = "project"
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, command in (("check", check), ("doctor", doctor), ("demo", demo), ("tune", tune)):
+    for command in (init, check, doctor, demo, tune):
+        name = command.__name__
         app.command(name, rich_help_panel=_PANEL, epilog=_EXAMPLES[name])(command)
     steps = typer.Typer(cls=_Steps, rich_markup_mode="rich", no_args_is_help=False)
     steps.callback()(step)
@@ -44,6 +45,7 @@ def add(app: typer.Typer) -> None:
 
 
 _EXAMPLES = {
+    "init": "Example: python -m pipeline init ~/photos --name weld-defects && dvc repro",
     "check": "Example: python -m pipeline check",
     "doctor": "Example: python -m pipeline doctor --cluster",
     "demo": "Example: python -m pipeline demo",
@@ -52,10 +54,75 @@ _EXAMPLES = {
 }
 
 
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Of your images: a folder per class, or train, val and test of such folders.",
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the registered model, e.g. weld-defects.")
+    ],
+    link: Annotated[
+        bool,
+        typer.Option(
+            "--link",
+            help="Make hard links, not copies; a file changed in place changes in both folders.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Replace what is yours, too; it is kept in backup/.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be written; write nothing.")
+    ] = False,
+) -> None:
+    """Set the project up for your own images: settings that suit them, and data/images with DVC.
+
+    Looks at the folder and at this machine, writes what follows into params.yaml with the reason of
+    each value, copies the images and records them. What is the sample's is replaced; anything
+    else is refused by name. Running it again is right, also after it was stopped.
+    """
+    from components.io import params
+    from pipeline import foresight
+    from pipeline.new_project import setup, source, summary
+
+    check_params()
+    tolerated = params.load(SETTINGS, foresight.Settings).validate.warning_rules
+    proposal = summary.propose(source.read_source(folder, tolerated), name)
+    plan = setup.plan(proposal.source, proposal.text, proposal.choices)
+    if not (yes or dry_run):
+        setup.require_free(plan)
+    print(*summary.found_lines(proposal), "", sep="\n")
+    print_table(("setting", "value", "reason"), summary.choice_rows(proposal.choices))
+    print(*(f"\nno model can pass: {text}" for text in proposal.obstacles))
+    if dry_run:
+        print("nothing was written", *setup.replaced_lines(plan), sep="\n")
+        return
+    setup.require_room(plan, link=link)
+    backup = setup.carry_out(plan, link=link)
+    setup.record()
+    print(f"written: {SETTINGS}, {IMAGES}, {IMAGES}.dvc")
+    if backup:
+        print(f"what was there before: {backup}")
+    print("Next: dvc repro; if you use git: git add params.yaml data && git commit")
+
+
 def check() -> None:
-    """Check params.yaml, the initial weights and the MLflow server, before any work starts."""
+    """Check params.yaml, the initial weights and the MLflow server, before any work starts.
+
+    Says also what can be known already: a gate that no model can pass on these images, settings
+    that are the sample's, a champion that knows other classes.
+    """
+    from components import validate
+    from pipeline import foresight
+
     check_settings()
     print(f"{SETTINGS}, the initial weights and MLflow: fine")
+    for notice in foresight.notices(validate.Paths()):
+        print(f"warning: {notice}")
 
 
 def doctor(
@@ -150,11 +217,20 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         paths: field of its `Paths` -> value.
     """
     from components.io import params
+    from components.io.project import original_folder
 
     check_settings()
+    if (original := original_folder()) and paths.get("cache") == Path("cache"):
+        # DVC deletes its copies of the project; what was decoded stays with the original.
+        paths = {**paths, "cache": original / "cache"}
     module = import_module(f"components.{name}")
     with timed(name):
         module.run(module.Paths(**paths), params.load(SETTINGS, module.Params))
+    if name == "validate":
+        from pipeline import foresight
+
+        for notice in foresight.notices(module.Paths(**paths)):
+            print(f"validate  warning: {notice}")
 
 
 class _Steps(CommandGroup):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,15 +13,18 @@ import typer
 from pipeline.cli import registry_views as views
 from pipeline.cli.common import (
     EXIT_NEEDS_ACTION,
+    DryRun,
     Json,
     Model,
+    Yes,
+    ask,
     model_name,
     print_json,
     print_table,
 )
 
 if TYPE_CHECKING:
-    from components.registry.approvals import Confirm, Result
+    from components.registry.approvals import Result
 
 _PANEL = "registry"
 
@@ -51,8 +53,6 @@ Version = Annotated[str, typer.Argument(metavar="VERSION", help="Number of the v
 Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", callback=_clean, help="For the audit log.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 
 def add(app: typer.Typer) -> None:
@@ -148,7 +148,7 @@ def approve(
 
     name = model_name(model)
     with open_store() as store:
-        _print(approvals.approve(store, name, version, reason, confirm=_ask(yes), dry_run=dry_run))
+        _print(approvals.approve(store, name, version, reason, confirm=ask(yes), dry_run=dry_run))
 
 
 def reject(
@@ -164,7 +164,7 @@ def reject(
 
     name = model_name(model)
     with open_store() as store:
-        _print(approvals.reject(store, name, version, reason, confirm=_ask(yes), dry_run=dry_run))
+        _print(approvals.reject(store, name, version, reason, confirm=ask(yes), dry_run=dry_run))
 
 
 def rollback(
@@ -183,20 +183,7 @@ def rollback(
 
     name = model_name(model)
     with open_store() as store:
-        _print(approvals.rollback(store, name, to, reason, confirm=_ask(yes), dry_run=dry_run))
-
-
-def _ask(yes: bool) -> Confirm:
-    """Confirm at the terminal; without one, `--yes` is needed."""
-
-    def confirm(plan: str) -> bool:
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise typer.BadParameter(f"{plan}: say --yes, for there is no terminal to ask at")
-        return input(f"{plan}. Continue? [y/N] ").strip().lower() in ("y", "yes")
-
-    return confirm
+        _print(approvals.rollback(store, name, to, reason, confirm=ask(yes), dry_run=dry_run))
 
 
 def _print(result: Result) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from pipeline.doctor import cluster as cluster_checks
-from pipeline.doctor import local
+from pipeline.doctor import forecast, local
 from pipeline.doctor.check import Check, CheckResult, run_check
 
 
@@ -20,7 +20,7 @@ def all_checks(
         cluster: check the cluster, too.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
     """
-    checks = local.checks(check_params)
+    checks = local.checks(check_params) | forecast.checks()
     return checks | cluster_checks.checks(endpoint) if cluster else checks
 
 

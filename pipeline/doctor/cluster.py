@@ -42,6 +42,7 @@ def checks(endpoint: str | None) -> dict[str, Check]:
 
 def pushed() -> CheckResult:
     """Whether the cluster can fetch this very commit."""
+    git_state.require_root()
     revision, repository = git_state.head(), git_state.origin()
     git_state.require_pushed(repository, revision)
     return CheckResult("pass", f"{short_digest(revision)} is at {repository}")

@@ -16,8 +16,10 @@ from pathlib import Path
 from components import train
 from components.core.data.decoding import DataParams
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
-from components.core.phrases import listing, short_digest
+from components.core.phrases import count, listing, short_digest
 from components.io import params
+from components.io.data.links import foreign_links, missing_objects
+from components.io.data.scan import list_files, printable
 from components.tracking import server
 from pipeline import IMAGES, SETTINGS
 from pipeline.doctor import tracking
@@ -45,6 +47,7 @@ def checks(check_params: Callable[[], None]) -> dict[str, Check]:
         "git": git,
         "params": lambda: settings(check_params),
         "data": data,
+        "links": links,
         "disk": disk,
         "folders": folders,
         "device": device,
@@ -101,9 +104,15 @@ def _installed(name: str) -> str:
 def git() -> CheckResult:
     """Which commit this is, and whether files differ from it."""
     try:
-        return CheckResult("pass", f"{short_digest(git_state.require_committed())}, no changes")
+        revision = short_digest(git_state.require_committed())
     except PipelineError as error:
         return CheckResult("warn", str(error))
+    if git_state.dvc_ignores_git():
+        found = (
+            f"{revision}, but core.no_scm of DVC is set: `dvc exp` and `dvc metrics diff` refuse"
+        )
+        return CheckResult("warn", found, "dvc config --local --unset core.no_scm")
+    return CheckResult("pass", f"{revision}, no changes")
 
 
 def settings(check_params: Callable[[], None]) -> CheckResult:
@@ -120,7 +129,9 @@ def data() -> CheckResult:
     if not IMAGES.is_dir():
         hint = "dvc pull, or `python -m pipeline sample-data`"
         return CheckResult("fail", f"{IMAGES}: does not exist", hint)
-    files = [path for path in IMAGES.rglob("*") if path.is_file()]
+    listed = list_files(IMAGES)  # without what DVC ignores, too
+    paths = {printable(path.relative_to(IMAGES).as_posix()): path for path in IMAGES.rglob("*")}
+    files = [path for shown, path in paths.items() if shown in listed and path.is_file()]
     size = sum(path.stat().st_size for path in files)
     found = f"{len(files):,} files, {size:,} bytes"
     try:
@@ -134,6 +145,27 @@ def data() -> CheckResult:
             "warn", f"{found}; {git_state.POINTER} has {expected}", "dvc add data/images"
         )
     return CheckResult("pass", f"{found}, as {short_digest(data_hash)} in {git_state.POINTER}")
+
+
+def links() -> CheckResult:
+    """Whether all symbolic links below the images are DVC's own, and lead somewhere."""
+    if foreign := foreign_links(IMAGES):
+        shown = listing([printable(f"{path} -> {target}") for path, target in foreign], _SHOWN)
+        return CheckResult(
+            "fail",
+            f"{IMAGES}: {count(len(foreign), 'symbolic link')}: {shown}",
+            "copy in what they lead to, or delete them: `dvc add` stores what a link leads to, "
+            "and `dvc push` sends it away",
+        )
+    if missing := missing_objects(IMAGES):
+        shown = listing([printable(path) for path in missing], _SHOWN)
+        return CheckResult(
+            "fail",
+            f"{IMAGES}: cache.type is symlink, and {count(len(missing), 'link')} of DVC lead to "
+            f"objects that are not in its cache: {shown}",
+            "dvc checkout; if that does not help, dvc pull",
+        )
+    return CheckResult("pass", f"{IMAGES}: none but those of DVC")
 
 
 def disk() -> CheckResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from components.tracking import lineage, server
 
 POINTER = Path("data/images.dvc")
 DVC_CONFIG = Path(".dvc/config")
+_LOCAL_DVC_CONFIG = Path(".dvc/config.local")
 
 _SECONDS = 8
 
@@ -43,6 +45,7 @@ def read(repository: str | None) -> Source:
         PipelineError: something is not committed, not pushed, or not there.
         ServiceUnavailable: the repository does not answer.
     """
+    require_root()
     revision = require_committed()
     data_hash = require_data()
     data_remote()
@@ -56,10 +59,22 @@ def head() -> str:
     return _git("rev-parse", "--verify", "HEAD").strip()
 
 
+def require_root() -> None:
+    """Refuse a project that is a folder of a larger repository: fetch expects it at the root."""
+    folder = _git("rev-parse", "--show-prefix").strip().rstrip("/")
+    if folder:
+        raise PipelineError(
+            f"git: this project is the folder {folder} of a larger repository, and a run on a "
+            "cluster fetches repositories whose root is the project; `git subtree split "
+            f"--prefix={shlex.quote(folder)} --branch project` at the root makes such a branch: "
+            "push it to a repository of its own, and submit from a clone of that."
+        )
+
+
 def require_committed() -> str:
-    """The full revision of HEAD, if all tracked files are as it says."""
+    """The full revision of HEAD, if all tracked files of the project are as it says."""
     revision = head()
-    changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".").splitlines()
     if changed:
         names = listing([line[3:] for line in changed], 1)
         raise PipelineError(
@@ -82,12 +97,7 @@ def require_data() -> str:
 
 def data_remote() -> str:
     """The URL of DVC's default remote in .dvc/config, the only DVC settings that git carries."""
-    config = configparser.ConfigParser(interpolation=None)
-    try:
-        config.read(DVC_CONFIG)
-    except configparser.Error as error:
-        text = " ".join(str(error).split())
-        raise PipelineError(f"{DVC_CONFIG}: cannot be read ({text}); fix it.") from error
+    config = _read_config(DVC_CONFIG)
     name = config.get("core", "remote", fallback="")
     url = config.get(f"'remote \"{name}\"'", "url", fallback="")
     if not url:
@@ -96,6 +106,23 @@ def data_remote() -> str:
             "`dvc remote add --default storage s3://BUCKET/PATH`, `dvc push`, commit and push."
         )
     return url
+
+
+def dvc_ignores_git() -> bool:
+    """Whether DVC was told that there is no git, as `make install` does where it finds none."""
+    config = _read_config(_LOCAL_DVC_CONFIG)
+    return config.get("core", "no_scm", fallback="").lower() in ("true", "1", "yes")
+
+
+def _read_config(path: Path) -> configparser.ConfigParser:
+    """DVC's settings in a file; none if it does not exist."""
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        config.read(path)
+    except configparser.Error as error:
+        text = " ".join(str(error).split())
+        raise PipelineError(f"{path}: cannot be read ({text}); fix it.") from error
+    return config
 
 
 def origin() -> str:

@@ -80,7 +80,7 @@ def log_curves(folder: Path, curves: ClassificationMetricsLike) -> None:
 
 def thin_curve(table: Path) -> list[tuple[float, float, float]]:
     """At most 100 points (false and true positive rate, threshold), all finite, ends included."""
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         points = [
             (float(row["false_positive_rate"]), float(row["true_positive_rate"]), threshold)
             for row in csv.DictReader(file)

@@ -133,7 +133,7 @@ def run_once(step: str, layout: Layout, act: Callable[[], object]) -> None:
 
     def once() -> None:
         if note.is_file():
-            raise PipelineError(note.read_text())
+            raise PipelineError(note.read_text(encoding="utf-8"))
         try:
             act()
         except PipelineError as error:

@@ -24,7 +24,6 @@ QUICK = {
     "validate.min_images_per_class": 10,
     "training.batch_size": 8,
     "training.augmentation": "light",
-    "training.progressive_resizing_start": 1.0,
     "training.device": "cpu",
     "training.precision": "fp32",
     "tune.image_size": 32,

@@ -16,7 +16,7 @@ import yaml
 from pipeline import cli, doctor
 from pipeline.cli.common import check_params
 from pipeline.doctor import check as check_module
-from pipeline.doctor import cluster, local
+from pipeline.doctor import cluster, forecast, local
 from pipeline.doctor.check import Check, CheckResult, at_least, run_check
 from tests.components.conftest import write_params
 from tests.pipeline import kfp_server
@@ -46,15 +46,17 @@ def test_a_healthy_project_on_a_healthy_cluster_has_nothing_to_fix(
     assert cli.main(["doctor", "--cluster", "--endpoint", kfp.url]) == 0
     found = capfd.readouterr()
     rows = {line[9:22].strip(): line[:9].strip() for line in found.out.splitlines()}
-    everything = local.checks(lambda: None) | cluster.checks(None)
-    assert rows == dict.fromkeys(everything, "pass") | {"its mlflow": "skipped"}
+    everything = local.checks(lambda: None) | forecast.checks() | cluster.checks(None)
+    # one image, and the settings of the sample
+    expected = {"its mlflow": "skipped", "sample": "warn", "gate": "warn"}
+    assert rows == dict.fromkeys(everything, "pass") | expected
     assert found.err == ""
     assert kfp.posted == {}
 
 
 def test_doctor_changes_nothing(checkout: Checkout) -> None:
     before = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
-    for name, check in local.checks(lambda: None).items():
+    for name, check in (local.checks(lambda: None) | forecast.checks()).items():
         if name != "device":  # slow, and tried below
             run_check(check)
     after = sorted(path for path in checkout.root.rglob("*") if ".git" not in path.parts)
@@ -105,8 +107,9 @@ def test_json_holds_every_check(checkout: Checkout, capfd: pytest.CaptureFixture
 
     assert cli.main(["doctor", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
-    assert [row["check"] for row in found] == list(local.checks(lambda: None))
-    assert {row["status"] for row in found} == {"pass"}
+    assert [row["check"] for row in found] == [*local.checks(lambda: None), *forecast.checks()]
+    wanting = {row["check"]: row["status"] for row in found if row["status"] != "pass"}
+    assert wanting == {"sample": "warn", "gate": "warn"}  # one image, the sample's settings
     assert set(found[0]) == {"check", "status", "found", "hint", "service"}
 
 
@@ -208,6 +211,31 @@ def test_images_other_than_the_recorded_ones_warn(checkout: Checkout) -> None:
     assert (status, "data/images.dvc: does not exist" in text) == ("warn", True)
     shutil.rmtree(checkout.root / "data/images")
     assert look(local.data)[0] == "fail"
+
+
+def test_what_dvc_ignores_is_not_counted(checkout: Checkout) -> None:
+    (checkout.root / "data/images/cat/.DS_Store").write_bytes(b"x")
+    assert look(local.data)[0] == "pass"
+
+
+def test_a_link_that_dvc_would_follow_fails_and_is_named(checkout: Checkout) -> None:
+    assert look(local.links)[0] == "pass"
+    link = checkout.root / "data/images/cat/2.png"
+    link.symlink_to("/etc/passwd")
+    status, text = look(local.links)
+    assert (status, "cat/2.png -> /etc/passwd" in text) == ("fail", True)
+    link.unlink()
+    link.symlink_to(checkout.root / f".dvc/cache/files/md5/ab/{'0' * 30}")
+    status, text = look(local.links)
+    assert (status, "cat/2.png dvc checkout" in text) == ("fail", True)
+    assert "cache.type is symlink, and 1 link of DVC" in text
+
+
+def test_a_repository_that_dvc_was_told_to_ignore_warns(checkout: Checkout) -> None:
+    assert look(local.git)[0] == "pass"
+    checkout.run("dvc", "config", "--local", "core.no_scm", "true")
+    status, text = look(local.git)
+    assert (status, "dvc config --local --unset core.no_scm" in text) == ("warn", True)
 
 
 def test_too_little_room_for_decoded_pixels_warns(checkout: Checkout) -> None:

@@ -1,6 +1,7 @@
 """The shell around a command, seen from outside: exit codes, streams, timings."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ def act():
     with exit_codes.timed("toy"):
         print("working\\n" * TIMES, end="")
         match WAY:
+            case "kanji":
+                print("\u732b", file=sys.stderr)
+                print("\u732b")
             case "code":
                 return 3
             case "data":
@@ -169,3 +173,17 @@ def test_an_interrupt_from_the_terminal_exits_with_130_and_one_line() -> None:
         _, errors = process.communicate(timeout=60)
     line = "toy: interrupted; run the same command again.\n"
     assert (process.returncode, errors) == (130, line)
+
+
+def test_a_terminal_that_lacks_a_character_gets_its_escape() -> None:
+    done = toy("kanji", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, "working\n\\u732b\n", "\\u732b\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_stop_a_command(streams: str) -> None:
+    words = shlex.join(command("code"))
+    done = subprocess.run(["sh", "-c", f"{words} {streams}"], env=ENVIRONMENT, check=False)
+    assert done.returncode == 3

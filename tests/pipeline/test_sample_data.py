@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.core.errors import InvalidData, MissingInput, PipelineError
-from pipeline.sample_data import materialize
+from pipeline.sample_data import is_sample, materialize
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +80,17 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match="could not be written"):
         materialize(tmp_path / "file" / "images")
+
+
+def test_the_sample_is_recognized_whatever_junk_lies_in_it(sample: Path) -> None:
+    (sample / "functional/.DS_Store").write_bytes(b"junk")
+    assert is_sample(sample)
+    image = sample / "functional/cell0004.png"
+    content = image.read_bytes()
+    image.write_bytes(content + b"\n")
+    assert not is_sample(sample)
+    image.unlink()
+    assert not is_sample(sample)
+    image.write_bytes(content)
+    (sample / "functional/.DS_Store").unlink()
+    assert is_sample(sample)

@@ -54,7 +54,7 @@ class _Image(NamedTuple):
 
 def slim(manifest: pd.DataFrame) -> pd.DataFrame:
     """What `compare` and the data digest need of a manifest: all rows, some columns."""
-    return manifest[DIGEST_COLUMNS]
+    return manifest[[*DIGEST_COLUMNS, "status"]]
 
 
 def compare(before: pd.DataFrame | None, now: pd.DataFrame) -> DataDiff:

@@ -1,13 +1,13 @@
 """Bytes to pixels, in one way: the same for validation, training, evaluation and serving.
 
-bytes --sniff, allow-list--> decoder --pixel cap, full decode--> upright 8-bit RGB --> square
+bytes --signature, allow-list--> decoder --pixel cap, full decode--> upright 8-bit sRGB --> square
 """
 
 import re
 import struct
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
@@ -21,15 +21,31 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.core.data import compositing, deep_samples
+from components.core.data.containers import Format, InvalidImage, jpeg, png, pnm, signatures, tiff
+
+__all__ = [
+    "CONVERSION_VERSION",
+    "DataParams",
+    "Decoded",
+    "DoubtRule",
+    "Format",
+    "ImageParams",
+    "InvalidImage",
+    "decode",
+    "load_image",
+    "resize_to_square",
+]
+
 # Part of every key under which pixels and what is known of them are cached: raise it when the same
 # bytes give other pixels or another fingerprint.
-CONVERSION_VERSION = 2
+CONVERSION_VERSION = 3
 
-Format = Literal["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]
 Channel = Annotated[int, Field(ge=0, le=255)]
 
 # Rules about pixels that can be decoded, but hardly are what was photographed.
@@ -48,6 +64,12 @@ class ImageParams(BaseModel):
     )
     max_pixels: int = Field(
         ge=1, le=1_000_000_000, description="Larger images are refused before they are decoded."
+    )
+    white_level: int | None = Field(
+        ge=255,
+        le=65_535,
+        description="The sample of 16-bit files that becomes 255, e.g. 4095 for 12 bits of data; "
+        "null = all 16 bits are used, and files that use less are reported.",
     )
     multi_frame: Literal["refuse", "first"] = Field(
         description="What to do with animations and multi-page files: refuse them, or use the "
@@ -73,18 +95,6 @@ class DataParams(ImageParams):
     def decode_params(self) -> ImageParams:
         """Only what decides about pixels."""
         return ImageParams(**self.model_dump(exclude={"cache_gib"}))
-
-
-class InvalidImage(ValueError):
-    """The bytes are no image that may be used. The text is a short reason.
-
-    Attributes:
-        format: what the content is, where it is a known image format; otherwise empty.
-    """
-
-    def __init__(self, reason: str, format: str = "") -> None:  # noqa: A002
-        super().__init__(reason)
-        self.format = format
 
 
 @dataclass(frozen=True)
@@ -130,24 +140,12 @@ _DECODERS: Mapping[Format, type[ImageFile]] = MappingProxyType(
         "BMP": BmpImageFile,
         "TIFF": TiffImageFile,
         "GIF": GifImageFile,
+        "PPM": PpmImageFile,
     }
 )
 
-_SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "PNG"),
-    (re.compile(rb"\xff\xd8\xff"), "JPEG"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "WEBP"),
-    (re.compile(rb"BM"), "BMP"),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF"),
-    (re.compile(rb"GIF8[79]a"), "GIF"),
-)
-
-_NON_IMAGES: tuple[tuple[re.Pattern[bytes], str], ...] = (
-    (re.compile(rb"%PDF"), "a PDF"),
-    (re.compile(rb"PK\x03\x04"), "a ZIP archive"),
-    (re.compile(rb"....ftyp", re.DOTALL), "HEIC, AVIF or a video"),
-    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer (run `git lfs pull`)"),
-    (re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]{1,512}\Z"), "text/HTML"),
+_WITHOUT_METADATA: Mapping[Format, Callable[[bytes], bytes]] = MappingProxyType(
+    {"PNG": png.without_metadata, "JPEG": jpeg.without_metadata}
 )
 
 # EXIF 2.32, tag 0x0112: how the stored image must be turned to be upright.
@@ -166,28 +164,52 @@ _UPRIGHT = MappingProxyType(
 
 
 def decode(content: bytes, params: ImageParams) -> Decoded:
-    """Decode a whole file to upright, opaque, 8-bit RGB. Safe to call from several threads.
+    """Decode a whole file to upright, opaque, 8-bit sRGB. Safe to call from several threads.
 
-    16-bit channels keep their high byte, transparency is composited on `params.background`, broken
-    metadata is ignored.
+    16 bits become 8 by `params.white_level`, embedded color profiles are carried over to sRGB,
+    transparency is composited on `params.background`, broken metadata is ignored.
 
     Raises:
         InvalidImage: not an allowed image, damaged, truncated, or over `params.max_pixels`.
     """
-    kind = _sniff(content, params)
+    kind = signatures.find_format(content, params.formats)
     _silence_pillow()
     try:
-        with _DECODERS[kind](BytesIO(content)) as image:
-            _check_header(image, params, kind)
-            mode = image.mode
-            image.load()
-            turn = _UPRIGHT.get(_orientation(image))
-            pixels = _flatten(image, params.background)
+        return _decode(content, kind, params)
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise anything on damaged bytes
-        raise InvalidImage(_explain(error, kind), kind) from error
-    return Decoded(pixels.transpose(turn) if turn is not None else pixels, mode, kind)
+        sound = _WITHOUT_METADATA[kind](content) if kind in _WITHOUT_METADATA else content
+        if sound != content:
+            # Pillow reads metadata together with the pixels: what failed may be the metadata.
+            return decode(sound, params)
+        raise InvalidImage(_explain(error, content, kind), kind) from error
+
+
+def _decode(content: bytes, kind: Format, params: ImageParams) -> Decoded:
+    inverted = False
+    if kind == "TIFF":
+        content = tiff.with_readable_tags(content)
+        tiff.check_first_image(content)
+        content, inverted = tiff.with_black_as_zero(content)
+    with _DECODERS[kind](BytesIO(content)) as image:
+        _check_header(image, content, params, kind)
+        mode = image.mode
+        if isinstance(image, JpegImageFile):
+            eight_bit, range_doubt = jpeg.decode(content, image), ""
+        else:
+            eight_bit, range_doubt = deep_samples.to_8_bit(
+                image, content, kind, white_level=params.white_level, inverted=inverted
+            )
+        turn = _UPRIGHT.get(_orientation(image))
+        profile = image.info.get("icc_profile")
+        pixels, color_doubt = compositing.flatten(eight_bit, profile, params.background)
+    doubts: tuple[tuple[DoubtRule, str], ...] = (
+        ("value_range", range_doubt),
+        ("one_color", color_doubt),
+    )
+    upright = pixels.transpose(turn) if turn is not None else pixels
+    return Decoded(upright, mode, kind, tuple(doubt for doubt in doubts if doubt[1]))
 
 
 def resize_to_square(image: Image.Image, size: int, params: ImageParams) -> NDArray[np.uint8]:
@@ -219,24 +241,14 @@ def load_image(content: bytes, size: int, params: ImageParams) -> NDArray[np.uin
     return resize_to_square(decode(content, params).pixels, size, params)
 
 
-def _sniff(content: bytes, params: ImageParams) -> Format:
-    if not content:
-        raise InvalidImage("zero bytes")
-    head = content[:512]
-    for signature, kind in _SIGNATURES:
-        if signature.match(head):
-            if kind not in params.formats:
-                raise InvalidImage(f"{kind}, not one of {', '.join(params.formats)}", kind)
-            return kind
-    names = (name for signature, name in _NON_IMAGES if signature.match(head))
-    raise InvalidImage(f"{next(names, 'unknown content')}, not an image")
-
-
-def _check_header(image: ImageFile, params: ImageParams, kind: Format) -> None:
+def _check_header(image: ImageFile, content: bytes, params: ImageParams, kind: Format) -> None:
     pixels = image.width * image.height
     if pixels > params.max_pixels:
         raise InvalidImage(f"{pixels:,} pixels, more than {params.max_pixels:,}", kind)
-    if params.multi_frame == "refuse" and getattr(image, "is_animated", False):
+    several = getattr(image, "is_animated", False) or (
+        isinstance(image, PpmImageFile) and pnm.has_next_image(content, image)
+    )
+    if params.multi_frame == "refuse" and several:
         raise InvalidImage("an animation or several pages", kind)
 
 
@@ -247,41 +259,21 @@ def _orientation(image: ImageFile) -> int:
         return 1
 
 
-def _flatten(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
-    """Any mode to opaque RGB; opaque gray stays L."""
-    eight_bit: Image.Image = image
-    if image.mode.startswith(("I", "F")):
-        eight_bit = _to_8_bit(image)
-    if not eight_bit.has_transparency_data:
-        return eight_bit.convert("L" if eight_bit.mode in ("1", "L") else "RGB")
-    rgba = eight_bit.convert("RGBA")
-    flat = Image.new("RGB", rgba.size, background)
-    flat.paste(rgba, mask=rgba)
-    return flat
-
-
-def _to_8_bit(image: ImageFile) -> Image.Image:
-    """High byte of 16-bit gray, as Pillow itself does for 16-bit color; never clipped."""
-    if image.mode == "F":
-        raise InvalidImage("32-bit float pixels; store 8 or 16 bits", image.format or "")
-    gray = np.asarray(image)
-    if image.mode == "I" and (gray.min() < 0 or gray.max() > 65_535):
-        raise InvalidImage("32-bit integer pixels; store 8 or 16 bits", image.format or "")
-    eight_bit = Image.fromarray((gray >> 8).astype(np.uint8))
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        eight_bit.putalpha(Image.fromarray(((gray != transparent) * 255).astype(np.uint8)))
-    return eight_bit
-
-
-def _explain(error: Exception, kind: Format) -> str:
+def _explain(error: Exception, content: bytes, kind: Format) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, (EOFError, struct.error)) or "truncated" in text.lower():
+    if isinstance(error, (EOFError, struct.error)) or _CUT.search(text):
         return "truncated"
+    if isinstance(error, SyntaxError) and kind == "TIFF" and (samples := tiff.explain(content)):
+        return samples
     if isinstance(error, (MemoryError, Image.DecompressionBombError)):
         return "more pixels than the decoder can hold"
     return f"damaged {kind} ({text[:100] or type(error).__name__})"
 
+
+# The words of Pillow, and of NumPy for PPM, when a file ends too soon.
+_CUT = re.compile(
+    "truncated|not enough image data|Reached EOF|smaller than requested", re.IGNORECASE
+)
 
 _SILENCED = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _SILENCING = threading.Lock()

@@ -1,8 +1,11 @@
-"""What is known of each file below the image folder: its place, its content, and its status."""
+"""What is known of each file below the image folder: its place, its content, and its status.
+
+There may be millions of them, hence the slots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +19,7 @@ FileRule = Literal[
 Status = Literal["used", "quarantined", "ignored"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """The content of an image, in the words of the manifest; empty when undecodable.
 
@@ -39,7 +42,7 @@ class ImageInfo:
     doubts: tuple[tuple[DoubtRule, str], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """One file found.
 
@@ -77,11 +80,11 @@ class Scan:
     Attributes:
         files: all of them, by path.
         class_names: of the class folders, sorted; empty folders too.
-        predefined_split: whether the top level is exactly train, val and test.
+        split_folders: the split of each top folder of a predefined split; otherwise empty.
         fingerprints: of images, by the sha256 of their files; they are kept on disk.
     """
 
     files: list[ImageFile]
     class_names: list[str]
-    predefined_split: bool
+    split_folders: Mapping[str, Split]
     fingerprints: Callable[[Sequence[str]], Fingerprints]

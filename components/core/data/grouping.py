@@ -49,7 +49,7 @@ class GroupingParams(BaseModel):
     split_seed: int = Field(description="Another seed gives another split.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SplitItem:
     """A file that may be used, its group and its split."""
 
@@ -67,7 +67,8 @@ class ScannedDataset:
         files: all files found, by path.
         items: the files that may be used, by path.
         class_names: sorted.
-        duplicates: files dropped because another one has the same bytes.
+        copies: files dropped because another one has the same bytes, by the path of that one.
+        split_folders: of `Scan`.
         near_duplicates: pairs of files, enough to connect all near duplicates.
         split_leakage: by path, why a file belongs together with one in another predefined split.
         pinned_split_conflicts: by path, which images pinned to several splits a file belongs to.
@@ -76,10 +77,15 @@ class ScannedDataset:
     files: Sequence[ImageFile]
     items: Sequence[SplitItem]
     class_names: Sequence[str]
-    duplicates: int
+    split_folders: Mapping[str, Split]
+    copies: Mapping[str, Sequence[str]]
     near_duplicates: Sequence[NearDuplicate]
     split_leakage: Mapping[str, str]
     pinned_split_conflicts: Mapping[str, str]
+
+    def near_duplicate_groups(self) -> set[str]:
+        """The groups that near duplicates make, by name."""
+        return {pair.group for pair in self.near_duplicates}
 
     def with_near_duplicates(self) -> int:
         """How many images that may be used have a near duplicate."""
@@ -139,7 +145,7 @@ def group_and_split(
     pixels = [file.info.pixel_sha256 for file in readable]
     grouped = splits.group(pixels, [(edge.one, edge.other) for edge in edges])
     group_of = {file.path: name for file, name in zip(readable, grouped, strict=True)}
-    files = _mark_duplicates(scan.files)
+    files, copies = _mark_duplicates(scan.files)
     used = [file for file in files if file.status == "used"]
     names = [group_of[file.path] for file in used]
     pinned_groups, conflicts = _pinned_groups(used, names, pinned)
@@ -153,7 +159,8 @@ def group_and_split(
         files=files,
         items=items,
         class_names=scan.class_names,
-        duplicates=len(readable) - len(used),
+        split_folders=scan.split_folders,
+        copies=copies,
         near_duplicates=[
             NearDuplicate(grouped[one], readable[one], readable[other], similarity)
             for one, other, similarity in near
@@ -195,16 +202,22 @@ def _find_near_duplicates(
     return [(positions[one], positions[other], alike) for one, other, alike in found]
 
 
-def _mark_duplicates(files: Sequence[ImageFile]) -> list[ImageFile]:
-    """Ignore all but the first of files with equal bytes, label and predefined split."""
+def _mark_duplicates(files: Sequence[ImageFile]) -> tuple[list[ImageFile], dict[str, list[str]]]:
+    """Ignore all but the first of files with equal bytes, label and predefined split.
+
+    Returns:
+        All files, and which were dropped for each that was kept.
+    """
     first: dict[tuple[str, str, str], str] = {}
+    copies: defaultdict[str, list[str]] = defaultdict(list)
     marked = []
     for file in files:
         key = file.sha256, file.label, file.split
         if file.status == "used" and (path := first.setdefault(key, file.path)) != file.path:
             file = replace(file, status="ignored", reason=f"same bytes as {path}")
+            copies[path].append(file.path)
         marked.append(file)
-    return marked
+    return marked, dict(copies)
 
 
 def _pinned_groups(

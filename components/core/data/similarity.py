@@ -140,7 +140,8 @@ def _exposed_like(ones: Floats, others: Floats) -> Floats:
         (values * inside).sum(axis=(1, 2), keepdims=True) / count for values in (ones, others)
     )
     one, other = (ones - mean) * inside, (others - other_mean) * inside
-    gain = (one * other).sum(axis=(1, 2), keepdims=True) / ((one * one).sum(axis=(1, 2), keepdims=True) + 1)
+    both, own = (values.sum(axis=(1, 2), keepdims=True) for values in (one * other, one * one))
+    gain = both / (own + 1)
     exposed: Floats = np.clip(other_mean + gain * (ones - mean), 0, 255)
     return exposed
 
@@ -152,7 +153,7 @@ def _view(gray: NDArray[np.generic], view: int, scale: int) -> Floats:
 
 @cache
 def _resampling(size: int, cut: float, scale: int) -> Floats:
-    """(scale, size): the bilinear, antialiased resize of `size` points without `cut` at each end."""
+    """(scale, size): bilinear, antialiased resize of `size` points without `cut` at each end."""
     step = (1 - 2 * cut) * size / scale
     centers = cut * size + step * (np.arange(scale) + 0.5)
     distance = np.abs(np.arange(size) + 0.5 - centers[:, None])

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
+from unicodedata import normalize
 
 from components.core.artifacts import SPLITS, Split
 
@@ -15,10 +16,12 @@ NOTHING_PINNED: Mapping[str, Split] = MappingProxyType({})
 def captured(paths: Iterable[str], pattern: str | None) -> Iterator[str | None]:
     """What `pattern` captures in each path, e.g. a patient or a film; None where nothing matches.
 
-    Without a capturing group the whole match counts; several groups count together.
+    Without a capturing group the whole match counts; several groups count together. How accents
+    are composed does not count.
     """
+    composed = re.compile(normalize("NFC", pattern)) if pattern else None
     for path in paths:
-        match = re.search(pattern, path) if pattern else None
+        match = composed.search(normalize("NFC", path)) if composed else None
         yield "\0".join(match.groups("") or [match[0]]) if match else None
 
 

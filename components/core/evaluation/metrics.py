@@ -105,8 +105,11 @@ def macro_f1(per_class: Sequence[ClassMetrics]) -> float:
 
 
 def weakest_first(per_class: Sequence[ClassMetrics]) -> list[ClassMetrics]:
-    """The classes by recall, the larger first among equals, those without a test image last."""
-    return sorted(per_class, key=lambda c: (not c.support, c.recall, -c.support))
+    """The classes by recall, those without a test image last; equals stay in their order.
+
+    Everything that names the weakest class asks here, so that all name the same one.
+    """
+    return sorted(per_class, key=lambda c: (not c.support, c.recall))
 
 
 def _mean(values: list[float]) -> float:

@@ -102,11 +102,11 @@ def macro_f1(found: GateInput) -> Check:
 
 def class_recall(found: GateInput) -> Check:
     """The weakest class decides, whatever the mean is."""
-    correct, counts = np.diag(found.matrix).tolist(), found.matrix.sum(axis=1).tolist()
-    recall, k = min((correct[k] / count, k) for k, count in enumerate(counts) if count)
-    subject = f"the weakest class, {found.predictions.class_names[k]}, has recall"
-    detail = f"({correct[k]:,} of {counts[k]:,})"
-    return at_least("class recall", recall, found.policy.min_class_recall, subject, detail)
+    per_class = metrics.class_metrics(found.matrix, found.predictions.class_names)
+    weakest = metrics.weakest_first(per_class)[0]
+    subject = f"the weakest class, {weakest.name}, has recall"
+    detail = f"({round(weakest.recall * weakest.support):,} of {weakest.support:,})"
+    return at_least("class recall", weakest.recall, found.policy.min_class_recall, subject, detail)
 
 
 def calibration(found: GateInput) -> Check:

@@ -57,8 +57,7 @@ def require_size(architecture: str, image_size: int) -> None:
     if architecture.startswith("vit") and image_size != _VIT_SIZE:
         raise InvalidParams(
             f"params.yaml: {architecture} takes images of exactly {_VIT_SIZE} px, not "
-            f"{image_size}; set model.image_size and tune.image_size to {_VIT_SIZE} and "
-            "training.progressive_resizing_start to 1."
+            f"{image_size}; set model.image_size and tune.image_size to {_VIT_SIZE}."
         )
 
 

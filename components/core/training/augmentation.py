@@ -28,18 +28,17 @@ class AugmentationConfig:
 
     min_crop: float  # smallest share of the image's area that a crop keeps
     max_stretch: float  # largest stretch of width against height, as a factor >= 1
-    flip: float  # probability of a horizontal flip
     max_degrees: float  # largest rotation, either way
     color_jitter: float  # largest relative change of brightness and contrast
     erase: float  # probability of a blanked rectangle (Zhong et al. 2017, "Random Erasing")
 
 
 AUGMENTATIONS: dict[Augmentation, AugmentationConfig] = {
-    "none": AugmentationConfig(1.0, 1.0, 0.0, 0.0, 0.0, 0.0),
-    "light": AugmentationConfig(0.7, 1.1, 0.5, 0.0, 0.1, 0.0),
-    "standard": AugmentationConfig(0.5, 1.2, 0.5, 10.0, 0.2, 0.0),
-    "heavy": AugmentationConfig(0.35, 1.33, 0.5, 20.0, 0.3, 0.15),
-    "maximum": AugmentationConfig(0.25, 1.33, 0.5, 30.0, 0.4, 0.3),
+    "none": AugmentationConfig(1.0, 1.0, 0.0, 0.0, 0.0),
+    "light": AugmentationConfig(0.7, 1.1, 0.0, 0.1, 0.0),
+    "standard": AugmentationConfig(0.5, 1.2, 10.0, 0.2, 0.0),
+    "heavy": AugmentationConfig(0.35, 1.33, 20.0, 0.3, 0.15),
+    "maximum": AugmentationConfig(0.25, 1.33, 30.0, 0.4, 0.3),
 }
 
 
@@ -65,19 +64,29 @@ def resize(batch: Tensor, size: int) -> Tensor:
     return functional.interpolate(batch, size=(size, size), mode="area")
 
 
-def augment(batch: Tensor, level: Augmentation, rotate_90: bool, generator: Generator) -> Tensor:
+def augment(
+    batch: Tensor,
+    level: Augmentation,
+    *,
+    horizontal_flip: bool,
+    rotate_90: bool,
+    generator: Generator,
+) -> Tensor:
     """Randomly change each image of a standardized batch (N, 3, S, S); the shape stays.
 
     Args:
         batch: output of `normalize`, on any device.
         level: a key of `AUGMENTATIONS`; "none" changes nothing.
+        horizontal_flip: also mirror every second image, left to right.
         rotate_90: also rotate by 90, 180 or 270 degrees.
         generator: CPU generator; equal states give equal results.
     """
     if level == "none":
         return batch
     settings = AUGMENTATIONS[level]
-    batch = _random_affine(batch, _affine(len(batch), settings, rotate_90, generator))
+    batch = _random_affine(
+        batch, _affine(len(batch), settings, horizontal_flip, rotate_90, generator)
+    )
     batch = _color_jitter(batch, settings, generator)
     return _random_erasing(batch, settings, generator) if settings.erase else batch
 
@@ -89,7 +98,11 @@ def _uniform(count: int, low: float, high: float, generator: Generator) -> Tenso
 
 
 def _affine(
-    count: int, settings: AugmentationConfig, rotate_90: bool, generator: Generator
+    count: int,
+    settings: AugmentationConfig,
+    horizontal_flip: bool,
+    rotate_90: bool,
+    generator: Generator,
 ) -> Tensor:
     """Random (N, 2, 3) maps from output to input coordinates in [-1, 1]."""
     import torch
@@ -99,7 +112,8 @@ def _affine(
     stretch = torch.exp(_uniform(count, -log_stretch, log_stretch, generator) / 2)
     width = (area.sqrt() * stretch).clamp(max=1.0)
     height = (area.sqrt() / stretch).clamp(max=1.0)
-    mirror = torch.where(torch.rand(count, generator=generator) < settings.flip, -1.0, 1.0)
+    flipped = torch.rand(count, generator=generator) < (0.5 if horizontal_flip else 0.0)
+    mirror = torch.where(flipped, -1.0, 1.0)
     angle = torch.deg2rad(_uniform(count, -settings.max_degrees, settings.max_degrees, generator))
     if rotate_90:
         angle = angle + torch.randint(4, (count,), generator=generator) * (math.pi / 2)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from components.core.training.architectures import require_size
 from components.core.training.inference import Device, Precision, resolve_device, resolve_precision
 from components.core.training.presets import Augmentation, Preset
-from components.core.training.schedule import balanced_weights, image_size_at
+from components.core.training.schedule import balanced_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,10 @@ class TrainingParams(BaseModel):
     augmentation: Literal["auto"] | Augmentation = Field(
         description="How strongly images are changed in each epoch; auto = the preset's."
     )
+    horizontal_flip: Literal["auto"] | bool = Field(
+        description="Also mirror images left to right; auto = tune compares both on val. "
+        "With augmentation none nothing is mirrored or rotated."
+    )
     rotate_90: bool = Field(description="Also rotate by 90, 180 and 270 degrees.")
     weight_decay: float = Field(
         ge=0, le=1, description="Of AdamW; norms and biases are not decayed."
@@ -52,9 +56,6 @@ class TrainingParams(BaseModel):
     ema_decay: float = Field(
         ge=0, lt=1, description="Decay of the moving average of the weights, per step; 0 = off."
     )
-    progressive_resizing_start: float = Field(
-        ge=0.25, le=1, description="Image side of the first epoch, as a share of the last; 1 = off."
-    )
     device: Device = Field(description="Where to train; auto = the GPU if there is one.")
     precision: Precision = Field(
         description="Number format of training; auto = bf16 where the hardware computes it."
@@ -70,13 +71,13 @@ class TrainingConfig:
     early_stopping: int
     batch_size: int
     augmentation: Augmentation
+    horizontal_flip: bool
     rotate_90: bool
     weight_decay: float
     label_smoothing: float
     warmup_fraction: float
     ema_decay: float
     image_size: int
-    progressive_resizing_start: float
     seed: int
     device: str
     precision: str
@@ -91,22 +92,32 @@ def resolve_config(
     learning_rate: float,
     epochs: int,
     early_stopping: int,
+    horizontal_flip: bool,
     image_size: int,
     labels: NDArray[np.int64],
     num_classes: int,
 ) -> TrainingConfig:
     """Resolve every `auto`: by the preset, by the labels, or by what the hardware can do.
 
+    Args:
+        training: as written.
+        preset: for the size of the data set.
+        architecture: `model.architecture`.
+        learning_rate: highest of the schedule.
+        epochs: length of the schedule.
+        early_stopping: patience.
+        horizontal_flip: what auto means: the choice of tune, or the one that a trial is to try.
+        image_size: side, pixels.
+        labels: (N,) class indices of the train split.
+        num_classes: K.
+
     Raises:
-        InvalidParams: the architecture cannot take an image size of the schedule.
+        InvalidParams: the architecture cannot take images of this size.
     """
-    for size in (
-        image_size,
-        image_size_at(1, epochs, image_size, training.progressive_resizing_start),
-    ):
-        require_size(architecture, size)
+    require_size(architecture, image_size)
     device = resolve_device(training.device)
     batch_size, augmentation = training.batch_size, training.augmentation
+    flip = training.horizontal_flip
     power = _POWERS[training.class_weights]
     return TrainingConfig(
         learning_rate=learning_rate,
@@ -114,13 +125,13 @@ def resolve_config(
         early_stopping=early_stopping,
         batch_size=preset.batch_size if batch_size == "auto" else batch_size,
         augmentation=preset.augmentation if augmentation == "auto" else augmentation,
+        horizontal_flip=horizontal_flip if flip == "auto" else flip,
         rotate_90=training.rotate_90,
         weight_decay=training.weight_decay,
         label_smoothing=training.label_smoothing,
         warmup_fraction=training.warmup_fraction,
         ema_decay=training.ema_decay,
         image_size=image_size,
-        progressive_resizing_start=training.progressive_resizing_start,
         seed=training.seed,
         device=device,
         precision=resolve_precision(training.precision, device, architecture),

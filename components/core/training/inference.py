@@ -102,21 +102,3 @@ def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np
     scaled -= scaled.max(axis=1, keepdims=True)
     exponentials = np.exp(scaled)
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature in [0.05, 20] with the least log loss on these labels.
-
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. It changes
-    no prediction, only confidence.
-    """
-    from scipy.optimize import minimize_scalar
-
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        chosen = probabilities(logits, float(np.exp(log_temperature)))[rows, labels]
-        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
-
-    bounds = (np.log(0.05), np.log(20.0))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

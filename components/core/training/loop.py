@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import Diverged
+from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import ImageArray, predict_logits
 from components.core.training.schedule import (
     derive_seed,
-    image_size_at,
     learning_rate_at,
     shuffled_batches,
 )
@@ -49,9 +49,8 @@ class Epoch:
 
     index: int  # from 1
     learning_rate: float  # at the last step
-    image_size: int
     train_loss: float
-    val_loss: float  # class-weighted like the training loss, without smoothing
+    val_loss: float  # class-weighted, without smoothing, and overconfidence is forgiven: `score`
     val_accuracy: float
     best: bool  # least val_loss so far; on a tie the earlier epoch stays the best
     state: State = field(repr=False, compare=False)
@@ -127,16 +126,18 @@ class _Loop:
         self.best: State = {"epoch": 0, "val_loss": math.inf, "network": {}}
 
     def patience_left(self) -> bool:
-        """Whether early stopping lets another epoch run."""
-        return bool(self.epoch - self.best["epoch"] < self.config.early_stopping)
+        """Whether early stopping lets another epoch run.
+
+        Patience counts from the middle of the schedule. Before it the learning rate is high and the
+        val loss jumps, while the best epochs of a rate that falls to zero are among the last.
+        """
+        without_gain = self.epoch - max(self.best["epoch"], self.config.epochs // 2)
+        return bool(without_gain < self.config.early_stopping)
 
     def run_epoch(self, after_batch: AfterBatch | None) -> Epoch:
         """Train on the batches that are left of the epoch under way, then score it."""
         config, number = self.config, self.epoch + 1
         batches = shuffled_batches(len(self.train.labels), config.batch_size, config.seed, number)
-        size = image_size_at(
-            number, config.epochs, config.image_size, config.progressive_resizing_start
-        )
         total = config.epochs * len(batches)
         for index in range(self.batch, len(batches)):
             rate = learning_rate_at(
@@ -145,12 +146,12 @@ class _Loop:
                 config.learning_rate,
                 config.warmup_fraction,
             )
-            self.step(batches[index], size, rate, number, index)
+            self.step(batches[index], rate, number, index)
             if after_batch is not None and after_batch(index + 1, len(batches)):
                 raise Stopped(self.state())
-        return self.close_epoch(size)
+        return self.close_epoch()
 
-    def step(self, rows: NDArray[np.int64], size: int, rate: float, epoch: int, index: int) -> None:
+    def step(self, rows: NDArray[np.int64], rate: float, epoch: int, index: int) -> None:
         """One batch: forward, backward, update."""
         import torch
         from torch.nn import functional
@@ -158,7 +159,7 @@ class _Loop:
         config = self.config
         seed = derive_seed(config.seed, epoch, index)
         torch.manual_seed(seed)  # for networks with dropout
-        images, labels = self.read(rows, size, seed)
+        images, labels = self.read(rows, seed)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -175,7 +176,7 @@ class _Loop:
         self.loss_sum += _finite(float(loss.detach()), "train", epoch) * len(rows)
         self.batch = index + 1
 
-    def read(self, rows: NDArray[np.int64], size: int, seed: int) -> tuple[Tensor, Tensor]:
+    def read(self, rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Tensor]:
         """Augmented network input and labels of these rows, on the device."""
         import torch
 
@@ -183,12 +184,18 @@ class _Loop:
 
         config = self.config
         pixels = torch.from_numpy(self.train.pixels[rows]).to(config.device)
-        batch = augmentation.resize(augmentation.normalize(pixels), size)
+        batch = augmentation.resize(augmentation.normalize(pixels), config.image_size)
         generator = torch.Generator().manual_seed(seed)
-        batch = augmentation.augment(batch, config.augmentation, config.rotate_90, generator)
+        batch = augmentation.augment(
+            batch,
+            config.augmentation,
+            horizontal_flip=config.horizontal_flip,
+            rotate_90=config.rotate_90,
+            generator=generator,
+        )
         return batch, torch.from_numpy(self.train.labels[rows]).to(config.device)
 
-    def close_epoch(self, size: int) -> Epoch:
+    def close_epoch(self) -> Epoch:
         """Score the val split, remember the best weights, move on to the next epoch."""
         network = self.network if self.ema is None else self.ema.module
         loss, accuracy = self.score(network)
@@ -201,10 +208,18 @@ class _Loop:
         # Read back: a training resumed after its last batch runs no step that would set it.
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.batch, self.loss_sum = 0, 0.0
-        return Epoch(self.epoch, rate, size, mean, loss, accuracy, best, self.state())
+        return Epoch(self.epoch, rate, mean, loss, accuracy, best, self.state())
 
     def score(self, network: nn.Module) -> tuple[float, float]:
-        """Class-weighted log loss and accuracy on the val split, at the final image size."""
+        """Class-weighted log loss and accuracy on the val split; overconfidence is forgiven.
+
+        Networks that learn small data by heart become ever surer of themselves: their plain log
+        loss rises while they still get better at telling the classes apart. One number mends that
+        afterwards, so the loss is that at the fitted temperature wherever it is above 1. Below 1
+        the plain loss stays: once all of a small val split is right, it alone tells epochs apart.
+
+        Source: Berta et al. 2025, "Rethinking Early Stopping: Refine, Then Calibrate".
+        """
         import torch
         from torch.nn import functional
 
@@ -217,8 +232,9 @@ class _Loop:
             image_size=config.image_size,
         )
         labels = torch.from_numpy(self.val.labels)
+        temperature = max(1.0, fit_temperature(logits, self.val.labels))
         weights = self.class_weights.cpu()
-        loss = functional.cross_entropy(torch.from_numpy(logits), labels, weights)
+        loss = functional.cross_entropy(torch.from_numpy(logits) / temperature, labels, weights)
         accuracy = float((logits.argmax(axis=1) == self.val.labels).mean())
         return _finite(float(loss), "val", self.epoch + 1), accuracy
 

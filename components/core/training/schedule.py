@@ -31,14 +31,6 @@ def learning_rate_at(step: int, total: int, peak: float, warmup_fraction: float)
     )
 
 
-def image_size_at(epoch: int, epochs: int, image_size: int, start: float) -> int:
-    """Image side in epoch 1..epochs: from start * image_size up to image_size, in steps of 16."""
-    if epoch == epochs:
-        return image_size
-    share = start + (1 - start) * (epoch - 1) / (epochs - 1)
-    return max(32, round(image_size * share / 16) * 16)
-
-
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed from any values: equal parts give equal seeds, other parts unrelated ones."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()

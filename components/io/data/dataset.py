@@ -58,7 +58,7 @@ def open_dataset(
 
     Raises:
         ChangedInput: the report is about another manifest, an image's bytes are not those of the
-            manifest, or files were added or removed since.
+            manifest, or files were added since, or used ones removed.
     """
     report = files.read_artifact(paths.report, ValidationReport)
     whole = manifest.load(paths.manifest, paths.report)
@@ -82,14 +82,19 @@ def open_dataset(
 
 
 def _require_same_files(images: Path, whole: pd.DataFrame) -> None:
-    """Raise unless the folder holds exactly the files of the manifest, junk aside."""
-    known = set(whole.loc[whole["reason"] != scan.IGNORED, "path"])
+    """Raise unless all used files are there, and none that validate has not seen, junk aside.
+
+    A file that is not used may go, e.g. a dropped duplicate. Whether a new one would be used, only
+    validate can tell.
+    """
+    used = set(whole.loc[whole["status"] == "used", "path"])
     found = scan.list_files(images)
-    if gone := sorted(known - found):
+    if gone := sorted(used - found):
         raise ChangedInput(
             f"{images / gone[0]}: is gone, but validate found it; restore it (`dvc checkout`) or "
             "run `dvc repro` to validate the folder as it is now."
         )
+    known = set(whole["path"])
     if new := sorted(found - known):
         raise ChangedInput(
             f"{images / new[0]}: was added after validate; run `dvc repro` to validate the folder "

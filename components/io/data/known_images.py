@@ -64,7 +64,7 @@ class KnownImages:
             if self._new is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 # Without a name: gone when the process is, however it ends.
-                self._new = tempfile.TemporaryFile(dir=self._path.parent)
+                self._new = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115
                 weakref.finalize(self, self._new.close)
             self._new.write(fingerprint)
         except OSError as error:

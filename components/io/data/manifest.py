@@ -20,7 +20,10 @@ _FIX = "run `dvc repro validate`"
 
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write the manifest as parquet, whole or not at all."""
-    files.write_with(path, lambda temporary: frame.to_parquet(temporary, index=False))
+    # A row group is in memory twice while it is written.
+    files.write_with(
+        path, lambda temporary: frame.to_parquet(temporary, index=False, row_group_size=1 << 12)
+    )
 
 
 def load(manifest: Path, report: Path) -> pd.DataFrame:

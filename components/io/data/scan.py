@@ -1,7 +1,8 @@
 """What lies below the image folder: every file found, classified by name, read and decoded once.
 
-Two layouts: class folders, or train/ val/ test/ of class folders. Deeper folders belong to their
-class. Symbolic links are never followed, and only regular files are ever opened.
+Two layouts: class folders, or a training, a validation and a test folder of class folders. Deeper
+folders belong to their class. Of symbolic links only those to DVC's cache are followed, and only
+regular files are opened.
 """
 
 from __future__ import annotations
@@ -10,28 +11,28 @@ import hashlib
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import translate
 from pathlib import Path
+from sys import intern
 from typing import Literal
+from unicodedata import category, normalize
 
-from components.core.artifacts import SPLITS, Split
+from components.core.artifacts import Split
 from components.core.data.decoding import ImageParams, InvalidImage, decode
 from components.core.data.files import ImageFile, ImageInfo, Scan
 from components.core.data.fingerprints import fingerprint, perceptual_hash, pixel_digest
+from components.core.data.layout import split_folders
+from components.core.data.names import is_ignored
+from components.io.data import links
 from components.io.data.known_images import KnownImages
 
 IGNORED = "hidden or junk file"
+LINK = "a symbolic link"
 
-# Besides hidden ones: what operating systems, storage boxes and DVC leave between images.
-_IGNORED = re.compile(
-    r"\..*|thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r|__macosx|@eadir|\$recycle\.bin"
-    r"|system volume information|lost\+found|.*\.dvc",
-    re.IGNORECASE,
-)
+_KINDS_OF_LINK = {"object": "file", "missing": links.MISSING, "foreign": LINK}
 
 # Files of one task of the thread pool, so that starting a task costs little beside decoding them.
 _CHUNK = 32
@@ -46,30 +47,30 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
         params: how to decode.
         cache: folder that keeps what known bytes decode to; safe to delete.
     """
-    globs = {g: re.compile(f"{translate(g)}|{translate(g.rstrip('/') + '/*')}") for g in exclude}
-    entries = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
-    folders = [path.rstrip("/") for path, kind, why in entries if kind == "folder" and not why]
-    predefined_split = {path for path in folders if "/" not in path} == set(SPLITS)
-    found = [
-        _classify(path, kind, why, predefined_split)
-        for path, kind, why in entries
-        if kind != "folder"
-    ]
+    globs = {glob: _compiled(glob) for glob in exclude}
+    listed = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
+    folders = [path.rstrip("/") for path, kind, why in listed if kind == "folder" and not why]
+    splits = split_folders([path for path in folders if "/" not in path])
+    found = [_classify(path, kind, why, splits) for path, kind, why in listed if kind != "folder"]
     found.sort(key=lambda file: file.path)
-    labels = {
-        printable(path).split("/")[-1] for path in folders if path.count("/") == predefined_split
-    }
+    labels = {printable(path).split("/")[-1] for path in folders if path.count("/") == bool(splits)}
     labels |= {file.label for file in found if file.label}
     known = KnownImages(cache, params)
     measured = _measure_all(images, found, params, known)
-    return Scan(measured, sorted(labels), predefined_split, known.fingerprints)
+    return Scan(measured, sorted(labels), splits, known.fingerprints)
+
+
+def entries(images: Path) -> Iterator[tuple[str, str]]:
+    """Relative path and kind of all that lies below `images`, without junk; no file is opened.
+
+    The kind is file or folder, or else what it is in words; a folder's path ends with a slash.
+    """
+    return ((path, kind) for path, kind in _walk(images) if not is_ignored(path))
 
 
 def list_files(images: Path) -> set[str]:
     """The paths of all files below `images`, as the manifest shows them, without junk."""
-    return {
-        printable(path) for path, kind in _walk(images) if kind != "folder" and not _is_junk(path)
-    }
+    return {printable(path) for path, kind in entries(images) if kind != "folder"}
 
 
 def printable(path: str) -> str:
@@ -84,7 +85,7 @@ def printable(path: str) -> str:
 
 def _is_bad(character: str) -> bool:
     # control characters, lone surrogates (undecodable bytes), line and paragraph separators
-    return character == "\\" or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+    return character == "\\" or category(character) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
@@ -107,36 +108,42 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
 
 def _kind(entry: os.DirEntry[str]) -> str:
     if entry.is_symlink():
-        return "a symbolic link"
+        return _KINDS_OF_LINK[links.kind_of_link(entry.path)]
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if entry.is_file(follow_symlinks=False) else "a FIFO, socket or device"
 
 
-def _is_junk(path: str) -> bool:
-    return any(_IGNORED.fullmatch(part) for part in path.rstrip("/").split("/"))
+def _compiled(glob: str) -> re.Pattern[str]:
+    """The glob, and all below a folder that it names, however the accents in it are composed."""
+    composed = normalize("NFC", glob)
+    return re.compile(f"{translate(composed)}|{translate(composed.rstrip('/') + '/*')}")
 
 
 def _why_ignored(path: str, exclude: Mapping[str, re.Pattern[str]]) -> str:
-    if _is_junk(path):
+    if is_ignored(path):
         return IGNORED
-    return next((f"excluded by {name}" for name, glob in exclude.items() if glob.match(path)), "")
+    composed = normalize("NFC", path)
+    return next(
+        (f"excluded by {name}" for name, glob in exclude.items() if glob.match(composed)), ""
+    )
 
 
-def _classify(path: str, kind: str, why_ignored: str, predefined_split: bool) -> ImageFile:
+def _classify(path: str, kind: str, why_ignored: str, splits: Mapping[str, Split]) -> ImageFile:
     """What is known without opening the file."""
     shown = printable(path)
     if why_ignored:
         return ImageFile(shown, status="ignored", reason=why_ignored)
-    folder, *rest = shown.split("/")
-    split: Split | Literal[""] = next((s for s in SPLITS if predefined_split and s == folder), "")
-    parts = rest if split else [folder, *rest]
-    file = ImageFile(shown, parts[0] if parts[1:] else "", split)
+    *folders, _ = shown.split("/")
+    split: Split | Literal[""] = splits.get(folders[0], "") if folders else ""
+    label = intern(folders[bool(splits)]) if len(folders) > bool(splits) else ""
+    file = ImageFile(shown, label, split)
     if kind != "file":
         return file.quarantined("non_regular_files", kind)
     if shown != path:
         return file.quarantined("invalid_names", "a control or undecodable character in the name")
-    return file if file.label else file.quarantined("unlabeled_files", "not inside a class folder")
+    where = f"directly in the split folder {folders[0]}" if split else "not inside a class folder"
+    return file if label else file.quarantined("unlabeled_files", where)
 
 
 def _measure_all(
@@ -202,9 +209,13 @@ def _measure(
 
 
 def read_regular(path: Path, params: ImageParams) -> bytes:
-    """The bytes of a regular file no larger than an image can be; anything else is an OSError."""
-    # The entry may have changed since it was listed: a link is not followed, a FIFO not awaited.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    """The bytes of a regular file no larger than an image can be; anything else is an OSError.
+
+    A link to an object of DVC's cache stands for a file, if that is still what DVC stored.
+    """
+    # The entry may have changed since it was listed: no link is followed, and no FIFO awaited.
+    target = links.resolve(path)
+    descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -213,4 +224,7 @@ def read_regular(path: Path, params: ImageParams) -> bytes:
         limit = params.max_pixels * 8 + (64 << 20)
         if status.st_size > limit:
             raise OSError(f"{status.st_size:,} bytes, more than {params.max_pixels:,} pixels take")
-        return file.read()
+        content = file.read()
+    if target != path and not links.is_object(target, content):
+        raise OSError("a link to a damaged cache object; run `dvc checkout`")
+    return content

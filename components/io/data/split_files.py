@@ -8,13 +8,15 @@ its header line alone.
 from __future__ import annotations
 
 import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from components.core.artifacts import SPLITS, Split
+from components.core.data.layout import split_folders
 from components.core.errors import ChangedInput, InvalidData, MissingInput, PipelineError
 from components.io import files
 from components.io.data import manifest as manifest_file
@@ -31,7 +33,7 @@ class PinnedSplit(NamedTuple):
 
 
 def read_groups(path: Path, known: Collection[str]) -> dict[str, str]:
-    """The listed group of each path.
+    """The listed group of each path, however accents are composed here and there.
 
     Args:
         path: the table.
@@ -39,18 +41,28 @@ def read_groups(path: Path, known: Collection[str]) -> dict[str, str]:
 
     Raises:
         MissingInput: there is no such table.
-        InvalidData: it is broken, or names a file twice or one that is not there.
+        InvalidData: it is broken, or names a file twice, one that is not there, or one of two
+            that look the same.
     """
     groups: dict[str, str] = {}
-    for place, (name, group) in _read(path, _GROUPS):
-        if name not in known:
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for name in known:
+        spellings[normalize("NFC", name)].append(name)
+    for place, (listed, group) in _read(path, _GROUPS):
+        found = spellings.get(normalize("NFC", listed), [])
+        if not found:
             raise InvalidData(
-                f"{place}: {name} is not in the image folder; write its path relative to that "
+                f"{place}: {listed} is not in the image folder; write its path relative to that "
                 "folder, with forward slashes, or remove the line."
             )
-        if name in groups:
-            raise InvalidData(f"{place}: {name} is listed twice; remove one of the lines.")
-        groups[name] = group
+        if len(found) > 1:
+            raise InvalidData(
+                f"{place}: {listed} is in the image folder {len(found)} times, which differ by "
+                f"how accents are composed ({' and '.join(map(ascii, sorted(found)))}); rename one."
+            )
+        if found[0] in groups:
+            raise InvalidData(f"{place}: {listed} is listed twice; remove one of the lines.")
+        groups[found[0]] = group
     return groups
 
 
@@ -104,7 +116,7 @@ def pin_splits(manifest: Path, report: Path, pinned_splits: Path) -> str:
     """
     rows = manifest_file.read(manifest, report, SPLITS)
     images = list(rows[["pixel_sha256", "split", "path"]].itertuples(index=False))
-    if all(path.startswith(f"{split}/") for _, split, path in images):
+    if split_folders({path.partition("/")[0] for _, _, path in images}):
         raise PipelineError(
             f"{manifest}: the images have a predefined split (folders train, val and test), which "
             "never changes; there is nothing to pin."

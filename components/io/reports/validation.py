@@ -1,4 +1,4 @@
-"""The page about the data set: verdict, classes and splits, rules, problems with thumbnails."""
+"""The page about the data set: verdict, problems with thumbnails, rules, classes and splits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from components.core.artifacts import SPLITS, ValidationReport
 from components.io.reports.pages import render, to_uris
+
+# A longer table of classes is folded.
+_SHOWN_CLASSES = 30
 
 
 @dataclass(frozen=True)
@@ -54,5 +57,6 @@ def validation_page(
         strips=strips,
         thumbnails=to_uris(thumbnails),
         largest=max(largest, 1),
+        folded=len(report.counts) > _SHOWN_CLASSES,
         shown_splits=SPLITS if report.success else (),
     )

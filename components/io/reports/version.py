@@ -1,7 +1,5 @@
 """The description of a model version in MLflow: the page on which people decide."""
 
-import re
-
 from components.core.artifacts import ValidationReport
 from components.core.phrases import short_digest
 from components.io.reports.summary import CheckRow, DecisionSummary
@@ -70,7 +68,15 @@ def _short(digest: str) -> str:
     return short_digest(digest) + ("-dirty" if digest.endswith("-dirty") else "")
 
 
+# What Markdown would take for a mark. MLflow's converter has no backslash for & and <.
+_ESCAPES = {c: f"\\{c}" for c in "\\`*_{}[]>#|~"} | {"&": "&amp;", "<": "&lt;"}
+
+
 def _plain(text: str, limit: int) -> str:
-    """One line without Markdown's marks: class names may hold anything."""
-    line = re.sub(r"[|`*_<>\[\]\\\s]+", " ", text).strip()
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    """One line of at most `limit` characters that is shown as it is: class names hold anything."""
+    line = [_ESCAPES.get(character, character) for character in " ".join(text.split())]
+    if len("".join(line)) <= limit:
+        return "".join(line)
+    while len("".join(line)) > limit - 3:
+        line.pop()
+    return f"{''.join(line)}..."

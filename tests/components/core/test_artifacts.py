@@ -26,17 +26,20 @@ CARD = Path(__file__).parent / "gate/version_1/card.json"
 
 
 def manifest() -> pd.DataFrame:
+    numbers = ("width", "height", "bytes")
     rows = [
-        {name: f"{name}{k}" for name in MANIFEST_COLUMNS} | {"width": k, "height": k, "bytes": k}
+        {name: f"{name}{k}" for name in MANIFEST_COLUMNS}
+        | dict.fromkeys(numbers, k)
+        | {"status": "used"}
         for k in range(3)
     ]
     return pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
 
 
 def test_the_digest_is_the_sha256_of_a_stated_text() -> None:
-    text = "manifest v1\n"
+    text = "manifest v2\n"
     for k in range(3):
-        columns = ("path", "label", "split", "group", "sha256", "pixel_sha256", "status")
+        columns = ("path", "label", "split", "group", "sha256", "pixel_sha256")
         text += "\0".join(f"{name}{k}" for name in columns) + "\n"
     assert data_digest(manifest()) == hashlib.sha256(text.encode()).hexdigest()
 
@@ -54,6 +57,12 @@ def test_one_changed_cell_changes_the_digest(column: str) -> None:
     frame = manifest()
     frame.loc[1, column] = "another"
     assert data_digest(frame) != data_digest(manifest())
+
+
+@pytest.mark.parametrize("status", ["ignored", "quarantined"])
+def test_what_is_not_used_does_not_count(status: str) -> None:
+    other = manifest().iloc[[1]].assign(path="cat/.DS_Store", status=status, sha256="0" * 64)
+    assert data_digest(pd.concat([manifest(), other])) == data_digest(manifest())
 
 
 def test_a_dropped_row_changes_the_digest() -> None:
@@ -74,6 +83,16 @@ def test_a_model_card_of_version_1_is_read() -> None:
     assert card == ModelCard.model_validate(raw)
     rest = {name: value for name, value in raw.items() if name not in ("images", "schema_version")}
     assert rest.items() <= card.model_dump().items()
+
+
+def test_a_model_card_from_before_the_white_level_is_read_as_it_was_made() -> None:
+    card = factories.model_card()
+    raw = card.model_dump()
+    assert raw["images"].pop("white_level") is None
+    assert ModelCard.model_validate(raw) == card
+    assert ModelCard.model_validate(json.loads(CARD.read_text())).images.white_level is None
+    kept = raw | {"images": raw["images"] | {"white_level": 4_095}}
+    assert ModelCard.model_validate(kept).images.white_level == 4_095
 
 
 @pytest.mark.parametrize("images", [None, 7, [], {}], ids=repr)

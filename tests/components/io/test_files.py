@@ -321,6 +321,16 @@ def test_digest_of_a_folder_notices_every_change(
     assert files.digest_folder(folder) != before
 
 
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "._card.json", "Thumbs.db", "DESKTOP.INI", "card.json:Zone.Identifier"]
+)
+def test_what_a_file_manager_leaves_does_not_change_the_digest(folder: Path, name: str) -> None:
+    before = files.digest_folder(folder)
+    (folder / name).write_bytes(b"x")
+    (folder / "deep" / name).write_bytes(b"x")
+    assert files.digest_folder(folder) == before
+
+
 def test_digest_of_the_sources_covers_the_named_modules_and_folders() -> None:
     digest = files.digest_sources(["core/data", "io/files.py"])
     assert digest == files.digest_sources(["io/files.py", "core/data"])

@@ -29,6 +29,7 @@ def card(weights_sha256: str) -> ModelCard:
         images=ImageParams(
             formats=["PNG"],
             max_pixels=1000,
+            white_level=None,
             multi_frame="refuse",
             background=(1, 2, 3),
             resize_mode="crop",

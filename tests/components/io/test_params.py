@@ -308,10 +308,10 @@ def test_check_reads_the_whole_file(file: Path) -> None:
     )
 
 
-class Resizing(BaseModel):
+class Rotating(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    progressive_resizing_start: float
+    rotate_90: bool
     batch_size: int
 
 
@@ -333,17 +333,17 @@ class Rules(BaseModel):
     [
         (
             "training",
-            Resizing,
-            "{first_image_size: 0.5, batch_size: 8}",
-            ("training.first_image_size is now training.progressive_resizing_start; rename it."),
+            Rotating,
+            "{any_way_up: true, batch_size: 8}",
+            "training.any_way_up is now training.rotate_90; rename it.",
         ),
         (
             "training",
-            Resizing,
-            "{first_image_size: 0.5}",
+            Rotating,
+            "{any_way_up: true}",
             (
-                "training.first_image_size is now training.progressive_resizing_start; "
-                "rename it. (and 1 more: training.batch_size is missing; add it.)"
+                "training.any_way_up is now training.rotate_90; rename it. "
+                "(and 1 more: training.batch_size is missing; add it.)"
             ),
         ),
         (
@@ -375,6 +375,24 @@ def test_an_old_name_is_refused_with_the_new_one(
     with pytest.raises(InvalidParams) as refused:
         params.check(file, {section: kind})
     assert str(refused.value) == f"params.yaml: {line}"
+
+
+@pytest.mark.parametrize("name", ["progressive_resizing_start", "first_image_size"])
+def test_a_removed_setting_is_refused_by_name_with_what_to_do(file: Path, name: str) -> None:
+    file.write_text(f"training: {{rotate_90: true, batch_size: 8, {name}: 0.5}}")
+    with pytest.raises(InvalidParams) as refused:
+        params.check(file, {"training": Rotating})
+    assert str(refused.value) == (
+        f"params.yaml: training.{name} is gone, every epoch has images of model.image_size; "
+        "remove the line."
+    )
+
+
+def test_no_removed_setting_is_known_to_a_step() -> None:
+    for name in params.REMOVED:
+        section, setting = name.split(".")
+        assert setting not in SECTIONS[section].model_fields
+        assert name not in {*params.RENAMED, *params.RENAMED.values()}
 
 
 def test_an_old_name_that_is_a_setting_again_is_read(file: Path) -> None:

@@ -3,7 +3,6 @@
 import re
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -12,14 +11,13 @@ from components.io.process import Stop
 from components.io.progress import Progress
 from tests.factories import training_config
 
-CONFIG = training_config(image_size=64, progressive_resizing_start=0.5)
+CONFIG = training_config()
 
 
 def epoch(index: int, best: bool = False) -> Epoch:
     return Epoch(
         index=index,
         learning_rate=1e-3,
-        image_size=[32, 48, 64][index - 1],
         train_loss=0.61,
         val_loss=0.4567,
         val_accuracy=0.75,
@@ -64,10 +62,10 @@ def test_an_epoch_is_one_line_without_a_terminal(
     assert "\r" not in out
     lines = out.splitlines()
     assert len(lines) == 3
-    # 5 seconds for 32 x 32 images: 48 x 48 and 64 x 64 are (48^2 + 64^2) / 32^2 as much work.
+    # Two epochs like the first one are left.
     assert lines[0] == (
-        "train     epoch 1/3  32 px  train/loss 0.610  val/loss 0.457  val/accuracy 0.750  "
-        "5 s  25 img/s  31 s left"
+        "train     epoch 1/3  train/loss 0.610  val/loss 0.457  val/accuracy 0.750  "
+        "5 s  25 img/s  10 s left"
     )
     assert lines[1].endswith("  [best]")
     assert re.search(r"25 img/s  done$", lines[2])
@@ -84,11 +82,11 @@ def test_images_per_second_count_training_alone(clock: Clock) -> None:
 def test_a_resumed_epoch_counts_only_the_batches_of_this_process(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress("train", replace(CONFIG, progressive_resizing_start=1.0), 100, Stop())
+    progress = Progress("train", CONFIG, 100, Stop())
     for batch in (3, 4):  # 1 and 2 were done before
         clock.now += 1.0
         progress.after_batch(batch, 4)
-    assert progress.report(replace(epoch(1), image_size=64)) == pytest.approx(25.0)
+    assert progress.report(epoch(1)) == pytest.approx(25.0)
     # Half an epoch took 2 s: two whole ones take 8 s.
     assert capsys.readouterr().out.endswith("  8 s left\n")
 
@@ -100,9 +98,9 @@ def test_an_epoch_resumed_after_its_last_batch_trained_nothing(clock: Clock) -> 
 
 
 def test_long_waits_are_shown_in_minutes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("train", replace(CONFIG, progressive_resizing_start=1.0), 100, Stop())
+    progress = Progress("train", CONFIG, 100, Stop())
     run_epoch(progress, clock, 100.0, 50.0)
-    progress.report(replace(epoch(1), image_size=64))
+    progress.report(epoch(1))
     assert capsys.readouterr().out.endswith("  5 min left\n")
 
 

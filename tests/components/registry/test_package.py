@@ -49,6 +49,13 @@ def test_the_model_folder_is_inside_byte_by_byte(packed: Path, model_folder: Pat
     assert there == files.digest_folder(model_folder)
 
 
+def test_the_model_folder_may_lie_anywhere(model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a%41b?c#d 'e'" / "model"
+    shutil.copytree(model_folder, folder)
+    package.write(folder, tmp_path / "package", run_id="1" * 32, model_id="m-" + "2" * 32)
+    assert files.digest_folder(tmp_path / "package/artifacts/model") == files.digest_folder(folder)
+
+
 def test_nothing_inside_is_pickled_or_generated(packed: Path) -> None:
     kinds = {path.suffix for path in packed.rglob("*") if path.is_file()}
     assert kinds <= {".py", ".json", ".safetensors", ".txt", ".yaml", "", ".html", ".css"}

@@ -1,12 +1,14 @@
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
 from components.tracking import server
@@ -34,6 +36,39 @@ def test_without_the_variable_the_database_is_in_the_current_folder(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     assert server.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_in_a_copy_of_an_experiment_it_is_the_database_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    copy = tmp_path / ".dvc/tmp/exps/standalone/tmpab12"
+    (copy / ".dvc").mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert server.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.mark.parametrize("name", ["a%20b", "%", "100%", "what?", "a?timeout=5", "50%?", "b#c d"])
+@pytest.mark.parametrize("below", ["", ".dvc/tmp/exps/tmpab12"])
+def test_the_file_is_in_the_project_whatever_its_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, below: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for folder in (tmp_path / name, tmp_path / name / below):
+        (folder / ".dvc").mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / name / below)
+    uri = server.tracking_uri()
+    server.require_reachable(uri)
+    opened = sqlalchemy.create_engine(uri)
+    with opened.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE here (x)")
+    opened.dispose()
+    file = tmp_path / name / "mlflow.db"
+    assert server.sqlite_file(uri) is not None
+    assert file.samefile(server.sqlite_file(uri) or "")
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("here",)]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -9,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.tracking.store import EXPERIMENT, open_store
+from tests.components.conftest import ROOT
 
 Serve = Callable[..., AbstractContextManager[str]]
 
@@ -40,6 +44,43 @@ def test_an_experiment_made_meanwhile_by_another_process_is_used(
     monkeypatch.setattr(MlflowClient, "create_experiment", beaten)
     with open_store() as opened:
         assert opened.client.get_experiment(opened.experiment_id).name == EXPERIMENT
+
+
+_EVERYTHING = """
+from pathlib import Path
+from components.tracking import open_run
+from components.tracking.store import open_store
+
+with open_run(kind="model", name="x", key="k") as run:
+    run.file(Path("made.txt"), "kept")
+    client = run.store.client
+    print(Path(client.download_artifacts(run.id, "kept/made.txt")).read_text())
+    logged = client.create_logged_model(run.store.experiment_id, name="model")
+    client.log_model_artifacts(logged.model_id, "kept")
+"""
+
+
+def test_everything_lies_in_the_project_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    name = "a%20b?c#d 'e'\"f:g[1]&;$`{}*|<>~@+=,\u00fc\\"
+    project = tmp_path / "above" / name
+    (project / "kept").mkdir(parents=True)
+    (project / "made.txt").write_text("as it was")
+    (project / "kept/weights").write_text("w")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", _EVERYTHING],
+        cwd=project,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "as it was\n"), done.stderr
+    assert {path.name for path in project.iterdir()} >= {"mlflow.db", "mlartifacts"}
+    stored = {path.name for path in (project / "mlartifacts").rglob("*") if path.is_file()}
+    assert stored >= {"made.txt", "weights"}
+    assert [path.name for path in (tmp_path / "above").iterdir()] == [name]
+    assert [path.name for path in tmp_path.iterdir()] == ["above"]
 
 
 def test_a_deleted_experiment_is_named_with_the_way_back(store: str) -> None:

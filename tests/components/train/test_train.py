@@ -30,7 +30,11 @@ def tuned(workspace: Workspace, folder: Path, **changes: Any) -> Path:
     values = {
         "learning_rate": 3e-3,
         "epochs": 3,
-        "val_loss": 0.5,
+        "horizontal_flip": True,
+        "val_loss": 5.0,
+        "val_accuracy": 0.5,
+        "image_size": 32,
+        "num_train_images": 17,
         "study": "tune-test",
         "trials_complete": 1,
         "trials_pruned": 0,
@@ -122,6 +126,77 @@ def test_settings_in_params_win_over_the_tuned_ones(
     train.run(train.Paths(**paths(workspace, tmp_path)), params)
     card = models.load_card(tmp_path / "model")
     assert (card.settings["epochs"], card.settings["learning_rate"]) == (1, 0.002)
+
+
+def test_the_flip_that_tune_found_better_is_used(
+    workspace: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    params = settings(train.Params, {"train.epochs": 1, "training.horizontal_flip": "auto"})
+    train.run(train.Paths(**paths(workspace, tmp_path, horizontal_flip=False)), params)
+    assert models.load_card(tmp_path / "model").settings["horizontal_flip"] is False
+
+
+def test_the_card_says_how_the_temperature_was_chosen(trained: Trained) -> None:
+    said = str(trained.card.settings["calibration"])
+    assert said.startswith(
+        f"temperature {trained.card.temperature:.1f}"
+        if trained.card.temperature == 1
+        else f"temperature {trained.card.temperature:.2f} ("
+    )
+    assert "cross-validated log loss on val" in said
+
+
+def run_of(store: str, card: ModelCard) -> Run:
+    client = MlflowClient(store)
+    found = client.search_runs(
+        [e.experiment_id for e in client.search_experiments()],
+        filter_string=f"tags.`pipeline.key` = '{card.training_key}'",
+    )
+    return found[0]
+
+
+def test_a_training_that_ends_worse_than_its_search_says_so_and_why_it_may_be(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    store: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    params = settings(train.Params, {"train.epochs": 1, "train.learning_rate": 1e-6})
+    changes = {"val_loss": 0.01, "val_accuracy": 1.0, "image_size": 48}
+    train.run(train.Paths(**paths(workspace, tmp_path, **changes)), params)
+    lines = capsys.readouterr().out.splitlines()
+    worse = [line for line in lines if line.startswith("train     worse than the best trial: ")]
+    assert len(worse) == 1
+    assert "the trial had 0.010, 1.000. Likely reasons: it did not use the trial's" in worse[0]
+    run = run_of(store, models.load_card(tmp_path / "model"))
+    assert run.data.tags["worse_than_best_trial"] == worse[0].removeprefix("train     ")
+    assert run.data.metrics["best_trial/val_loss"] == 0.01
+    assert run.data.metrics["best/val_loss"] > 0.01
+
+
+def test_a_training_that_stops_early_says_when_and_why(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    store: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changes = {"train.epochs": 6, "train.early_stopping": 1, "train.learning_rate": 0.1}
+    train.run(train.Paths(**paths(workspace, tmp_path)), settings(train.Params, changes))
+    card = models.load_card(tmp_path / "model")
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert len(rows) == max(card.best_epoch, 3) + 1 < 6
+    line = (
+        f"stopped early after epoch {len(rows)} of 6: val/loss was not lower for 1 epoch "
+        f"(train.early_stopping), the best is epoch {card.best_epoch}"
+    )
+    assert f"train     {line}\n" in capsys.readouterr().out
+    assert run_of(store, card).data.tags["stopped_early"] == line
+
+
+def test_a_training_that_went_well_has_nothing_to_explain(trained: Trained) -> None:
+    assert not {"stopped_early", "worse_than_best_trial"} & trained.runs[0].data.tags.keys()
 
 
 def test_hyperparameters_of_other_data_are_refused(

@@ -47,13 +47,49 @@ def suggest_rate(trial: optuna.Trial) -> float:
     return trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
 
 
-def test_the_first_slot_has_the_initial_params_and_the_sampler_chooses_the_others(
+def test_the_first_slot_has_the_default_settings_and_the_sampler_chooses_the_others(
     queue: TrialQueue,
 ) -> None:
     rates = [suggest_rate(claim(queue)) for _ in range(3)]
     assert rates[0] == 1e-3
     assert len(set(rates)) == 3
     assert not queue.enqueue_missing()
+
+
+FLIPS = (False, True)
+
+
+def complete(queue: TrialQueue, value: float) -> bool:
+    """Claim the next trial, let it end with this loss; whether it flipped."""
+    trial = claim(queue)
+    flip = queue.choose_flip(trial, FLIPS)
+    assert queue.tell(trial, TrialState.COMPLETE, value)
+    return flip
+
+
+@pytest.mark.parametrize(("losses", "kept"), [((0.5, 0.4), True), ((0.4, 0.5), False)])
+def test_trials_after_the_pair_flip_as_the_better_one_of_it(
+    queue: TrialQueue, losses: tuple[float, float], kept: bool
+) -> None:
+    assert [complete(queue, loss) for loss in losses] == [False, True]
+    assert complete(queue, 0.1) is kept
+
+
+def test_a_flip_that_no_trial_completed_with_is_not_used(queue: TrialQueue) -> None:
+    complete(queue, 0.5)
+    second = claim(queue)
+    assert queue.choose_flip(second, FLIPS) is True
+    assert queue.tell(second, TrialState.PRUNED, reason="worse than the median")
+    assert queue.choose_flip(claim(queue), FLIPS) is False
+
+
+def test_while_the_pair_still_runs_no_other_trial_flips(queue: TrialQueue) -> None:
+    first, second, third = claim(queue), claim(queue), claim(queue)
+    assert [queue.choose_flip(t, FLIPS) for t in (first, second, third)] == [False, True, False]
+
+
+def test_a_flip_that_is_set_is_everyones(queue: TrialQueue) -> None:
+    assert {queue.choose_flip(claim(queue), (True,)) for _ in range(3)} == {True}
 
 
 def test_a_slot_is_enqueued_once_however_often_and_by_whichever_worker(
@@ -181,7 +217,7 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(queue: TrialQueue) ->
     for _ in range(3):
         assert queue.tell(claim(queue), TrialState.PRUNED, reason="slow")
     assert not queue.enqueue_missing()
-    more = TrialQueue(queue.study, 0, 5, queue.initial_params)
+    more = TrialQueue(queue.study, 0, 5, queue.first_trials)
     assert more.enqueue_missing()
     assert [trial.number for _ in range(2) if (trial := more.claim())] == [3, 4]
 

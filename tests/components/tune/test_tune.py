@@ -61,6 +61,45 @@ def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     ]
 
 
+def test_a_space_of_one_setting_runs_one_trial_and_says_so(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = {"tune.learning_rate": [1e-3, 1e-3], "tune.epochs": [1, 1], "tune.num_trials": 5}
+    tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, one))
+    assert [row["state"] for row in table(tmp_path)] == ["complete"]
+    out = capsys.readouterr().out
+    assert "tune      the search space has 1 setting, fewer than tune.num_trials 5: each is" in out
+    assert ": 1 trial in 60 s on " in out
+
+
+def test_the_first_two_trials_differ_in_the_flip_alone_and_the_better_one_is_written(
+    workspace: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    one = {"tune.learning_rate": [1e-3, 1e-3], "tune.epochs": [1, 1], "tune.num_trials": 5}
+    params = settings(tune.Params, {**one, "training.horizontal_flip": "auto"})
+    tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
+    first, second = table(tmp_path)
+    assert (first["horizontal_flip"], second["horizontal_flip"]) == ("false", "true")
+    assert (first["learning_rate"], first["epochs"]) == (second["learning_rate"], second["epochs"])
+    assert first["val_loss"] != second["val_loss"]
+    better = min(first, second, key=lambda row: float(row["val_loss"] or "inf"))
+    assert str(best(tmp_path).horizontal_flip).lower() == better["horizontal_flip"]
+
+
+def test_what_the_best_trial_was_like_is_written_for_train(
+    workspace: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    changes = {"tune.num_trials": 1, "model.image_size": 48}
+    tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, changes))
+    found = best(tmp_path)
+    assert found.image_size == 32
+    assert found.num_train_images == 16  # half of each class's 16
+    assert 0 <= found.val_accuracy <= 1
+
+
 def test_each_trial_is_a_run_nested_under_one_parent(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:

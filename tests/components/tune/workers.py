@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from components.core.training.architectures import ModelParams
 from components.core.training.loop import LabeledImages
 from components.tune import search, trial_queue
+from components.tune.search_space import SearchSpace
 from components.tune.storage import VARIABLE
-from components.tune.trial import OUT_OF_TIME, SearchSpace, StudyContext, TrialRun
+from components.tune.trial import OUT_OF_TIME, StudyContext, TrialRun
 from components.tune.trial_queue import Heartbeat, TrialQueue
 from tests.factories import training_config
 
@@ -50,7 +51,7 @@ def make_context(num_trials: int, timeout_seconds: int = 600) -> StudyContext:
         val=images,
         config=config,
         model=ModelParams(architecture="resnet18", weights="random", image_size=32),
-        space=SearchSpace((1e-5, 1e-1), (1, 9), {"learning_rate": 1e-3, "epochs": 3}),
+        space=SearchSpace((1e-5, 1e-1), (1, 9), (False,), ({"learning_rate": 1e-3, "epochs": 3},)),
         num_trials=num_trials,
         timeout_seconds=timeout_seconds,
         data_digest="d" * 64,
@@ -64,7 +65,8 @@ def nap(
 ) -> tuple[TrialState, str]:
     """A training without a model: its loss is known beforehand."""
     time.sleep(NAP * random.uniform(0.5, 1.5))
-    trial_run._curve = [{"val/loss": abs(np.log10(trial_run._config.learning_rate) + 3)}]
+    loss = abs(np.log10(trial_run._config.learning_rate) + 3)
+    trial_run._curve = [{"val/loss": loss, "val/accuracy": 0.5}]
     if heartbeat.lost or (deadline is not None and time.monotonic() > deadline):
         return TrialState.PRUNED, OUT_OF_TIME
     return TrialState.COMPLETE, ""

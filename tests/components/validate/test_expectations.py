@@ -7,7 +7,9 @@ from components.validate.expectations import RuleOutcome, run_expectations
 from components.validate.rules import Rule
 
 BETWEEN = "ExpectColumnValuesToBeBetween"
-SIDE = Rule("min_side", "used", BETWEEN, {"column": "side", "min_value": 8}, "", "side {:,} px")
+SIDE = Rule(
+    "min_side", "used", BETWEEN, {"column": "side", "min_value": 8}, "", "side {:,} px".format
+)
 ROWS = Rule("min_images", "used", "ExpectTableRowCountToBeBetween", {"min_value": 2}, "")
 
 

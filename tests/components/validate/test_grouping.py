@@ -203,6 +203,6 @@ def test_pinned_splits_beside_a_predefined_split_is_refused(
     make_splits(images, class_folders)
     write_tables(images, pinned=f"{'a' * 64},train,x.png\n")
     assert (
-        "has a predefined split (folders train, val and test); remove all lines"
+        "has a predefined split (folders train, val, test); remove all lines"
         in validate(images).message
     )

@@ -104,3 +104,35 @@ def test_a_refusal_starts_with_the_first_rule_that_blocks() -> None:
         "rule invalid_names: found x; expected y. a: odd; b: odd; c: odd and 1 more. "
         "Also failed: min_side."
     )
+
+
+def test_classes_that_share_a_reason_are_named_with_it_once() -> None:
+    rule = Rule("class_level", "classes", "", {}, "classes")
+    wrong = {"a": "odd", "b": "even", "c": "odd", "d": "odd", "e": "odd", "f": "prime"}
+    (found,) = to_results(
+        [rule], {"class_level": RuleOutcome(False, 9, wrong)}, PARAMS, sorted("abcdefghi")
+    )
+    assert found.observed == ("6 of 9 class folders (a, c, d: odd; b: even; f: prime; and 1 more)")
+
+
+def test_a_refusal_has_an_example_of_each_reason() -> None:
+    rules = [result(False, "critical", "invalid_names").model_copy(update={"files": ["a"]})]
+    problems = [Problem(name, "odd", "invalid_names") for name in "abc"]
+    problems += [Problem("x", "even", "invalid_names")]
+    assert "expected y. a: odd; x: even; b: odd and 1 more." in refusal(
+        report(rules, False), problems
+    )
+
+
+def test_of_classes_of_equal_size_the_first_by_name_is_named() -> None:
+    sizes = {"a": 50, "b": 40, "c": 50, "d": 40}
+    counts = {name: {"train": size, "val": 5, "test": 5} for name, size in sizes.items()}
+    found = report([result(True)], True).model_copy(update={"counts": counts})
+    assert list(summary(found))[1] == "validate  4 classes: b has 50 images, a 60"
+
+
+def test_the_folders_of_a_predefined_split_are_named() -> None:
+    lines = list(summary(report([result(True)], True), ["seg_train", "seg_dev", "seg_test"]))
+    assert lines[2] == (
+        "validate  split of the folders seg_train, seg_dev, seg_test: train 750, val 125, test 125"
+    )

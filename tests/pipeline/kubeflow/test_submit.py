@@ -1,6 +1,7 @@
 """The command, through the real SDK, against a server that speaks the API of Kubeflow Pipelines."""
 
 import _thread
+import os
 import shutil
 import subprocess
 import time
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from components.core.errors import PipelineError
 from components.io import params
 from pipeline import cli
-from pipeline.kubeflow import client, compiler, resources, submit
+from pipeline.kubeflow import client, compiler, git_state, resources, submit
 from tests.components.conftest import ROOT
-from tests.pipeline.checkout import Checkout
+from tests.pipeline.checkout import GIT, Checkout
 from tests.pipeline.kfp_server import RUN, Kubeflow, node
 from tests.pipeline.kube_server import Cluster
 
@@ -105,6 +107,36 @@ def done(*names: str, second: int = 10) -> list[dict[str, Any]]:
         nodes.append(node(name, "SUCCEEDED", begin, begin + 9))
         nodes.append(node(f"executor#{name}", "SUCCEEDED", begin, begin + 9))
     return nodes
+
+
+@pytest.fixture
+def inner(checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project as a folder of a larger repository."""
+    outer = tmp_path / "mono"
+    shutil.copytree(checkout.root, outer / "ml/cat's", ignore=shutil.ignore_patterns(".git"))
+    (outer / "readme").write_text("")
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "all")):
+        subprocess.run(["git", *words], cwd=outer, env={**os.environ, **GIT}, check=True)
+    monkeypatch.chdir(outer / "ml/cat's")
+    return outer
+
+
+def test_a_project_in_a_folder_of_a_larger_repository_is_refused(
+    inner: Path, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert start(kfp) == 1
+    error = refusal(capfd)
+    assert "is the folder ml/cat's of a larger repository" in error
+    assert """git subtree split --prefix='ml/cat'"'"'s'""" in error
+    assert kfp.posted == {}
+
+
+def test_changes_elsewhere_in_a_larger_repository_are_not_the_projects(inner: Path) -> None:
+    (inner / "readme").write_text("changed")
+    assert git_state.require_committed() == git_state.head()
+    (inner / "ml/cat's/params.yaml").write_text("changed")
+    with pytest.raises(PipelineError, match=r"params\.yaml differs from"):
+        git_state.require_committed()
 
 
 def test_a_run_is_started_with_the_pushed_commit_its_images_and_the_account_of_runs(

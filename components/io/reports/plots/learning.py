@@ -15,18 +15,20 @@ if TYPE_CHECKING:
 _COMPLETE, _PRUNED = "complete", "pruned"
 
 
-def history(epochs: Sequence[Mapping[str, float]], path: Path) -> None:
+def history(epochs: Sequence[Mapping[str, float]], planned: int, path: Path) -> None:
     """Loss and accuracy per epoch, with the epoch that was kept.
 
     Args:
         epochs: in order, each with `epoch`, `train_loss`, `val_loss`, `val_accuracy`, and `best`,
             which is not 0 where the epoch was the best so far: the last such one was kept.
+        planned: epochs of the schedule; more than there are where training stopped early.
         path: the PNG to write.
     """
     best = [e for e in epochs if e["best"]][-1]
+    stopped = f" (stopped early, {planned} planned)" if len(epochs) < planned else ""
     title = (
-        f"Best after epoch {best['epoch']:.0f} of {len(epochs)}: val loss {best['val_loss']:.3f}, "
-        f"val accuracy {best['val_accuracy']:.3f}."
+        f"Best after epoch {best['epoch']:.0f} of {len(epochs)}{stopped}: val loss "
+        f"{best['val_loss']:.3f}, val accuracy {best['val_accuracy']:.3f}."
     )
     at = [e["epoch"] for e in epochs]
     with saved_figure(path, 9, 3.8, title) as figure:

@@ -27,10 +27,11 @@ from components.core.data.decoding import (
 )
 from components.core.data.fingerprints import pixel_digest
 
-FORMATS: list[Format] = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]
+FORMATS: list[Format] = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM"]
 PARAMS = ImageParams(
     formats=FORMATS,
     max_pixels=1_000_000,
+    white_level=None,
     multi_frame="refuse",
     background=(10, 20, 30),
     resize_mode="crop",
@@ -237,10 +238,11 @@ def test_a_phone_jpeg_with_a_second_image_behind_it_is_one_image() -> None:
         ("Gr\u00fc\u00dfe\n".encode(), "text/HTML, not an image"),
         (b"%PDF-1.7 ...", "a PDF, not an image"),
         (b"PK\x03\x04\x14\0\0\0", "a ZIP archive, not an image"),
-        (b"\0\0\0\x18ftypheic\0\0", "HEIC, AVIF or a video, not an image"),
+        (b"\0\0\0\x18ftypheic\0\0", "HEIC; convert it to PNG, JPEG or TIFF"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
-        (b"SIMPLE  =  \0", "unknown content, not an image"),
-        (b"8BPS\0\1", "unknown content, not an image"),
+        (b"SIMPLE  =  \0", "FITS; convert it to PNG, JPEG or TIFF"),
+        (b"8BPS\0\1", "a Photoshop document (PSD); convert it to PNG, JPEG or TIFF"),
+        (b"\0\1\2\3\4\5\6", "unknown content, not an image"),
     ],
 )
 def test_other_content_is_refused_by_what_it_is(content: bytes, expected: str) -> None:
@@ -291,8 +293,8 @@ def test_a_bomb_is_refused_by_its_header_in_little_memory() -> None:
         "content = sys.stdin.buffer.read()\n"
         "limit = 400 << 20\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))\n"
-        "params = ImageParams(formats=['PNG'], max_pixels=100_000_000, multi_frame='refuse',\n"
-        "                     background=(0, 0, 0), resize_mode='crop')\n"
+        "params = ImageParams(formats=['PNG'], max_pixels=100_000_000, white_level=None,\n"
+        "                     multi_frame='refuse', background=(0, 0, 0), resize_mode='crop')\n"
         "try:\n"
         "    decode(content, params)\n"
         "except InvalidImage as error:\n"

@@ -36,6 +36,12 @@ def test_the_captured_text_joins_files_and_no_match_joins_nothing() -> None:
     assert list(captured(paths, None)) == [None, None, None]
 
 
+def test_a_pattern_captures_however_accents_are_composed() -> None:
+    paths = ["caf\u00e9/ren\u00e9 1.png", "cafe\u0301/rene\u0301 2.png", "cafe/rene 3.png"]
+    for pattern in ("/(ren\u00e9)", "/(rene\u0301)"):
+        assert list(captured(paths, pattern)) == ["ren\u00e9", "ren\u00e9", None]
+
+
 def test_equal_keys_are_connected_and_none_equals_nothing() -> None:
     assert list(equal(["x", "y", "x", None, "x", None])) == [(0, 2), (0, 4)]
 

@@ -46,12 +46,23 @@ def ramp(count: int, size: int = 32) -> Tensor:
 
 @pytest.fixture
 def custom(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """custom(flip=1.0): the level "light" is now exactly this change and no other."""
+    """custom(erase=1.0): the level "light" is now exactly this change and no other."""
 
     def change(**values: float) -> None:
         monkeypatch.setitem(AUGMENTATIONS, "light", replace(STILL, **values))
 
     return change
+
+
+def change(batch: Tensor, horizontal_flip: bool = False, rotate_90: bool = False) -> Tensor:
+    """`augment` at the level "light", always with the same random numbers."""
+    return augment(
+        batch,
+        "light",
+        horizontal_flip=horizontal_flip,
+        rotate_90=rotate_90,
+        generator=seeded(),
+    )
 
 
 def test_normalize_is_torchvisions_formula() -> None:
@@ -100,7 +111,7 @@ def test_resize_keeps_the_mean_of_a_flat_image(size: int) -> None:
 
 def test_no_augmentation_is_the_batch_itself() -> None:
     batch = normalize(pixels(4, 16))
-    assert augment(batch, "none", rotate_90=True, generator=seeded()) is batch
+    assert augment(batch, "none", horizontal_flip=True, rotate_90=True, generator=seeded()) is batch
 
 
 @pytest.mark.parametrize("size", [16, 33])
@@ -109,7 +120,7 @@ def test_settings_without_changes_give_the_image_back(
 ) -> None:
     custom()
     batch = normalize(pixels(4, size))
-    found = augment(batch, "light", rotate_90=False, generator=seeded())
+    found = change(batch)
     # In noise, a shift by a hundredth of a pixel would change values by 0.01 and more.
     assert torch.allclose(found, batch, rtol=0, atol=1e-4)
 
@@ -118,27 +129,37 @@ def test_settings_without_changes_give_the_image_back(
     level=st.sampled_from(LEVELS),
     count=st.integers(1, 5),
     size=st.integers(2, 40),
+    horizontal_flip=st.booleans(),
     rotate_90=st.booleans(),
     seed=st.integers(0, 2**63 - 1),
 )
 @settings(max_examples=60, deadline=None)
 def test_augmentation_keeps_shape_and_type_and_stays_finite(
-    level: Augmentation, count: int, size: int, rotate_90: bool, seed: int
+    level: Augmentation, count: int, size: int, horizontal_flip: bool, rotate_90: bool, seed: int
 ) -> None:
     batch = normalize(pixels(count, size, seed % 1000))
-    found = augment(batch, level, rotate_90, seeded(seed))
+
+    def changed() -> Tensor:
+        return augment(
+            batch,
+            level,
+            horizontal_flip=horizontal_flip,
+            rotate_90=rotate_90,
+            generator=seeded(seed),
+        )
+
+    found = changed()
     assert found.shape == batch.shape
     assert found.dtype == torch.float32
     assert torch.isfinite(found).all()
-    again = augment(batch, level, rotate_90, seeded(seed))
-    assert torch.equal(found, again)
+    assert torch.equal(found, changed())
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_augmentation_leaves_its_input_alone_and_is_channels_last(level: Augmentation) -> None:
     batch = normalize(pixels(4, 24))
     before = batch.clone()
-    found = augment(batch, level, rotate_90=True, generator=seeded())
+    found = augment(batch, level, horizontal_flip=True, rotate_90=True, generator=seeded())
     assert torch.equal(batch, before)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
@@ -146,31 +167,42 @@ def test_augmentation_leaves_its_input_alone_and_is_channels_last(level: Augment
 @pytest.mark.parametrize("level", LEVELS[1:])
 def test_images_of_a_batch_and_other_seeds_get_other_changes(level: Augmentation) -> None:
     batch = ramp(6)
-    found = augment(batch, level, rotate_90=False, generator=seeded())
+    found = augment(batch, level, horizontal_flip=False, rotate_90=False, generator=seeded())
     for i in range(6):
         for k in range(i):
             assert not torch.equal(found[i], found[k])
-    assert not torch.equal(found, augment(batch, level, rotate_90=False, generator=seeded(1)))
+    assert not torch.equal(
+        found, augment(batch, level, horizontal_flip=False, rotate_90=False, generator=seeded(1))
+    )
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
-def test_images_are_flipped_as_often_as_stated(
-    custom: Callable[..., None], probability: float
+@pytest.mark.parametrize(("horizontal_flip", "share"), [(False, 0.0), (True, 0.5)])
+def test_every_second_image_is_flipped_where_that_is_asked_for_and_none_else(
+    custom: Callable[..., None], horizontal_flip: bool, share: float
 ) -> None:
-    custom(flip=probability)
+    custom()
     batch = ramp(400, size=8)
-    found = augment(batch, "light", rotate_90=False, generator=seeded())
+    found = change(batch, horizontal_flip=horizontal_flip)
     mirrored = [torch.allclose(image, batch[0].flip(-1), atol=1e-5) for image in found]
     same = [torch.allclose(image, batch[0], atol=1e-5) for image in found]
     assert all(m != s for m, s in zip(mirrored, same, strict=True))
-    # 4 standard deviations of 400 draws at 0.25 are 0.087
-    assert sum(mirrored) / 400 == pytest.approx(probability, abs=0.09)
+    # 4 standard deviations of 400 draws at 0.5 are 0.1
+    assert sum(mirrored) / 400 == pytest.approx(share, abs=0.1 if horizontal_flip else 0)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_no_level_mirrors_an_image_by_itself(level: Augmentation) -> None:
+    # Red grows from left to right, whatever was cropped, turned by up to 30 degrees or erased.
+    for image in augment(
+        ramp(100), level, horizontal_flip=False, rotate_90=False, generator=seeded()
+    ):
+        assert image[0, :, 20:].mean() > image[0, :, :12].mean()
 
 
 def test_rotate_90_turns_by_all_four_quarters_equally_often(custom: Callable[..., None]) -> None:
     custom()
     batch = ramp(400, size=8)
-    found = augment(batch, "light", rotate_90=True, generator=seeded())
+    found = change(batch, rotate_90=True)
     counts = [0] * 4
     for image in found:
         turns = [torch.allclose(image, batch[0].rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
@@ -180,17 +212,18 @@ def test_rotate_90_turns_by_all_four_quarters_equally_often(custom: Callable[...
 
 
 def test_a_flipped_image_is_rotated_and_not_sheared(custom: Callable[..., None]) -> None:
-    custom(flip=1.0)
+    custom()
     batch = ramp(40, size=8)
-    mirrored = batch[0].flip(-1)
-    for image in augment(batch, "light", rotate_90=True, generator=seeded()):
-        turns = [torch.allclose(image, mirrored.rot90(k, (1, 2)), atol=1e-5) for k in range(4)]
-        assert sum(turns) == 1
+    ways = [way.rot90(k, (1, 2)) for way in (batch[0], batch[0].flip(-1)) for k in range(4)]
+    found = change(batch, horizontal_flip=True, rotate_90=True)
+    seen = [[torch.allclose(image, way, atol=1e-5) for way in ways] for image in found]
+    assert all(sum(matches) == 1 for matches in seen)
+    assert any(any(matches[4:]) for matches in seen)
 
 
 def test_a_crop_shows_a_part_of_the_image_enlarged(custom: Callable[..., None]) -> None:
     custom(min_crop=0.25)
-    found = augment(ramp(200), "light", rotate_90=False, generator=seeded())
+    found = change(ramp(200))
     # Red is the input's x in [-1, 1]: its spread over a row is the width of the crop.
     width = (found[:, 0, 16, -1] - found[:, 0, 16, 0]) / 2
     height = (found[:, 1, -1, 16] - found[:, 1, 0, 16]) / 2
@@ -208,7 +241,7 @@ def test_a_stretch_changes_width_against_height_up_to_its_factor(
     custom: Callable[..., None],
 ) -> None:
     custom(min_crop=0.3, max_stretch=1.5)
-    found = augment(ramp(200), "light", rotate_90=False, generator=seeded())
+    found = change(ramp(200))
     width = found[:, 0, 16, -1] - found[:, 0, 16, 0]
     height = found[:, 1, -1, 16] - found[:, 1, 0, 16]
     ratio = width / height
@@ -218,7 +251,7 @@ def test_a_stretch_changes_width_against_height_up_to_its_factor(
 
 def test_a_rotation_stays_within_its_degrees(custom: Callable[..., None]) -> None:
     custom(max_degrees=20.0)
-    found = augment(ramp(200), "light", rotate_90=False, generator=seeded())
+    found = change(ramp(200))
     # Across the center, away from reflected corners, red and green are a turned plane.
     across = found[:, :2, 16, 20] - found[:, :2, 16, 12]
     degrees = torch.rad2deg(torch.atan2(across[:, 1], across[:, 0]))
@@ -230,7 +263,7 @@ def test_a_rotation_stays_within_its_degrees(custom: Callable[..., None]) -> Non
 def test_color_changes_contrast_and_brightness_within_bounds(custom: Callable[..., None]) -> None:
     custom(color_jitter=0.3)
     batch = normalize(pixels(200, 8))
-    found = augment(batch, "light", rotate_90=False, generator=seeded())
+    found = change(batch)
     gain = found.std(dim=(1, 2, 3)) / batch.std(dim=(1, 2, 3))
     shift = found.mean(dim=(1, 2, 3)) - batch.mean(dim=(1, 2, 3))
     for value, middle in ((gain, 1.0), (shift, 0.0)):
@@ -245,7 +278,7 @@ def test_erasing_blanks_one_rectangle_in_some_images(custom: Callable[..., None]
     custom(erase=0.5)
     size = 40
     batch = torch.ones(400, 3, size, size).contiguous(memory_format=torch.channels_last)
-    found = augment(batch, "light", rotate_90=False, generator=seeded())
+    found = change(batch)
     blank = found.abs() < 1e-6
     assert torch.equal(blank[:, 0], blank[:, 2])
     hit = blank[:, 0].any(dim=2).any(dim=1)
@@ -277,6 +310,8 @@ def test_each_level_changes_images_more_than_the_one_before() -> None:
 def test_the_generator_is_the_only_source_of_chance() -> None:
     batch = ramp(4)
     torch.manual_seed(0)
-    first = augment(batch, "maximum", rotate_90=True, generator=seeded())
+    first = augment(batch, "maximum", horizontal_flip=True, rotate_90=True, generator=seeded())
     torch.manual_seed(1)
-    assert torch.equal(first, augment(batch, "maximum", rotate_90=True, generator=seeded()))
+    assert torch.equal(
+        first, augment(batch, "maximum", horizontal_flip=True, rotate_90=True, generator=seeded())
+    )

@@ -16,13 +16,13 @@ WRITTEN: dict[str, Any] = {
     "preset": "auto",
     "batch_size": "auto",
     "augmentation": "auto",
+    "horizontal_flip": "auto",
     "rotate_90": True,
     "weight_decay": 0.05,
     "label_smoothing": 0.1,
     "warmup_fraction": 0.15,
     "class_weights": "balanced",
     "ema_decay": 0.5,
-    "progressive_resizing_start": 0.75,
     "device": "cpu",
     "precision": "fp32",
 }
@@ -38,6 +38,7 @@ def resolve(architecture: str = "resnet18", image_size: int = 64, **changes: Any
         learning_rate=2e-4,
         epochs=7,
         early_stopping=4,
+        horizontal_flip=True,
         image_size=image_size,
         labels=LABELS,
         num_classes=2,
@@ -51,13 +52,13 @@ def test_every_setting_arrives_under_its_own_name() -> None:
         early_stopping=4,
         batch_size=16,
         augmentation="heavy",
+        horizontal_flip=True,
         rotate_90=True,
         weight_decay=0.05,
         label_smoothing=0.1,
         warmup_fraction=0.15,
         ema_decay=0.5,
         image_size=64,
-        progressive_resizing_start=0.75,
         seed=3,
         device="cpu",
         precision="fp32",
@@ -74,6 +75,11 @@ def test_sqrt_lies_between_equal_and_balanced_weights() -> None:
     assert found == pytest.approx(((4 / 6) ** 0.5, (4 / 2) ** 0.5))
 
 
+@pytest.mark.parametrize(("written", "found"), [("auto", True), (True, True), (False, False)])
+def test_what_tune_found_about_the_flip_is_used_unless_it_is_set(written: Any, found: bool) -> None:
+    assert resolve(horizontal_flip=written).horizontal_flip is found
+
+
 def test_explicit_values_win_over_the_preset() -> None:
     found = resolve(batch_size=5, augmentation="none")
     assert (found.batch_size, found.augmentation) == (5, "none")
@@ -88,14 +94,10 @@ def test_device_and_precision_are_asked_of_the_hardware(monkeypatch: pytest.Monk
     assert found.precision == "fp32"
 
 
-def test_a_vision_transformer_needs_its_size_from_the_first_epoch_on() -> None:
-    assert resolve("vit_b_16", image_size=224, progressive_resizing_start=1.0).image_size == 224
-    with pytest.raises(InvalidParams, match="exactly 224 px, not 64;"):
-        resolve("vit_b_16", image_size=64, progressive_resizing_start=1.0)
-    with pytest.raises(
-        InvalidParams, match=r"exactly 224 px, not 112; .*progressive_resizing_start to 1\.$"
-    ):
-        resolve("vit_b_16", image_size=224, progressive_resizing_start=0.5)
+def test_a_vision_transformer_needs_its_own_size() -> None:
+    assert resolve("vit_b_16", image_size=224).image_size == 224
+    with pytest.raises(InvalidParams, match=r"exactly 224 px, not 64; .*image_size to 224\.$"):
+        resolve("vit_b_16", image_size=64)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,8 @@ def test_a_vision_transformer_needs_its_size_from_the_first_epoch_on() -> None:
         {"warmup_fraction": 1.0},
         {"class_weights": "root"},
         {"ema_decay": 1.0},
-        {"progressive_resizing_start": 0.1},
-        {"progressive_resizing_start": float("nan")},
+        {"horizontal_flip": "maybe"},
+        {"progressive_resizing_start": 1.0},
         {"weight_decay": float("nan")},
         {"weight_decay": float("inf")},
         {"rotate_90": "perhaps"},
@@ -139,6 +141,7 @@ def test_the_preset_is_the_only_thing_that_auto_means() -> None:
             learning_rate=preset.learning_rate,
             epochs=1,
             early_stopping=1,
+            horizontal_flip=False,
             image_size=32,
             labels=LABELS,
             num_classes=2,

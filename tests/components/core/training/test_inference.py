@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from components.core.errors import InvalidParams
 from components.core.training.augmentation import normalize, resize
 from components.core.training.inference import (
-    fit_temperature,
     predict_logits,
     probabilities,
     resolve_device,
@@ -129,42 +128,6 @@ def test_probabilities_of_any_finite_logits_sum_to_one(
     assert np.isfinite(found).all()
     assert (found >= 0).all()
     assert np.allclose(found.sum(axis=1), 1.0, rtol=0, atol=1e-12)
-
-
-def planted(count: int = 4000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits and labels drawn from exactly their softmax: calibrated at temperature 1."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (count, 4)).astype(np.float32)
-    cumulated = probabilities(logits, 1.0).cumsum(axis=1)
-    return logits, (rng.random((count, 1)) > cumulated).sum(axis=1)
-
-
-@pytest.mark.parametrize("scale", [1 / 3, 1.0, 3.0])
-def test_the_temperature_fit_finds_a_planted_temperature(scale: float) -> None:
-    logits, labels = planted()
-    found = fit_temperature((logits * scale).astype(np.float32), labels)
-    assert found == pytest.approx(scale, rel=0.06)
-
-
-def test_a_fitted_temperature_never_raises_the_log_loss() -> None:
-    logits, labels = planted(50)
-    logits *= 4
-
-    def loss(temperature: float) -> float:
-        chosen = probabilities(logits, temperature)[np.arange(50), labels]
-        return float(-np.log(chosen).mean())
-
-    best = fit_temperature(logits, labels)
-    assert loss(best) < loss(1.0)
-    assert loss(best) <= min(loss(best * 0.9), loss(best * 1.1))
-
-
-def test_the_temperature_stays_inside_its_bounds() -> None:
-    logits = np.tile(np.array([[1.0, -1.0]], np.float32), (10, 1))
-    all_right = fit_temperature(logits, np.zeros(10, np.int64))  # sharper is always better
-    all_wrong = fit_temperature(logits, np.ones(10, np.int64))  # flatter is always better
-    assert 0.05 <= all_right < 0.06
-    assert 19 < all_wrong <= 20
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from components.core.errors import Diverged
 from components.core.training import loop, schedule
 from components.core.training.architectures import build_network
+from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import predict_logits
 from components.core.training.loop import Epoch, LabeledImages, State, Stopped, fit
@@ -24,6 +25,7 @@ from tests.factories import training_config
 CONFIG = training_config(
     learning_rate=3e-3,
     augmentation="light",
+    horizontal_flip=True,
     rotate_90=True,
     weight_decay=0.05,
     label_smoothing=0.1,
@@ -127,10 +129,9 @@ def test_a_training_killed_between_epochs_continues_to_the_same_bits(ema_decay: 
         assert equal(later.state_dict(), whole.state_dict())
 
 
-def test_a_real_network_with_progressive_resizing_continues_to_the_same_bits() -> None:
-    config = replace(CONFIG, epochs=2, image_size=48, progressive_resizing_start=0.5, ema_decay=0.5)
+def test_a_real_network_continues_to_the_same_bits() -> None:
+    config = replace(CONFIG, epochs=2, image_size=32, batch_size=4, ema_decay=0.5)
     train, val = labeled_images(8, seed=1, size=48), labeled_images(4, seed=2, size=48)
-    config = replace(config, batch_size=4)
 
     def start() -> nn.Module:
         torch.manual_seed(0)
@@ -138,7 +139,6 @@ def test_a_real_network_with_progressive_resizing_continues_to_the_same_bits() -
 
     whole = start()
     expected = list(fit(whole, train, val, config))
-    assert [epoch.image_size for epoch in expected] == [32, 48]
     with pytest.raises(Stopped) as stopped:
         list(fit(start(), train, val, config, after_batch=lambda done, _: done == 1))
     later = build_network("resnet18", 2)
@@ -206,14 +206,11 @@ def test_the_optimizer_follows_the_declared_learning_rates_step_by_step(
     assert [epoch.learning_rate for epoch in epochs] == [declared[2], declared[5], declared[8]]
 
 
-def test_images_grow_in_training_and_are_always_scored_at_full_size() -> None:
+def test_images_are_trained_and_scored_at_one_size_in_every_epoch() -> None:
     network = Recorder()
-    config = replace(CONFIG, image_size=64, progressive_resizing_start=0.5)
     data = labeled_images(8, seed=1, size=64)
-    epochs = list(fit(network, data, data, config))
-    scoring = (False, 64)
-    assert network.sizes == [(True, 32), scoring, (True, 48), scoring, (True, 64), scoring]
-    assert [epoch.image_size for epoch in epochs] == [32, 48, 64]
+    list(fit(network, data, data, replace(CONFIG, image_size=48)))
+    assert network.sizes == [(True, 48), (False, 48)] * 3
 
 
 def test_a_learnable_set_is_learned() -> None:
@@ -250,7 +247,9 @@ def test_the_reported_val_numbers_are_those_of_the_network() -> None:
     config = replace(CONFIG, epochs=1, class_weights=(0.5, 2.0))
     (epoch,) = fit(network, TRAIN, VAL, config)
     logits = torch.from_numpy(predict_logits(network, VAL.pixels, batch_size=8, device="cpu"))
-    chosen = -torch.log_softmax(logits, dim=1)[torch.arange(8), torch.from_numpy(VAL.labels)]
+    temperature = max(1.0, fit_temperature(logits.numpy(), VAL.labels))
+    chosen = -torch.log_softmax(logits / temperature, dim=1)
+    chosen = chosen[torch.arange(8), torch.from_numpy(VAL.labels)]
     weights = torch.tensor([0.5, 2.0])[torch.from_numpy(VAL.labels)]
     assert epoch.val_loss == pytest.approx(float((weights * chosen).sum() / weights.sum()))
     assert epoch.val_accuracy == float((logits.argmax(1).numpy() == VAL.labels).mean())
@@ -287,9 +286,25 @@ def test_the_best_epoch_is_kept_and_a_tie_keeps_the_earlier(
 
 
 def test_training_stops_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, [0.9, 0.5, 0.6, 0.55, 0.1, 0.1])
-    epochs = list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=6, early_stopping=2)))
-    assert [epoch.index for epoch in epochs] == [1, 2, 3, 4]
+    scripted(monkeypatch, [0.9, 0.8, 0.7, 0.5, 0.6, 0.55, 0.1, 0.1])
+    epochs = list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=8, early_stopping=2)))
+    assert [epoch.index for epoch in epochs] == [1, 2, 3, 4, 5, 6]
+
+
+def test_patience_counts_from_the_middle_of_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Noise at the peak of the learning rate: the best epochs are yet to come.
+    scripted(monkeypatch, [0.5, 0.6, 0.7, 0.8, 0.6, 0.3, 0.2, 0.1])
+    epochs = list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=8, early_stopping=2)))
+    assert best_of(epochs)["epoch"] == 8
+
+
+@pytest.mark.parametrize(("epochs", "early_stopping"), [(1, 1), (2, 1), (3, 2), (30, 15)])
+def test_a_patience_of_half_the_schedule_never_stops_it(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, early_stopping: int
+) -> None:
+    scripted(monkeypatch, [0.1] + [0.5] * epochs)
+    config = replace(CONFIG, epochs=epochs, early_stopping=early_stopping)
+    assert len(list(fit(Recorder(), TRAIN, VAL, config))) == epochs
 
 
 def test_the_best_epoch_outlives_a_stop_and_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,10 +320,40 @@ def test_the_best_epoch_outlives_a_stop_and_a_resume(monkeypatch: pytest.MonkeyP
 def test_a_training_that_ran_out_of_patience_stays_finished_when_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scripted(monkeypatch, [0.5, 0.6])
+    scripted(monkeypatch, [0.5, 0.6, 0.6, 0.6])
     config = replace(CONFIG, epochs=6, early_stopping=1)
     state = list(fit(tiny(), TRAIN, VAL, config))[-1].state
     assert list(fit(tiny(), TRAIN, VAL, config, resume=stored(state))) == []
+
+
+class Fixed(nn.Module):
+    """Says class 1 for bright images, as loudly as it is told to; it cannot learn."""
+
+    def __init__(self, volume: float) -> None:
+        super().__init__()
+        self.idle = nn.Parameter(torch.zeros(1))
+        self.volume = volume
+
+    def forward(self, images: Tensor) -> Tensor:
+        side = images.mean(dim=(1, 2, 3)).sign() * self.volume
+        return torch.stack([-side, side], dim=1) + 0 * self.idle
+
+
+def score(volume: float, labels: NDArray[np.int64]) -> float:
+    (epoch,) = fit(
+        Fixed(volume), TRAIN, LabeledImages(VAL.pixels, labels), replace(CONFIG, epochs=1)
+    )
+    return epoch.val_loss
+
+
+def test_overconfidence_makes_no_epoch_worse_and_underconfidence_none_better() -> None:
+    one_wrong = VAL.labels.copy()
+    one_wrong[0] = 1 - one_wrong[0]
+    assert score(5.0, one_wrong) == pytest.approx(score(15.0, one_wrong), rel=1e-3)
+    assert score(5.0, one_wrong) < math.log(1 + math.exp(-10)) + 10 / 8  # its plain log loss
+    assert score(0.1, one_wrong) == pytest.approx(math.log(1 + math.exp(-0.2)) + 0.2 / 8)
+    # All right: nothing to forgive, and the surer one is the better one.
+    assert score(2.0, VAL.labels) < score(1.0, VAL.labels) < score(0.1, VAL.labels)
 
 
 def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
@@ -331,6 +376,7 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     scorer = tiny()
     scorer.load_state_dict(kept)
     logits = predict_logits(scorer, VAL.pixels, batch_size=8, device="cpu")
+    logits /= max(1.0, fit_temperature(logits, VAL.labels))
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(VAL.labels))
     assert epochs[0].val_loss == pytest.approx(float(loss), rel=1e-6)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from components.core.training.schedule import (
     balanced_weights,
     derive_seed,
-    image_size_at,
     learning_rate_at,
     shuffled_batches,
     stratified_subset,
@@ -72,34 +71,6 @@ def test_every_step_learns_and_none_exceeds_the_peak(
 ) -> None:
     step = data.draw(st.integers(0, total - 1))
     assert 0 < learning_rate_at(step, total, peak, warmup_fraction) <= peak * (1 + 1e-12)
-
-
-def test_sizes_grow_in_sixteens_to_the_full_size() -> None:
-    # 64, 80, 96, 112, 128: four equal steps from a half to the whole
-    assert [image_size_at(e, 5, 128, 0.5) for e in range(1, 6)] == [64, 80, 96, 112, 128]
-
-
-def test_a_share_of_one_keeps_the_size() -> None:
-    assert {image_size_at(e, 9, 224, 1.0) for e in range(1, 10)} == {224}
-
-
-def test_a_single_epoch_sees_the_full_size() -> None:
-    assert image_size_at(1, 1, 128, 0.5) == 128
-
-
-@given(
-    epochs=st.integers(1, 50),
-    image_size=st.integers(2, 64).map(lambda n: 16 * n),
-    start=st.floats(0.25, 1.0),
-)
-def test_sizes_never_shrink_and_end_at_the_full_size(
-    epochs: int, image_size: int, start: float
-) -> None:
-    sizes = [image_size_at(e, epochs, image_size, start) for e in range(1, epochs + 1)]
-    assert sizes == sorted(sizes)
-    assert sizes[-1] == image_size
-    assert sizes[0] >= 32
-    assert all(size % 16 == 0 for size in sizes)
 
 
 def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:

@@ -163,6 +163,20 @@ def test_an_added_file_is_named(location: DataPaths, name: str) -> None:
     assert str(refused.value).startswith(f"{path}: was added after validate; ")
 
 
+def test_a_file_that_is_not_used_may_go(location: DataPaths) -> None:
+    dropped = location.images / "lying" / "copy.png"
+    manifest = pd.read_parquet(location.manifest)
+    row = manifest.iloc[[0]].assign(
+        path="lying/copy.png", status="ignored", split="", reason="same"
+    )
+    pd.concat([manifest, row]).to_parquet(location.manifest)
+    dropped.write_bytes((location.images / str(manifest["path"][0])).read_bytes())
+    digests = {whole(location).digest}
+    dropped.unlink()
+    digests.add(whole(location).digest)
+    assert len(digests) == 1
+
+
 def test_a_link_in_place_of_an_image_is_refused(location: DataPaths) -> None:
     path = location.images / "lying" / "03.png"
     path.rename(location.images.parent / "elsewhere.png")

@@ -86,8 +86,9 @@ def test_a_table_that_says_otherwise_is_not_overruled(workspace: Workspace) -> N
     assert workspace.pinned_splits.read_bytes() == before
 
 
-def test_predefined_splits_are_not_pinned(workspace: Workspace) -> None:
-    workspace.write({"a": "train", "b": "test"}, folder="{}/cat")
+@pytest.mark.parametrize("folder", ["{}/cat", "My_{}_set/cat"])
+def test_predefined_splits_are_not_pinned(workspace: Workspace, folder: str) -> None:
+    workspace.write({"a": "train", "b": "test", "c": "val"}, folder=folder)
     with pytest.raises(PipelineError, match="have a predefined split"):
         workspace.pin()
 

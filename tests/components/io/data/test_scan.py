@@ -4,9 +4,11 @@ import hashlib
 import os
 import random
 import socket
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +79,7 @@ def test_deeper_folders_belong_to_their_class(images: Path, image_bytes: ImageBy
     found = run_scan(images)
     assert [file.label for file in found.files] == ["cat", "dog"]
     assert found.class_names == ["cat", "dog"]
-    assert not found.predefined_split
+    assert found.split_folders == {}
 
 
 def test_predefined_splits_are_kept(images: Path, image_bytes: ImageBytes) -> None:
@@ -85,7 +87,7 @@ def test_predefined_splits_are_kept(images: Path, image_bytes: ImageBytes) -> No
     put(images, {name: image_bytes(k) for k, name in enumerate(names)})
     put(images, {"train/stray.png": image_bytes(9)})
     found = run_scan(images)
-    assert found.predefined_split
+    assert found.split_folders == {"train": "train", "val": "val", "test": "test"}
     assert found.class_names == ["cat", "dog"]
     rows = by_path(found)
     assert [(rows[n].split, rows[n].label) for n in names] == [
@@ -104,7 +106,7 @@ def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
         {"train/a.png": image_bytes(1), "bus/b.png": image_bytes(2), "test/c.png": image_bytes(3)},
     )
     found = run_scan(images)
-    assert not found.predefined_split
+    assert found.split_folders == {}
     assert found.class_names == ["bus", "test", "train"]
 
 
@@ -129,6 +131,49 @@ def test_hidden_and_junk_files_are_ignored_and_counted(
     assert status == {("used", ""): 1, ("ignored", "hidden or junk file"): len(junk)}
     assert found.class_names == ["cat"]
     assert {file.label for file in found.files if file.status == "ignored"} == {""}
+
+
+def test_bins_snapshots_and_streams_are_ignored_and_counted(
+    images: Path, image_bytes: ImageBytes
+) -> None:
+    bins = ("#recycle", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "RECYCLED", "~snapshot")
+    names = [f"{name}/cat/a.png" for name in bins]
+    names += ["cat/a.png:Zone.Identifier", "cat/Thumbs.db:encryptable", "cat/a.png@SynoEAStream"]
+    put(images, dict.fromkeys(names, image_bytes(7)) | {"cat/a.png": image_bytes(1)})
+    put(images, {"recycled/b.png": image_bytes(2), "cat/10:30.png": image_bytes(3)})
+    found = run_scan(images)
+    status = Counter((file.status, file.reason) for file in found.files)
+    assert status == {("used", ""): 3, ("ignored", "hidden or junk file"): len(names)}
+    assert found.class_names == ["cat", "recycled"]
+
+
+def test_a_split_under_other_names_is_kept(images: Path, image_bytes: ImageBytes) -> None:
+    names = ["Seg_Train/cat/a.png", "seg_dev/dog/x/b.png", "seg_test/cat/c.png"]
+    put(images, {name: image_bytes(k) for k, name in enumerate(names)})
+    put(images, {"seg_test/stray.png": image_bytes(9), "notes.txt": b"x"})
+    found = run_scan(images)
+    assert found.split_folders == {"Seg_Train": "train", "seg_dev": "val", "seg_test": "test"}
+    assert found.class_names == ["cat", "dog"]
+    rows = by_path(found)
+    assert [(rows[n].split, rows[n].label) for n in names] == [
+        ("train", "cat"),
+        ("val", "dog"),
+        ("test", "cat"),
+    ]
+    assert rows["seg_test/stray.png"].reason == "directly in the split folder seg_test"
+    assert rows["notes.txt"].reason == "not inside a class folder"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("pattern", ["caf\u00e9", "cafe\u0301/*", "*/th\u00e9*"])
+def test_an_exclude_pattern_matches_however_accents_are_composed(
+    images: Path, image_bytes: ImageBytes, form: Literal["NFC", "NFD"], pattern: str
+) -> None:
+    name = unicodedata.normalize(form, "caf\u00e9/th\u00e9 1.png")
+    put(images, {name: image_bytes(1), "cat/b.png": image_bytes(2)})
+    rows = by_path(run_scan(images, pattern))
+    assert (rows[name].status, rows[name].reason) == ("ignored", f"excluded by {pattern}")
+    assert rows["cat/b.png"].status == "used"
 
 
 def test_exclude_patterns_leave_out_files_and_classes(

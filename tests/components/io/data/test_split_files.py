@@ -106,3 +106,38 @@ def test_a_missing_table_names_the_line_to_write(table: Path) -> None:
         read_groups(table, [])
     with pytest.raises(MissingInput, match=r"with the header line alone: pixel_sha256,split,path$"):
         read_pinned_splits(table)
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9/1.png", "cafe\u0301/1.png"
+
+
+@pytest.mark.parametrize(
+    ("listed", "known"),
+    [
+        (COMPOSED, DECOMPOSED),
+        (DECOMPOSED, COMPOSED),
+        ("\ub0b4/1.png", "\u1102\u1162/1.png"),
+        ("\u304c.png", "\u304b\u3099.png"),
+    ],
+)
+def test_a_listed_path_matches_however_accents_are_composed(
+    table: Path, listed: str, known: str
+) -> None:
+    table.write_text(f"path,group\n{listed},g\n", encoding="utf-8")
+    assert read_groups(table, {known, "b.png"}) == {known: "g"}
+
+
+@pytest.mark.parametrize("listed", [COMPOSED, DECOMPOSED])
+def test_a_listed_path_that_may_be_two_files_is_refused(table: Path, listed: str) -> None:
+    table.write_text(f"path,group\n{listed},g\n", encoding="utf-8")
+    with pytest.raises(InvalidData) as caught:
+        read_groups(table, {COMPOSED, DECOMPOSED})
+    assert "line 2" in str(caught.value)
+    assert "2 times, which differ by how accents are composed" in str(caught.value)
+    assert r"'cafe\u0301/1.png' and 'caf\xe9/1.png'" in str(caught.value)
+
+
+def test_two_spellings_of_one_path_are_listed_twice(table: Path) -> None:
+    table.write_text(f"path,group\n{COMPOSED},g\n{DECOMPOSED},g\n", encoding="utf-8")
+    with pytest.raises(InvalidData, match=r"line 3: .* is listed twice"):
+        read_groups(table, {DECOMPOSED})

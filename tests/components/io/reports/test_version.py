@@ -75,7 +75,33 @@ Use: `mlflow.pyfunc.load_model("models:/cells/3").predict(["<image file in base6
 def test_names_cannot_break_the_page() -> None:
     names = ("a|b\n# `x` [link](http://x) <b>", "ok")
     text = page(class_names=names, confusion=((1, 2), (0, 5)))
-    assert "Weakest class: a b # x link (http://x) b , recall" in text
+    shown = r"a\|b \# \`x\` \[link\](http://x) &lt;b\>"
+    assert f"Weakest class: {shown}, recall" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("group_A", r"group\_A"),
+        ("a*b**c", r"a\*b\*\*c"),
+        ("R&amp;D", "R&amp;amp;D"),
+        ("C:\\x", r"C:\\x"),
+        ("~old~ {1}", r"\~old\~ \{1\}"),
+        ("Gr\u00fcn-1.5 (neu)!", "Gr\u00fcn-1.5 (neu)!"),
+    ],
+)
+def test_a_name_is_shown_as_it_is(name: str, shown: str) -> None:
+    text = page(class_names=(name, "ok"), confusion=((1, 2), (0, 5)))
+    assert f"Weakest class: {shown}, recall" in text
+
+
+def test_no_escape_is_cut_in_two() -> None:
+    for length in range(70, 90):
+        text = page(class_names=("_" * length, "ok"), confusion=((1, 2), (0, 5)))
+        line = next(line for line in text.splitlines() if line.startswith("Weakest"))
+        assert len(line) <= 300
+        assert line.replace(r"\_", "").count("_") == 0
+        assert not line.removesuffix("...").endswith("\\")
 
 
 def test_hundreds_of_classes_with_long_names_fit() -> None:

@@ -27,7 +27,7 @@ def epoch(index: int, val_loss: float, best: float) -> dict[str, float]:
 def test_history_marks_the_epoch_that_was_kept(tmp_path: Path, drawn: list[Figure]) -> None:
     epochs = [epoch(1, 0.9, 1.0), epoch(2, 0.4, 1.0), epoch(3, 0.6, 0.0)]
 
-    plots.history(epochs, tmp_path / "h.png")
+    plots.history(epochs, 3, tmp_path / "h.png")
 
     left = drawn[0].axes[0]
     assert title_of(drawn[0]) == "Best after epoch 2 of 3: val loss 0.400, val accuracy 0.750."
@@ -36,8 +36,15 @@ def test_history_marks_the_epoch_that_was_kept(tmp_path: Path, drawn: list[Figur
     assert np.allclose(lines["kept"].get_xdata(), 2)
 
 
+def test_history_says_when_training_stopped_early(tmp_path: Path, drawn: list[Figure]) -> None:
+    plots.history([epoch(1, 0.4, 1.0), epoch(2, 0.6, 0.0)], 9, tmp_path / "h.png")
+    assert title_of(drawn[0]) == (
+        "Best after epoch 1 of 2 (stopped early, 9 planned): val loss 0.400, val accuracy 0.750."
+    )
+
+
 def test_history_of_one_epoch_is_drawn(tmp_path: Path) -> None:
-    plots.history([epoch(1, 0.9, 1.0)], tmp_path / "h.png")
+    plots.history([epoch(1, 0.9, 1.0)], 1, tmp_path / "h.png")
 
     with Image.open(tmp_path / "h.png") as image:
         assert image.format == "PNG"
