@@ -20,7 +20,9 @@ _GRAY_SIDE = 36
 
 # Frequencies weaker than this share of their mean are none: of a symmetric image the odd ones are
 # only the noise of its encoding. Measured: docs/decisions/0036.
-_WEAK = 0.1
+_WEAK = 0.03
+# The same of a flat image: what rounding to gray levels makes of one.
+_FLAT = 10.0
 
 # What is known of an image, 2.6 kB. The first five fields are what the search keeps in memory.
 FINGERPRINT = np.dtype(
@@ -107,7 +109,7 @@ def _resized(
 
 
 def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
-    """(views, mirrorings): the signs of the 8 x 8 lowest frequencies, without the constant ones.
+    """(views, mirrorings): the signs of the 8 x 8 lowest frequencies, but for the mean.
 
     After C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, who
     compares with the median. A mirror changes the sign of the odd frequencies of its direction,
@@ -115,10 +117,9 @@ def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
     """
     basis = _dct_basis()
     low = basis @ views @ basis.T
-    weak = _WEAK * np.abs(low).mean(axis=(1, 2))
-    # Rounding errors of a flat image must not become bits either.
-    threshold = np.maximum(weak, 0.01)[:, None, None, None]
-    bits = low[:, None] * _mirror_signs() > threshold
+    low[:, 0, 0] = 0
+    threshold = np.maximum(_WEAK * np.abs(low).mean(axis=(1, 2)), _FLAT)
+    bits = low[:, None] * _mirror_signs() > threshold[:, None, None, None]
     packed = np.packbits(bits.reshape(len(views), 4, 64), axis=-1, bitorder="little")
     return packed.view("<u8")[..., 0]
 
@@ -139,13 +140,13 @@ def _sketches(views: NDArray[np.int16]) -> NDArray[np.uint8]:
 
 @cache
 def _dct_basis() -> NDArray[np.float64]:
-    """Rows 1..8 of the DCT-II matrix of 48 points, unscaled: cos(pi (2n + 1) k / 96)."""
-    k, n = np.arange(1, 9)[:, None], np.arange(_SIDE)[None, :]
-    return np.cos(math.pi * (2 * n + 1) * k / (2 * _SIDE))
+    """Rows 0..7 of the DCT-II matrix of 48 points: cos(pi (2n + 1) k / 96), of equal norm."""
+    k, n = np.arange(8)[:, None], np.arange(_SIDE)[None, :]
+    return np.cos(math.pi * (2 * n + 1) * k / (2 * _SIDE)) * np.where(k, 1, math.sqrt(0.5))
 
 
 @cache
 def _mirror_signs() -> NDArray[np.int8]:
     """(4, 8, 8): what the frequencies of a mirrored image are multiplied by."""
-    across = np.broadcast_to(np.where(np.arange(1, 9) % 2, -1, 1), (8, 8)).astype(np.int8)
+    across = np.broadcast_to(np.where(np.arange(8) % 2, -1, 1), (8, 8)).astype(np.int8)
     return np.stack([np.ones_like(across), across, across.T, across * across.T])

@@ -15,7 +15,6 @@ _COLOR_FLOOR, _COLOR_SHARE = 6.0, 0.5  # color that a copy may lose: values, and
 _MIN_CORRELATION = 0.9  # of gray views that differ by encoding alone
 _NOISE, _BLUR = 20.0, 0.21  # gray levels, and share of contrast, that a tolerance of 1 lets change
 
-_BLACK, _WHITE = 5, 250  # beyond them brightness may have been cut off
 _PAIRS_AT_ONCE = 256  # what bounds memory, some 10 MB
 _SKETCH_SIDE = int((8 * FINGERPRINT["sketches"].shape[1]) ** 0.5)
 
@@ -110,8 +109,8 @@ def _within_noise(
     """`encoding_similarity` of views whose pixels are the means of `pixels`^2 pixels."""
     detail, other_detail = _high_pass(one), _high_pass(other)
     left = np.minimum(
-        _unexplained(other_detail, detail, _high_pass(_exposed_like(one, other))),
-        _unexplained(detail, other_detail, _high_pass(_exposed_like(other, one))),
+        _unexplained(other_detail, detail, _high_pass(one * one / 255)),
+        _unexplained(detail, other_detail, _high_pass(other * other / 255)),
     )
     contrast = np.maximum(_mean_square(detail), _mean_square(other_detail))
     allowed = tolerance**2 * ((_NOISE / pixels) ** 2 + _BLUR**2 * contrast)
@@ -130,20 +129,6 @@ def _unexplained(target: Floats, first: Floats, second: Floats) -> Floats:
     explained = ft**2 / np.maximum(ff, 1e-6) + st**2 / np.maximum(ss, 1e-3)
     rest: Floats = np.maximum(_mean_product(t, t) - explained, 0)
     return rest
-
-
-def _exposed_like(ones: Floats, others: Floats) -> Floats:
-    """`ones`, brightened like `others` and cut off at black and white as a camera does it."""
-    inside = ((others > _BLACK) & (others < _WHITE)).astype(np.float32)
-    count = inside.sum(axis=(1, 2), keepdims=True) + 1e-3
-    mean, other_mean = (
-        (values * inside).sum(axis=(1, 2), keepdims=True) / count for values in (ones, others)
-    )
-    one, other = (ones - mean) * inside, (others - other_mean) * inside
-    both, own = (values.sum(axis=(1, 2), keepdims=True) for values in (one * other, one * one))
-    gain = both / (own + 1)
-    exposed: Floats = np.clip(other_mean + gain * (ones - mean), 0, 255)
-    return exposed
 
 
 def _view(gray: NDArray[np.generic], view: int, scale: int) -> Floats:
