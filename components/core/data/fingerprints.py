@@ -127,7 +127,8 @@ def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
 def _luma(view: NDArray[np.int16]) -> NDArray[np.int8]:
     means = view.reshape(8, _SIDE // 8, 8, _SIDE // 8).mean(axis=(1, 3))
     means -= means.mean()
-    return np.round(127 * means / max(np.abs(means).max(), 1)).astype(np.int8)
+    scaled: NDArray[np.int8] = np.round(127 * means / max(np.abs(means).max(), 1)).astype(np.int8)
+    return scaled
 
 
 def _sketches(views: NDArray[np.int16]) -> NDArray[np.uint8]:

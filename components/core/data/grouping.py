@@ -14,6 +14,7 @@ from components.core.artifacts import SPLITS, Split
 from components.core.data import near_duplicates, splits
 from components.core.data.files import ImageFile, Scan
 from components.core.data.fingerprints import Fingerprints
+from components.core.data.hamming import Positions
 from components.core.data.near_duplicates import NearDuplicateParams
 
 
@@ -195,7 +196,7 @@ def _find_near_duplicates(
         first.setdefault(file.info.pixel_sha256, position)
     positions = list(first.values())
 
-    def read(rows: near_duplicates.Positions) -> Fingerprints:
+    def read(rows: Positions) -> Fingerprints:
         return scan.fingerprints([files[positions[row]].sha256 for row in rows.tolist()])
 
     found = near_duplicates.find(read, len(positions), params)

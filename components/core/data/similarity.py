@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ _NOISE, _BLUR = 20.0, 0.21  # gray levels, and share of contrast, that a toleran
 _PAIRS_AT_ONCE = 256  # what bounds memory, some 10 MB
 _SKETCH_SIDE = int((8 * FINGERPRINT["sketches"].shape[1]) ** 0.5)
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def layouts_agree(
@@ -63,7 +65,8 @@ def mirrored_sketches(sketches: Bytes, mirror: int) -> Bytes:
         return sketches
     bits = np.unpackbits(sketches, axis=1, bitorder="little")
     flipped = mirrored(bits.reshape(-1, _SKETCH_SIDE, _SKETCH_SIDE), mirror)
-    return np.packbits(flipped.reshape(len(sketches), -1), axis=1, bitorder="little")
+    packed: Bytes = np.packbits(flipped.reshape(len(sketches), -1), axis=1, bitorder="little")
+    return packed
 
 
 def encoding_similarity(
@@ -97,7 +100,7 @@ def encoding_similarity(
     return found
 
 
-def mirrored(images: NDArray[np.generic], mirror: int) -> NDArray[np.generic]:
+def mirrored(images: NDArray[Scalar], mirror: int) -> NDArray[Scalar]:
     """Flip the last two axes; `mirror` as in `layouts_agree`."""
     images = images[..., ::-1] if mirror & 1 else images
     return images[..., ::-1, :] if mirror & 2 else images
@@ -133,7 +136,8 @@ def _unexplained(target: Floats, first: Floats, second: Floats) -> Floats:
 
 def _view(gray: NDArray[np.generic], view: int, scale: int) -> Floats:
     across = _resampling(gray.shape[-1], CUTS[view], scale)
-    return across @ gray.astype(np.float32) @ across.T
+    resized: Floats = across @ gray.astype(np.float32) @ across.T
+    return resized
 
 
 @cache
@@ -148,7 +152,8 @@ def _resampling(size: int, cut: float, scale: int) -> Floats:
 
 def _high_pass(views: Floats) -> Floats:
     mean = _mean_of_five(views.shape[-1])
-    return views - mean @ views @ mean.T
+    detail: Floats = views - mean @ views @ mean.T
+    return detail
 
 
 @cache
@@ -177,8 +182,8 @@ def _flat(images: Floats) -> Floats:
 
 
 def _mean_product(ones: Floats, others: Floats) -> Floats:
-    products: Floats = np.einsum("ij,ij->i", ones, others)
-    return products / ones.shape[1]
+    mean: Floats = np.einsum("ij,ij->i", ones, others) / ones.shape[1]
+    return mean
 
 
 def _count(rows: Bytes) -> NDArray[np.float64]:

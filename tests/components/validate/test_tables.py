@@ -12,6 +12,7 @@ from components.validate.expectations import run_expectations
 from components.validate.messages import to_problems, to_results
 from components.validate.rules import ValidateParams, suite
 from components.validate.tables import to_manifest, to_tables
+from tests import factories
 from tests.components.validate.test_messages import PARAMS
 
 
@@ -25,7 +26,7 @@ def image(path: str, **changes: object) -> ImageFile:
 def dataset(*files: ImageFile) -> ScannedDataset:
     params = PARAMS.model_copy(update={"near_duplicates": None})
     names = sorted({file.label for file in files})
-    return group_and_split(Scan([*files], names, {}), params, {}, NOTHING_PINNED)
+    return group_and_split(Scan([*files], names, {}, factories.no_fingerprints), params, {}, NOTHING_PINNED)
 
 
 @pytest.mark.parametrize("rule", ["value_range", "one_color"])
@@ -67,7 +68,7 @@ def test_the_manifest_has_a_row_for_every_file_and_splits_where_they_belong() ->
 
 def test_an_empty_class_is_infinitely_smaller_than_the_largest() -> None:
     data = group_and_split(
-        Scan([image("cat/a.png")], ["cat", "owl"], {}),
+        Scan([image("cat/a.png")], ["cat", "owl"], {}, factories.no_fingerprints),
         PARAMS.model_copy(update={"near_duplicates": None}), {}, NOTHING_PINNED,
     )  # fmt: skip
     classes = to_tables(data)["classes"].set_index("name")
