@@ -142,7 +142,8 @@ def plain(folder: Path, work: Path, seed: int, epochs: int) -> float:
     changed = transforms.Compose([crop, transforms.RandomHorizontalFlip(), *tensor])
     still = transforms.Compose([transforms.Resize(size), transforms.CenterCrop(size), *tensor])
     torch.manual_seed(seed)
-    train, test = _split(folder, work, "train", changed), _split(folder, work, "test", still)
+    train: Any = _split(folder, work, "train", changed)
+    test: Any = _split(folder, work, "test", still)
     classes = json.loads((work / "artifacts/validate/report.json").read_text())["class_names"]
     network = models.resnet18(num_classes=len(classes))
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE)

@@ -121,6 +121,8 @@ def _training(data: Data, weights: str) -> Iterator[Choice]:
         "auto",
         f"auto = the preset's, here {preset.augmentation} ({preset.tier}: {preset.reason})",
     )
+    reason = "true | false | auto; auto = tune compares both: a mirrored arrow is another class"
+    yield Choice("training.horizontal_flip", "auto", reason)
     reason = 'set true where images have no fixed "up" (parts, cells, aerial views)'
     yield Choice("training.rotate_90", False, reason)
     largest, smallest = max(data.train.values()), max(1, min(data.train.values()))
