@@ -6,7 +6,7 @@ There may be millions of them, hence the slots.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from components.core.artifacts import Split
@@ -87,4 +87,4 @@ class Scan:
     files: list[ImageFile]
     class_names: list[str]
     split_folders: Mapping[str, Split]
-    fingerprints: Callable[[Sequence[str]], Fingerprints]
+    fingerprints: Callable[[Sequence[str]], Fingerprints] = field(compare=False)

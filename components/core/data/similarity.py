@@ -147,7 +147,8 @@ def _resampling(size: int, cut: float, scale: int) -> Floats:
     centers = cut * size + step * (np.arange(scale) + 0.5)
     distance = np.abs(np.arange(size) + 0.5 - centers[:, None])
     weights = np.maximum(0, 1 - distance / max(step, 1))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def _high_pass(views: Floats) -> Floats:

@@ -206,3 +206,23 @@ def test_pinned_splits_beside_a_predefined_split_is_refused(
         "has a predefined split (folders train, val, test); remove all lines"
         in validate(images).message
     )
+
+
+def test_near_duplicates_with_two_labels_are_named_in_a_warning_and_in_the_table_of_pairs(
+    pets: Path,
+) -> None:
+    photo = np.random.default_rng(9).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    image = Image.fromarray(photo).resize((90, 90), Image.Resampling.BICUBIC)
+    image.save(pets / "cat" / "photo.png")
+    image.save(pets / "dog" / "copy.jpg", quality=88)
+    ran = validate(pets, warning_rules=["near_duplicate_label_conflicts"])
+    assert ran.message == ""
+    (rule,) = (rule for rule in ran.report.rules if not rule.success)
+    assert (rule.rule, rule.files) == (
+        "near_duplicate_label_conflicts", ["cat/photo.png", "dog/copy.jpg"],
+    )  # fmt: skip
+    assert "rule near_duplicate_label_conflicts" in validate(pets, warning_rules=[]).message
+    table = (pets.parent / "out" / "near_duplicates.csv").read_text().splitlines()
+    assert table[0] == "group,path,label,other_path,other_label,similarity"
+    assert ",cat/photo.png,cat,dog/copy.jpg,dog," in table[1]
+    assert len(table) == 2

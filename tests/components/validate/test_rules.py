@@ -78,7 +78,7 @@ def test_a_wrong_setting_is_one_line_with_the_place(tmp_path: Path) -> None:
     [
         ("max_hamming_distance: 11", "max_hamming_distance: 40", "is 40; .* number from 4 to 16"),
         ("max_hamming_distance: 11", "max_hamming: 11", "Did you mean .*max_hamming_distance"),
-        ("    min_similarity: 0.7", "    # min_similarity: 0.7", "min_similarity is missing"),
+        ("    min_similarity: 0.65", "    # min_similarity: 0.65", "min_similarity is missing"),
     ],
 )
 def test_a_wrong_setting_of_near_duplicates_is_named(

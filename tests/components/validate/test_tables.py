@@ -1,18 +1,20 @@
 """The tables that rules are about, from files as the scan describes them."""
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from components.core.data.decoding import DoubtRule
 from components.core.data.files import ImageFile, ImageInfo, Scan
+from components.core.data.fingerprints import FINGERPRINT, Fingerprints
 from components.core.data.grouping import ScannedDataset, group_and_split
 from components.core.data.splits import NOTHING_PINNED
 from components.validate.expectations import run_expectations
 from components.validate.messages import to_problems, to_results
 from components.validate.rules import ValidateParams, suite
 from components.validate.tables import to_manifest, to_tables
-from tests import factories
 from tests.components.validate.test_messages import PARAMS
 
 
@@ -23,10 +25,14 @@ def image(path: str, **changes: object) -> ImageFile:
     return ImageFile(path, path.split("/")[0], sha256=content, info=info)
 
 
+def _no_fingerprints(sha256s: Sequence[str]) -> Fingerprints:
+    return np.zeros(len(sha256s), FINGERPRINT)
+
+
 def dataset(*files: ImageFile) -> ScannedDataset:
     params = PARAMS.model_copy(update={"near_duplicates": None})
     names = sorted({file.label for file in files})
-    return group_and_split(Scan([*files], names, {}, factories.no_fingerprints), params, {}, NOTHING_PINNED)
+    return group_and_split(Scan([*files], names, {}, _no_fingerprints), params, {}, NOTHING_PINNED)
 
 
 @pytest.mark.parametrize("rule", ["value_range", "one_color"])
@@ -68,7 +74,7 @@ def test_the_manifest_has_a_row_for_every_file_and_splits_where_they_belong() ->
 
 def test_an_empty_class_is_infinitely_smaller_than_the_largest() -> None:
     data = group_and_split(
-        Scan([image("cat/a.png")], ["cat", "owl"], {}, factories.no_fingerprints),
+        Scan([image("cat/a.png")], ["cat", "owl"], {}, _no_fingerprints),
         PARAMS.model_copy(update={"near_duplicates": None}), {}, NOTHING_PINNED,
     )  # fmt: skip
     classes = to_tables(data)["classes"].set_index("name")

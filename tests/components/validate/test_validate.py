@@ -87,6 +87,7 @@ def paths(images: Path, folder: Path) -> Paths:
         manifest=folder / "manifest.parquet",
         quarantine=folder / "quarantine.csv",
         report=folder / "report.json",
+        near_duplicates=folder / "near_duplicates.csv",
         page=folder / "report.html",
         cache=folder / "cache",
     )

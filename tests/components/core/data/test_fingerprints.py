@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.core.data.fingerprints import (
-    FINGERPRINT_SHAPE,
+    CUTS,
+    FINGERPRINT,
     fingerprint,
-    mirrored_bits,
     perceptual_hash,
     pixel_digest,
 )
+
+PIXELS = 8 * FINGERPRINT["sketches"].shape[1]  # of a sketch
 
 
 def test_the_pixel_digest_covers_size_and_color() -> None:
@@ -40,15 +42,24 @@ def test_gray_has_one_fingerprint_whether_it_is_stored_as_gray_or_as_color() -> 
 
 
 def bits(one: Image.Image, other: Image.Image) -> int:
-    return int(np.bitwise_count(fingerprint(one)[0, 0] ^ fingerprint(other)[0, 0]))
+    return int(np.bitwise_count(whole_hash(one) ^ whole_hash(other)))
+
+
+def whole_hash(image: Image.Image) -> np.uint64:
+    found: np.uint64 = fingerprint(image)["hashes"][0, 0]
+    return found
+
+
+def sketches(image: Image.Image) -> NDArray[np.uint8]:
+    """(views, bytes)."""
+    found: NDArray[np.uint8] = fingerprint(image)["sketches"][0]
+    return found
 
 
 def agreement(one: Image.Image, other: Image.Image) -> float:
     """Share of equal bits in the sketches of the whole images."""
-    return (
-        1
-        - float(np.bitwise_count(fingerprint(one)[0, 1:] ^ fingerprint(other)[0, 1:]).sum()) / 4096
-    )
+    differ = np.bitwise_count(sketches(one)[0] ^ sketches(other)[0]).sum()
+    return float(1 - differ / PIXELS)
 
 
 def jpeg(image: Image.Image) -> BytesIO:
@@ -82,46 +93,54 @@ def test_near_duplicates_have_close_fingerprints(
 
 @pytest.mark.parametrize("cut", [0, 6, 12, 18])
 def test_a_cropped_image_is_close_to_a_view_of_the_original(cut: int) -> None:
-    whole = fingerprint(scene(4, (400, 400)))
-    inside = fingerprint(scene(4, (400, 400)).crop((cut, cut, 400 - cut, 400 - cut)))
-    counts = np.bitwise_count(whole[:, 1:] ^ inside[0, 1:]).sum(axis=1) / 4096
+    whole = sketches(scene(4, (400, 400)))
+    inside = sketches(scene(4, (400, 400)).crop((cut, cut, 400 - cut, 400 - cut)))
+    counts = np.bitwise_count(whole ^ inside[0]).sum(axis=1) / PIXELS
     assert min(counts) < 0.05
-    assert int(np.argmin(counts)) == cut // 6
+    assert int(np.argmin(counts)) == cut // 6 == CUTS.index(cut / 400)
 
 
-def test_flat_images_have_no_bits() -> None:
+def test_flat_images_have_no_bits_but_their_gray() -> None:
     for level in (0, 77, 255):
         found = fingerprint(Image.new("RGB", (50, 40), (level,) * 3))
-        assert found.shape == FINGERPRINT_SHAPE
-        assert found.dtype == np.uint64
-        assert not found.any()
+        assert (found.shape, found.dtype) == ((1,), FINGERPRINT)
+        for name in ("hashes", "inside", "luma", "chroma", "sketches"):
+            assert not found[name].any()
+        assert (found["gray"] == level).all()
+        assert found["side"].tolist() == [40]
 
 
 def test_the_hash_is_sixteen_hex_digits_of_the_whole_image() -> None:
     found = fingerprint(scene(1))
     assert len(perceptual_hash(found)) == 16
-    assert int(perceptual_hash(found), 16) == int(found[0, 0])
-    assert perceptual_hash(np.array([[10]], dtype=np.uint64)) == "000000000000000a"
+    assert int(perceptual_hash(found), 16) == int(found["hashes"][0, 0])
+    found["hashes"][0, 0] = 10
+    assert perceptual_hash(found) == "000000000000000a"
 
 
-def test_a_horizontal_ramp_excites_only_the_constant_row() -> None:
-    ramp = Image.linear_gradient("L").convert("RGB")
-    assert perceptual_hash(fingerprint(ramp)) == "0" * 16
+def test_a_vertical_ramp_excites_only_vertical_frequencies() -> None:
+    ramp = Image.linear_gradient("L").convert("RGB")  # dark at the top
+    assert int(whole_hash(ramp)) & ~sum(1 << (8 * down) for down in range(8)) == 0
 
 
-def test_the_hash_of_a_mirrored_image_is_known_without_computing_it() -> None:
+def test_the_hashes_of_mirrored_images_are_known_without_mirroring() -> None:
     transpose = Image.Transpose
     flips = [transpose.FLIP_LEFT_RIGHT, transpose.FLIP_TOP_BOTTOM, transpose.ROTATE_180]
-    whole = fingerprint(scene(5))[0, 0]
-    assert mirrored_bits()[0] == 0
-    for flip, mask in zip(flips, mirrored_bits()[1:], strict=True):
-        assert fingerprint(scene(5).transpose(flip))[0, 0] == whole ^ mask
-        assert mask.bit_count() == 32
+    hashes = fingerprint(scene(5))["hashes"][0]
+    for flip, expected in zip(flips, hashes[1:], strict=True):
+        assert int(np.bitwise_count(whole_hash(scene(5).transpose(flip)) ^ expected)) <= 1
+
+
+def test_color_is_what_is_left_of_gray() -> None:
+    assert not fingerprint(scene(1).convert("L"))["chroma"].any()
+    red = fingerprint(Image.new("RGB", (30, 30), (255, 0, 0)))["chroma"][0]
+    # ITU-R BT.601, as JPEG has it: Cb 85, Cr 255 of pure red; 128 is gray
+    assert np.abs(red[0].astype(int) - (85 - 128)).max() <= 1
+    assert np.abs(red[1].astype(int) - (255 - 128)).max() <= 1
 
 
 def test_a_sketch_marks_the_pixels_that_are_brighter_than_around_them() -> None:
-    pixels = np.zeros((64, 64), dtype=np.uint8)
+    pixels = np.zeros((48, 48), dtype=np.uint8)
     pixels[10, 3] = 200
-    sketch: NDArray[np.uint64] = fingerprint(Image.fromarray(pixels))[0, 1:]
-    assert np.flatnonzero(sketch).tolist() == [10]
-    assert sketch[10] == 1 << 3
+    marked = np.unpackbits(sketches(Image.fromarray(pixels))[0], bitorder="little")
+    assert np.flatnonzero(marked).tolist() == [10 * 48 + 3]

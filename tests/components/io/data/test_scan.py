@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from components.core.data.decoding import Decoded, ImageParams, decode
 from components.core.data.files import ImageFile, Scan
-from components.core.data.fingerprints import FINGERPRINT_SHAPE
+from components.core.data.fingerprints import FINGERPRINT
 from components.io.data import scan as module
 from components.io.data.scan import list_files, scan
 from tests import factories
@@ -51,7 +51,8 @@ def images(tmp_path: Path) -> Path:
 def test_a_file_is_measured(images: Path, image_bytes: ImageBytes) -> None:
     content = image_bytes(size=(40, 32))
     put(images, {"cat/a.png": content})
-    (file,) = run_scan(images).files
+    scanned = run_scan(images)
+    (file,) = scanned.files
     assert (file.label, file.status, file.reason, file.split) == ("cat", "used", "", "")
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert file.bytes == len(content)
@@ -59,8 +60,9 @@ def test_a_file_is_measured(images: Path, image_bytes: ImageBytes) -> None:
     assert (info.width, info.height, info.mode, info.format) == (40, 32, "RGB", "PNG")
     assert len(info.pixel_sha256) == 64
     assert len(info.phash) == 16
-    assert info.fingerprint[:8] == bytes.fromhex(info.phash)[::-1]
-    assert len(info.fingerprint) == 8 * FINGERPRINT_SHAPE[0] * FINGERPRINT_SHAPE[1]
+    (fingerprint,) = scanned.fingerprints([file.sha256])
+    assert fingerprint.dtype == FINGERPRINT
+    assert int(fingerprint["hashes"][0]) == int(info.phash, 16)
 
 
 def test_what_is_listed_is_what_the_scan_finds_without_junk(
@@ -377,7 +379,10 @@ def test_the_second_run_decodes_nothing(
     put(images, {f"cat/{k}.png": image_bytes(k) for k in range(5)})
     first = run_scan(images)
     monkeypatch.setattr(module, "decode", None)
-    assert run_scan(images) == first
+    again = run_scan(images)
+    assert again == first
+    names = [file.sha256 for file in first.files]
+    assert again.fingerprints(names).tobytes() == first.fingerprints(names).tobytes()
 
 
 def test_an_interrupted_scan_goes_on_where_it_stopped(
@@ -423,11 +428,15 @@ def test_a_damaged_cache_is_ignored(
 ) -> None:
     put(images, {"cat/a.png": image_bytes()})
     first = run_scan(images)
+    names = [file.sha256 for file in first.files]
+    fingerprints = first.fingerprints(names).tobytes()
     (path,) = (images.parent / "cache").iterdir()
     good = path.read_bytes()
     path.write_bytes(good.replace(b"RGB", b"XYZ") if damage is None else damage)
-    assert run_scan(images) == first
+    again = run_scan(images)
+    assert again == first
     assert path.read_bytes() == good
+    assert again.fingerprints(names).tobytes() == fingerprints
 
 
 def test_other_settings_have_another_cache(images: Path, image_bytes: ImageBytes) -> None:

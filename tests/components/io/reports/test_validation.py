@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from components.core.artifacts import RuleResult, ValidationReport
-from components.io.reports.validation import Problem, validation_page
+from components.io.reports.validation import GroupStrip, Problem, validation_page
 from tests import factories
 
 NASTY = "<script>alert('1')</script> \"&amp;\" \u65e5\u672c\u8a9e"
@@ -56,7 +56,7 @@ class Tags(HTMLParser):
 
 def page(success: bool, count: int = 2) -> str:
     problems = [Problem(f"{NASTY}/{k}", NASTY, "invalid_names") for k in range(count)]
-    return validation_page(report(success), problems, {f"{NASTY}/0": b"\xff\xd8jpeg"})
+    return validation_page(report(success), problems, [], {f"{NASTY}/0": b"\xff\xd8jpeg"})
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -93,7 +93,7 @@ def test_groups_near_duplicates_and_pinned_images_are_counted() -> None:
     assert "7 images have near duplicates;" in text
     assert "0 pinned to their split" in text
     one = report(True).model_copy(update={"groups": 1, "near_duplicates": 1, "pinned": 1})
-    text = " ".join(validation_page(one, [], {}).split())
+    text = " ".join(validation_page(one, [], [], {}).split())
     assert "1 group of images that stay in one split, the largest of 4;" in text
     assert "1 image has near duplicates;" in text
     assert "1 pinned to its split" in text
@@ -111,7 +111,19 @@ def test_the_page_stays_small_with_many_problems() -> None:
 
 def test_a_data_set_without_classes_has_a_page() -> None:
     empty = report(False).model_copy(update={"counts": {}, "class_names": []})
-    assert "no class folder found" in validation_page(empty, [], {})
+    assert "no class folder found" in validation_page(empty, [], [], {})
+
+
+def test_the_largest_groups_are_strips_of_images_with_their_classes() -> None:
+    shown = [(f"{NASTY}/{k}.png", NASTY) for k in range(2)]
+    strip = GroupStrip({NASTY: 30, "owl": 1}, shown)
+    thumbnails = {path: b"\xff\xd8jpeg" for path, _ in shown}
+    tags = Tags(validation_page(report(True), [], [strip], thumbnails))
+    text = " ".join(" ".join(tags.text).split())
+    assert f"31 images : 30 {NASTY}, 1 owl; 2 of them:" in text
+    assert len(tags.links) == 2
+    assert tags.tags.count("figcaption") == 2
+    assert "Near duplicates" not in page(True)
 
 
 def test_the_digest_is_in_the_footer() -> None:
