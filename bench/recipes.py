@@ -22,12 +22,11 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from ruamel.yaml import YAML
 
 BATCH, LEARNING_RATE = 32, 1e-3  # of the plain script
@@ -35,56 +34,15 @@ SIDES = ("ours", "plain")
 Result = dict[str, Any]
 
 
-def choose_settings(folder: Path) -> dict[str, object]:
-    """Settings as `init` writes them: sizes by the images, everything else auto or neutral."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    counts = [sum(path.is_file() for path in name.rglob("*")) for name in classes]
-    side = statistics.median(_shorter_sides(folder))
-    size = 64 if side <= 64 else 96 if side <= 112 else 128
-    train = 0.7 * sum(counts)
-    seconds = train * 15 * (size / 128) ** 2 / (20 * (os.cpu_count() or 1))
-    return {
-        "model.weights": "random",
-        "model.image_size": size,
-        "validate.min_images": min(100, sum(counts)),
-        "validate.min_images_per_class": min(20, max(3, math.floor(0.9 * min(counts)))),
-        "validate.min_side": 1,
-        "training.augmentation": "auto",
-        "training.horizontal_flip": "auto",
-        "training.rotate_90": False,
-        "training.class_weights": "none" if max(counts) <= 1.5 * min(counts) else "sqrt",
-        "tune.num_trials": 8,
-        "tune.timeout_seconds": round(min(max(seconds, 60), 1800)),
-        "tune.learning_rate": "auto",
-        "tune.epochs": "auto",
-        "tune.image_size": size if size <= 64 else max(64, size // 2 // 16 * 16),
-        "tune.train_fraction": 1.0 if train < 1000 else round(min(1.0, 2500 / train), 3),
-        "train.learning_rate": "tuned",
-        "train.epochs": "tuned",
-    }
+def write_params(path: Path, folder: Path, seed: int) -> Path:
+    """What `python -m pipeline init` writes for the folder, with another seed of the training."""
+    from pipeline.new_project.source import read_source
+    from pipeline.new_project.summary import propose
 
-
-def _shorter_sides(folder: Path) -> Iterator[int]:
-    for path in sorted(folder.rglob("*"))[::7]:  # every seventh is enough for a median
-        if path.is_file():
-            try:
-                with Image.open(path) as image:
-                    yield min(image.size)
-            except OSError:
-                continue
-
-
-def write_params(path: Path, changes: Mapping[str, object]) -> Path:
-    """The committed params.yaml with `changes`, as a file of its own."""
     yaml = YAML(typ="safe", pure=True)
-    raw = yaml.load(Path("params.yaml"))
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        place = raw
-        for section in sections:
-            place = place[section]
-        place[name] = value
-    yaml.dump(raw, path)
+    settings = yaml.load(propose(read_source(folder, ()), folder.name).text)
+    settings["training"]["seed"] = seed
+    yaml.dump(settings, path)
     return path
 
 
@@ -104,7 +62,7 @@ def prepare(folder: Path, work: Path) -> int:
     from components import tune, validate
     from components.io import params
 
-    settings = write_params(work / "params.yaml", choose_settings(folder))
+    settings = write_params(work / "params.yaml", folder, seed=0)
     (work / "data").mkdir(exist_ok=True)
     (work / "data/groups.csv").write_text("path,group\n")
     (work / "data/splits.csv").write_text("pixel_sha256,split,path\n")
@@ -119,8 +77,7 @@ def ours(folder: Path, work: Path, seed: int, _epochs: int) -> float:
     from components import evaluate, train
     from components.io import params
 
-    changes = choose_settings(folder) | {"training.seed": seed}
-    settings = write_params(work / f"params-{seed}.yaml", changes)
+    settings = write_params(work / f"params-{seed}.yaml", folder, seed)
     for step in (train, evaluate):
         step.run(paths(step.Paths, folder, work, seed), params.load(settings, step.Params))
     metrics = json.loads((work / f"artifacts/evaluate-{seed}/metrics.json").read_text())
@@ -135,7 +92,7 @@ def plain(folder: Path, work: Path, seed: int, epochs: int) -> float:
 
     from components.core.training.inference import resolve_precision
 
-    size = int(str(choose_settings(folder)["model.image_size"]))
+    size = int(YAML(typ="safe", pure=True).load(work / "params.yaml")["model"]["image_size"])
     normalize = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     tensor = [transforms.ToTensor(), normalize]
     crop = transforms.RandomResizedCrop(size, scale=(0.5, 1.0))
