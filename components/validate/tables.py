@@ -34,17 +34,18 @@ def to_manifest(data: ScannedDataset, *, with_splits: bool) -> pd.DataFrame:
 
     # By column: rows of Python objects would take several times the memory of the frame.
     of_image = {field.name for field in fields(ImageInfo)}
-    columns: dict[str, list[object]] = {}
-    for name in MANIFEST_COLUMNS:
+
+    def column(name: str) -> pd.Series:
         if name in ("group", "split"):
             items = iter(data.items)  # those of the files that are used, in the same order
             values = (next(items) if f.status == "used" else None for f in data.files)
-            columns[name] = [getattr(item, name) if item else "" for item in values]
+            found = [getattr(item, name) if item else "" for item in values]
         else:
-            columns[name] = [getattr(f.info if name in of_image else f, name) for f in data.files]
-    if not with_splits:
-        columns["split"] = [""] * len(data.files)
-    return pd.DataFrame(columns)
+            found = [getattr(f.info if name in of_image else f, name) for f in data.files]
+        return pd.Series(found)
+
+    manifest = pd.DataFrame({name: column(name) for name in MANIFEST_COLUMNS}, copy=False)
+    return manifest if with_splits else manifest.assign(split="")
 
 
 def to_tables(data: ScannedDataset) -> dict[Table, pd.DataFrame]:

@@ -1,7 +1,7 @@
 """What is known of images by the SHA-256 of their files: a table in memory, fingerprints on disk.
 
-One file for each way to decode: fingerprints of equal size, a JSON table of their images, the
-digest of both. It is replaced as a whole, and one that is not whole counts as absent.
+One file for each way to decode: fingerprints of equal size, a line of JSON for each of their
+images, the digest of both. It is replaced as a whole, and one that is not whole counts as absent.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import json
 import os
 import struct
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, replace
-from itertools import chain
+from dataclasses import astuple
 from pathlib import Path
+from sys import intern
 from typing import BinaryIO
 
 import numpy as np
@@ -49,17 +50,22 @@ class KnownImages:
         versions = f"{CONVERSION_VERSION} {FINGERPRINT_VERSION} {params.model_dump_json()}"
         key = hashlib.sha256(versions.encode()).hexdigest()
         self._path = cache / f"known-{key[:16]}.bin"
-        self._new: BinaryIO | None = None
-        self._open()
+        self._adding = threading.Lock()
+        self._keep(*_open_table(self._path))
 
     def get(self, sha256: str) -> ImageInfo | None:
         """What a file with these bytes decodes to, if that is known."""
         return self._infos.get(sha256)
 
     def add(self, sha256: str, info: ImageInfo, fingerprint: bytes) -> None:
-        """Keep what was learned of a file; its FINGERPRINT waits on disk for `save`."""
-        if sha256 in self._rows:
-            return
+        """Keep what was learned of a file, from any thread; its FINGERPRINT waits on disk."""
+        with self._adding:
+            if sha256 not in self._rows:
+                self._append(fingerprint)
+                self._rows[sha256] = len(self._rows)
+                self._infos[sha256] = info
+
+    def _append(self, fingerprint: bytes) -> None:
         try:
             if self._new is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +78,6 @@ class KnownImages:
                 f"{self._path.parent}: cannot be written ({error.strerror or error}). Free some "
                 "space or fix the permissions, then run the same command again."
             ) from error
-        self._rows[sha256] = len(self._rows)
-        self._infos[sha256] = info
 
     def all(self) -> list[str]:
         """The sha256 of all known files."""
@@ -84,11 +88,13 @@ class KnownImages:
         kept = [sha256 for sha256 in dict.fromkeys(wanted) if sha256 in self._rows]
         if self._new is None and set(kept) == set(self._rows):
             return
-        table = [[sha256, *astuple(self._infos[sha256])] for sha256 in kept]
+        infos = {sha256: self._infos[sha256] for sha256 in kept}
+        table = (f"{json.dumps([name, *astuple(info)])}\n".encode() for name, info in infos.items())
         with files.replacing(self._path) as temporary, temporary.open("wb") as file:
-            _write(file, self._read_rows(kept), json.dumps(table).encode())
-        self._new = None
-        self._open()
+            _write(file, self._read_rows(kept), table)
+            # Not opened by its name later: another process may put its own in that place.
+            descriptor = os.open(temporary, os.O_RDONLY)
+        self._keep(descriptor, infos)
 
     def fingerprints(self, sha256s: Sequence[str]) -> Fingerprints:
         """Of known files: one FINGERPRINT each."""
@@ -104,21 +110,25 @@ class KnownImages:
             elif self._new is not None:
                 yield os.pread(self._new.fileno(), _SIZE, (row - self._saved) * _SIZE)
 
-    def _open(self) -> None:
-        """Keep the file open: one that another process puts in its place has other rows."""
-        self._descriptor, self._infos = _open_table(self._path)
-        if self._descriptor >= 0:
-            weakref.finalize(self, os.close, self._descriptor)
-        self._rows = {sha256: row for row, sha256 in enumerate(self._infos)}
-        self._saved = len(self._rows)
+    def _keep(self, descriptor: int, infos: dict[str, ImageInfo]) -> None:
+        """Read the fingerprints of these images from this file."""
+        self._descriptor, self._infos = descriptor, infos
+        if descriptor >= 0:
+            weakref.finalize(self, os.close, descriptor)
+        self._rows = {sha256: row for row, sha256 in enumerate(infos)}
+        self._saved = len(infos)
+        self._new: BinaryIO | None = None
 
 
-def _write(file: BinaryIO, rows: Iterable[bytes], table: bytes) -> None:
-    digest = hashlib.sha256()
-    for part in chain(rows, (table,)):
-        digest.update(part)
-        file.write(part)
-    file.write(_END.pack(digest.digest(), len(table)))
+def _write(file: BinaryIO, rows: Iterable[bytes], table: Iterable[bytes]) -> None:
+    digest, size = hashlib.sha256(), 0
+    for row in rows:
+        digest.update(row)
+        file.write(row)
+    for line in table:
+        digest.update(line)
+        size += file.write(line)
+    file.write(_END.pack(digest.digest(), size))
 
 
 def _open_table(path: Path) -> tuple[int, dict[str, ImageInfo]]:
@@ -142,6 +152,9 @@ def _read_table(descriptor: int) -> Iterator[tuple[str, ImageInfo]]:
         digest.update(os.pread(descriptor, min(_BLOCK, end - start), start))
     if digest.digest() != expected:
         raise ValueError("damaged")
-    for sha256, *info, doubts in json.loads(os.pread(descriptor, size, end - size)):
-        known = ImageInfo(*info)
-        yield sha256, replace(known, doubts=tuple((rule, why) for rule, why in doubts))
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(end - size)
+        while file.tell() < end:
+            sha256, *measures, mode, image_format, doubts = json.loads(file.readline())
+            why = tuple((rule, reason) for rule, reason in doubts)
+            yield sha256, ImageInfo(*measures, intern(mode), intern(image_format), why)

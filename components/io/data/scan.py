@@ -153,7 +153,7 @@ def _measure_all(
 
     chunks = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)]
 
-    def measure(chunk: Sequence[ImageFile]) -> list[tuple[ImageFile, bytes]]:
+    def measure(chunk: Sequence[ImageFile]) -> list[ImageFile]:
         return [_measure(images, file, params, known) for file in chunk]
 
     measured: list[ImageFile] = []
@@ -162,10 +162,7 @@ def _measure_all(
     with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for chunk in pool.map(measure, chunks):
-                for file, new in chunk:
-                    measured.append(file)
-                    if new:
-                        known.add(file.sha256, file.info, new)
+                measured += chunk
                 bar.update(len(chunk))
         except BaseException:
             # Interrupted: stop soon, and let the next run go on from here.
@@ -176,26 +173,24 @@ def _measure_all(
     return measured
 
 
-def _measure(
-    images: Path, file: ImageFile, params: ImageParams, known: KnownImages
-) -> tuple[ImageFile, bytes]:
-    """The file with what it decodes to, and its FINGERPRINT if that is new."""
+def _measure(images: Path, file: ImageFile, params: ImageParams, known: KnownImages) -> ImageFile:
+    """The file with what it decodes to, which is known from now on."""
     if file.status != "used":
-        return file, b""
+        return file
     try:
         content = read_regular(images / file.path, params)
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
-        return file.quarantined("max_unreadable", reason), b""
+        return file.quarantined("max_unreadable", reason)
     file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     if info := known.get(file.sha256):
-        return replace(file, info=info), b""
+        return replace(file, info=info)
     try:
         image = decode(content, params)
     except InvalidImage as error:
         not_allowed = error.format and error.format not in params.formats
         file = replace(file, info=ImageInfo(format=error.format))
-        return file.quarantined("formats" if not_allowed else "max_unreadable", str(error)), b""
+        return file.quarantined("formats" if not_allowed else "max_unreadable", str(error))
     info = ImageInfo(
         pixel_sha256=pixel_digest(image.pixels),
         phash=perceptual_hash(found := fingerprint(image.pixels)),
@@ -205,7 +200,8 @@ def _measure(
         format=image.format,
         doubts=image.doubts,
     )
-    return replace(file, info=info), found.tobytes()
+    known.add(file.sha256, info, found.tobytes())
+    return replace(file, info=info)
 
 
 def read_regular(path: Path, params: ImageParams) -> bytes:

@@ -404,8 +404,8 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(
     resumed = True
     decoded.clear()
     assert {file.status for file in run_scan(images).files} == {"used"}
-    # two chunks of 32 were complete
-    assert len(decoded) == 36
+    last = {(images / "cat" / f"{k:03}.png").read_bytes() for k in range(90, 100)}
+    assert set(decoded) <= last  # what was decoded before the interruption is known
 
 
 def test_changed_bytes_of_equal_size_and_time_are_seen(
