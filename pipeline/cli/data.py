@@ -44,6 +44,8 @@ def sample_data(
     from pipeline import sample_data as sample
 
     sample.materialize(images)
+    if images == IMAGES:
+        sample.record()
 
 
 def pin_splits(

@@ -160,6 +160,7 @@ def demo() -> None:
         from pipeline import sample_data
 
         sample_data.materialize(IMAGES)
+        sample_data.record()
     with tempfile.TemporaryDirectory() as folder:
         timings = Path(folder) / "timings"
         started = time.monotonic()

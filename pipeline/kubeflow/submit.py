@@ -18,7 +18,7 @@ from components.core.phrases import short_digest
 from components.io import params
 from pipeline import SETTINGS
 from pipeline.exit_codes import EXIT_INTERRUPTED
-from pipeline.kubeflow import git_state, kubectl, resources
+from pipeline.kubeflow import git_state, kubectl, remote_images, resources
 from pipeline.kubeflow.monitor import FINAL_STATES, SUCCEEDED, PipelineRun, RunMonitor
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ PAUSE_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
 
 _LINES = 30
+
+# How long the remote of the images may take: a hundred thousand of them are listed.
+_REMOTE_SECONDS = 60.0
 
 # What register prints of its decision.
 _HEADLINE = re.compile(rf"(?<![^ ])({'|'.join(get_args(Verdict))}) .*")
@@ -58,11 +61,20 @@ def submit(
     from pipeline.kubeflow.client import Server
 
     fetched = git_state.read(repository)
+    _require_images(fetched.data_hash)
     server = Server(endpoint)
     run_id = _start(server, image, fetched, experiment)
     facts = f"git {short_digest(fetched.revision)}, data {short_digest(fetched.data_hash)}"
     print(f"run {run_id}: {server.page(run_id)} ({facts})", flush=True)
     return follow(server, run_id) if wait else 0
+
+
+def _require_images(data_hash: str) -> None:
+    """Refuse a run whose fetch would find no images; only a warning where that cannot be known."""
+    try:
+        remote_images.require(data_hash, _REMOTE_SECONDS)
+    except (ServiceUnavailable, TimeoutError) as error:  # perhaps only the cluster has the keys
+        print(f"submit: warning: are the images there? {error}", file=sys.stderr)
 
 
 def follow_run(endpoint: str | None, run_id: str) -> int:

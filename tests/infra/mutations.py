@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.infra import access, rules
+from tests.infra import access, defaults, rules
 from tests.infra.manifests import Object, build, find
 from tests.infra.rules import Rule
 
@@ -164,6 +164,16 @@ SECURITY = (
         rules.namespaces_are_bounded,
         ("ResourceQuota/runs", ""),
         ("LimitRange/services", ""),
+    ),
+    *plant(
+        defaults.bare_containers_get_no_gpu,
+        ("LimitRange/runs", "spec/limits/0/max/nvidia.com~gpu", "1"),
+        ("LimitRange/runs", "spec/limits/0/default/nvidia.com~gpu", "1"),
+    ),
+    *plant(
+        defaults.databases_speak_utf8,
+        ("StatefulSet/postgres", f"{MAIN}/env/3/value", "--auth=scram-sha-256 --locale=C"),
+        ("StatefulSet/postgres", f"{MAIN}/env/3"),
     ),
     *plant(
         rules.services_stay_inside,

@@ -16,7 +16,7 @@ GPU = "nvidia.com/gpu"
 WITH_TOKEN = {"pipeline-run"}
 
 
-def _each_container(objects: list[Object], look: Callable[[Pod, Object], list[str]]) -> list[str]:
+def each_container(objects: list[Object], look: Callable[[Pod, Object], list[str]]) -> list[str]:
     return [
         f"{name_of(pod.owner)} {container['name']}: {fault}"
         for pod in pods(objects)
@@ -43,7 +43,7 @@ def containers_are_restricted(objects: list[Object]) -> list[str]:
         extra = set(found) - set(expected)
         return faults + [f"{key} is set" for key in extra]
 
-    return _each_container(objects, look)
+    return each_container(objects, look)
 
 
 def pods_are_restricted(objects: list[Object]) -> list[str]:
@@ -74,7 +74,7 @@ def no_host_ports_or_probe_hosts(objects: list[Object]) -> list[str]:
             if "host" in container.get(probe, {}).get(way, {})
         ]
 
-    return _each_container(objects, look)
+    return each_container(objects, look)
 
 
 def tokens_stay_out(objects: list[Object]) -> list[str]:
@@ -94,7 +94,7 @@ def tokens_stay_out(objects: list[Object]) -> list[str]:
 
 def images_come_by_digest(objects: list[Object]) -> list[str]:
     pattern = re.compile(r"[a-z0-9./-]+@sha256:[0-9a-f]{64}")
-    return _each_container(
+    return each_container(
         objects, lambda _, each: [] if pattern.fullmatch(each["image"]) else [each["image"]]
     )
 
@@ -109,7 +109,7 @@ def resources_are_bounded(objects: list[Object]) -> list[str]:
             if what not in resources.get(side, {})
         ]
 
-    return _each_container(objects, look)
+    return each_container(objects, look)
 
 
 def scratch_space_is_bounded(objects: list[Object]) -> list[str]:

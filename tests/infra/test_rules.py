@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from tests.infra import access, rules
+from tests.infra import access, defaults, rules
 from tests.infra.manifests import ALL, KUSTOMIZE, build, of_kind, pods
 from tests.infra.mutations import ACCESS, DROP, SECURITY, Mutation, mutated
 from tests.infra.rules import Rule
 
-RULES = (*rules.RULES, *access.RULES)
+RULES = (*rules.RULES, *defaults.RULES, *access.RULES)
 
 
 @pytest.mark.parametrize("overlay", ALL)

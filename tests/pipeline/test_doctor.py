@@ -344,9 +344,16 @@ def test_a_commit_that_the_cluster_cannot_fetch_fails(
 def test_images_that_are_not_in_the_storage_fail(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.rmtree(checkout.storage)
+    assert look(cluster.data_pushed)[0] == "pass"
+    image = next(
+        path
+        for path in checkout.storage.rglob("*")
+        if path.is_file() and path.read_bytes()[1:4] == b"PNG"
+    )
+    image.unlink()
     status, text = look(cluster.data_pushed)
-    assert (status, "lacks 1 files" in text, text.endswith("dvc push")) == ("fail", True, True)
+    assert (status, "lacks 1 files of the images" in text) == ("fail", True)
+    assert "; `dvc push`." in text
     monkeypatch.setattr(cluster, "_SECONDS", 0.01)
     assert look(cluster.data_pushed)[0] == "skipped"
     config = checkout.root / ".dvc/config"
@@ -355,6 +362,17 @@ def test_images_that_are_not_in_the_storage_fail(
     config.write_text("[core]\n")
     status, text = look(cluster.data_pushed)
     assert (status, "names no default remote" in text) == ("fail", True)
+
+
+def test_images_that_are_neither_in_the_storage_nor_in_the_cache_fail(checkout: Checkout) -> None:
+    shutil.rmtree(checkout.storage)
+    shutil.rmtree(checkout.root / ".dvc/cache")
+    status, text = look(cluster.data_pushed)
+    assert (status, "does not have the images" in text) == ("fail", True)
+    assert "`dvc add data/images && dvc push`." in text
+    checkout.run("dvc", "add", "data/images")
+    checkout.run("dvc", "push")
+    assert look(cluster.data_pushed)[0] == "pass"
 
 
 def test_a_storage_that_does_not_answer_is_told_from_one_without_the_images(

@@ -87,14 +87,14 @@ class Process:
 class Postgres:
     """A cluster of PostgreSQL in a folder of its own; `trust` until somebody says otherwise."""
 
-    def __init__(self, folder: Path, user: str, *settings: str) -> None:
+    def __init__(self, folder: Path, user: str, *settings: str, encoding: str = "UTF8") -> None:
         if not BINARIES:
             pytest.fail("PostgreSQL is missing; run infra/install_postgres.sh")
         self.data, self.port = folder / "data", free_port()
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
         as_postgres(BINARIES[-1] / "initdb", "-D", self.data, "-U", user, "--auth=trust",
-                    "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")  # fmt: skip
+                    "--no-sync", "-E", encoding, "--locale=C")  # fmt: skip
         default = (f"port={self.port}", "listen_addresses=127.0.0.1", "fsync=off",
                    f"unix_socket_directories={self.data}")  # fmt: skip
         self._options = " ".join(f"-c {setting}" for setting in (*default, *settings))

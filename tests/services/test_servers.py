@@ -1,12 +1,14 @@
 """What a person reads when a service does not come up."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from tests.services.servers import Postgres, Process
+from tests.services.servers import KUSTOMIZE, Postgres, Process
 
 pytestmark = pytest.mark.services
 
@@ -27,3 +29,28 @@ def test_a_database_with_a_wrong_setting_shows_the_end_of_its_log(folder: Path) 
     server = Postgres(place, "mlflow", "no_such_setting=1")
     with pytest.raises(pytest.fail.Exception, match=r"(?s)PostgreSQL does not.*no_such_setting"):
         server.start()
+
+
+def test_a_database_of_another_encoding_is_named_by_the_migration(folder: Path) -> None:
+    place = folder / "ascii"
+    (place / "secrets/postgres-mlflow").mkdir(parents=True)
+    (place / "secrets/postgres-mlflow/password").write_text("not asked for")
+    server = Postgres(place, "mlflow", encoding="SQL_ASCII")
+    server.start()
+    try:
+        here = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGSSLMODE": "disable"}
+        where = f"host=127.0.0.1 port={server.port} user=mlflow dbname=postgres"
+        with psycopg.connect(where, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE mlflow")
+        done = subprocess.run(
+            [sys.executable, KUSTOMIZE / "base/mlflow/start.py", "migrate"],
+            env={**os.environ, **here, "SECRETS": str(place / "secrets"), "PGSSLROOTCERT": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        server.end()
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: PostgreSQL's database mlflow has the encoding SQL_ASCII; MLflow")

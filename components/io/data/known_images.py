@@ -51,6 +51,7 @@ class KnownImages:
         key = hashlib.sha256(versions.encode()).hexdigest()
         self._path = cache / f"known-{key[:16]}.bin"
         self._adding = threading.Lock()
+        self._new: BinaryIO | None = None
         self._keep(*_open_table(self._path))
 
     def get(self, sha256: str) -> ImageInfo | None:
@@ -117,7 +118,7 @@ class KnownImages:
             weakref.finalize(self, os.close, descriptor)
         self._rows = {sha256: row for row, sha256 in enumerate(infos)}
         self._saved = len(infos)
-        self._new: BinaryIO | None = None
+        self._new = None
 
 
 def _write(file: BinaryIO, rows: Iterable[bytes], table: Iterable[bytes]) -> None:
@@ -155,6 +156,7 @@ def _read_table(descriptor: int) -> Iterator[tuple[str, ImageInfo]]:
     with open(descriptor, "rb", closefd=False) as file:
         file.seek(end - size)
         while file.tell() < end:
-            sha256, *measures, mode, image_format, doubts = json.loads(file.readline())
+            sha256, pixels, phash, width, height, mode, kind, doubts = json.loads(file.readline())
             why = tuple((rule, reason) for rule, reason in doubts)
-            yield sha256, ImageInfo(*measures, intern(mode), intern(image_format), why)
+            mode, kind = intern(mode), intern(kind)  # the same few in every row
+            yield sha256, ImageInfo(pixels, phash, width, height, mode, kind, why)

@@ -40,6 +40,7 @@ def migrate() -> None:
     from sqlalchemy import create_engine
 
     uri = database("&options=-c%20statement_timeout%3D0")
+    _require_utf8(uri)
     os.environ["MLFLOW_TRACKING_URI"] = uri
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", uri]
     if _has_tables(uri, TABLES[:1]):
@@ -99,6 +100,22 @@ def _has_tables(uri: str, tables: tuple[str, ...]) -> bool:
         return False
     finally:
         engine.dispose()
+
+
+def _require_utf8(uri: str) -> None:
+    """What an image without a UTF-8 locale makes by default ends MLflow with a riddle."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(f"{uri}&client_encoding=utf8")
+    with engine.connect() as connection:
+        encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    engine.dispose()
+    if encoding != "UTF8":
+        raise SystemExit(
+            f"error: PostgreSQL's database mlflow has the encoding {encoding}; MLflow needs UTF8. "
+            "If there is nothing in it yet, delete the pod and the claim of postgres: initdb makes "
+            "it anew. Else dump it, create it with ENCODING 'UTF8' TEMPLATE template0, restore."
+        )
 
 
 def _run(command: list[str]) -> None:
