@@ -99,12 +99,13 @@ def split_already(images: Path) -> dict[str, object]:
 
 
 def many_classes(images: Path) -> dict[str, object]:
-    """300 classes of 20 small images."""
+    """300 classes of 20 small images, no two of them near duplicates."""
     rng = np.random.default_rng(2)
     for label in range(300):
         base = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         for number in range(20):
-            noisy = np.kron(base, np.ones((4, 4, 1))) + rng.normal(0, 20, (16, 16, 3))
+            shifted = np.roll(np.kron(base, np.ones((4, 4, 1))), rng.integers(0, 16, 2), (0, 1))
+            noisy = shifted + rng.normal(0, 20, (16, 16, 3))
             image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
             write(images / f"class {label:03}" / f"{number}.png", encode(image, "PNG"))
     return {"model.image_size": 32, "training.batch_size": 64, "train.epochs": 3}

@@ -20,7 +20,8 @@ def make_project(root: Path, per_class: int) -> Project:
     project = Project(root)
     copy_project(project.root)
     copy_slice(project.root / "data/images", per_class)
-    project.set_params({})
+    # after one epoch it may know one class only, which no gate lets pass
+    project.set_params({"train.epochs": 6})
     return project
 
 
@@ -55,7 +56,8 @@ def test_both_entry_points_end_with_the_same_data_split_model_metrics_and_decisi
     assert digest_folder(dvc / "train/model") == digest_folder(kubeflow / "train/model")
     records = [read_artifact(f / "register/decision.json", DecisionRecord) for f in (dvc, kubeflow)]
     assert records[0].outcome == records[1].outcome
-    assert records[0].outcome.verdict == "passed"
+    failed = [check for check in records[0].outcome.checks if check.status == "fail"]
+    assert (records[0].outcome.verdict, failed) == ("passed", [])
     assert records[1].version == "1"
 
 

@@ -62,8 +62,15 @@ class PipelineRun:
 
     def relevant(self) -> list[TaskStatus]:
         """What a person follows: steps once they have started, drivers only when they fail."""
-        started = [task for task in self.tasks if task.started or task.state in FINAL_STATES]
+        # What never runs because another step failed has times, but no state.
+        seen = [task for task in self.tasks if task.state]
+        started = [task for task in seen if task.started or task.state in FINAL_STATES]
         return [task for task in started if self._is_relevant(task)]
+
+    def never_ran(self) -> list[str]:
+        """Steps that have not started, in the order in which the server lists them: by name."""
+        ran = {task.name for task in self.relevant()}
+        return [name for name in self.steps if name not in ran]
 
     def _is_relevant(self, task: TaskStatus) -> bool:
         if task.name.endswith("-driver"):

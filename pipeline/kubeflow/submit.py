@@ -160,7 +160,8 @@ def _failure(server: Server, run: PipelineRun) -> PipelineError:
     text = " ".join(" ".join(message.split()) for message in messages if message)
     what = f"{', '.join(steps)} failed" if steps else f"ended as {run.state.lower()}"
     reason = f" ({text[:300]})" if text else ""
-    return PipelineError(f"run {run.run_id}: {what}{reason}; {server.page(run.run_id)}")
+    rest = f"; not run: {', '.join(run.never_ran())}" if run.never_ran() else ""
+    return PipelineError(f"run {run.run_id}: {what}{reason}{rest}; {server.page(run.run_id)}")
 
 
 def _print_log(server: Server, run_id: str, step: str) -> None:

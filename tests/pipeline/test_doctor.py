@@ -401,12 +401,14 @@ def test_kubeflow_is_checked_by_its_response_and_its_version(
     kfp.multi_user = False
     found = asked(kfp.url)
     assert (found.status, "runs are in kubeflow" in found.found) == ("warn", True)
-    kfp.version = "2.17.0"
+    kfp.multi_user, kfp.version = True, "2.17.0"
     found = asked(kfp.url)
-    assert found[::3] == ("fail", False)
-    assert "version 2.17.0; 2.18.1 or later is needed" in found.found
-    kfp.version = "unknown"
-    assert asked(kfp.url).status == "fail"
+    assert found[::3] == ("pass", False)
+    assert "version 2.17.0, without the mended advisories of 2.18.1" in found.found
+    for version in ("2.16.9", "unknown"):
+        kfp.version = version
+        found = asked(kfp.url)
+        assert (found.status, "older than what was tried (2.17.0)" in found.hint) == ("warn", True)
     kfp.health = {"apiServerReady": True, "apiServerTagName": "2.18.1", "multi_user": True}
     assert asked(kfp.url).status == "pass"
     kfp.health = {"apiServerReady": False}

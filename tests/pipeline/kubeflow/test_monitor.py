@@ -45,6 +45,13 @@ def test_a_step_that_waits_is_reported_when_it_starts() -> None:
     ]
 
 
+def test_steps_behind_a_failed_one_are_no_news_but_are_known() -> None:
+    seen = run(task("fetch", "FAILED", 5, 10), task("train", "", 10), steps=("fetch", "train", "x"))
+    assert [found.name for found in seen.relevant()] == ["fetch"]
+    assert seen.never_ran() == ["train", "x"]
+    assert [line.split()[1] for line in RunMonitor().changes(seen)] == ["fetch"]
+
+
 def test_drivers_matter_only_when_they_fail_and_only_those_of_steps() -> None:
     seen = run(
         task("fetch-driver", "SUCCEEDED", 1, 2),

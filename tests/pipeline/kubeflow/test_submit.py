@@ -413,7 +413,9 @@ def test_a_failed_step_is_named_with_the_last_lines_of_its_log(
     assert "line 11\n" in found.err
     *_, before, last = found.err.splitlines()
     assert before.endswith("error: no images")
-    assert last == f"error: run {RUN}: validate failed; {running.url}/#/runs/details/{RUN}"
+    rest = "evaluate, register, train, tune"
+    where = f"{running.url}/#/runs/details/{RUN}"
+    assert last == f"error: run {RUN}: validate failed; not run: {rest}; {where}"
 
 
 def test_without_a_log_the_command_that_shows_it_is_printed(
