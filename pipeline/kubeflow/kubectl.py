@@ -63,11 +63,25 @@ def run(*words: str) -> str:
     return done.stdout
 
 
+def find_namespace(run_id: str, step: str, default: str) -> str:
+    """Where the pods of a step are; `default` if they are gone, or not for this user to see."""
+    column = "jsonpath={.items[*].metadata.namespace}"
+    try:
+        found = run("get", "pods", "--all-namespaces", "-l", _labels(run_id, step), "-o", column)
+    except PipelineError:
+        return default
+    return (found.split() or [default])[0]
+
+
 def log_arguments(namespace: str, run_id: str, step: str, lines: int) -> list[str]:
     """Arguments of kubectl that print the last lines of a step's log.
 
     By labels, because KFP's API does not name the pods of a step: `pipeline/runid` is KFP's,
     `pipeline-step` is ours.
     """
-    labels = f"pipeline/runid={run_id},pipeline-step={step}"
+    labels = _labels(run_id, step)
     return ["-n", namespace, "logs", "-l", labels, "-c", "main", f"--tail={lines}"]
+
+
+def _labels(run_id: str, step: str) -> str:
+    return f"pipeline/runid={run_id},pipeline-step={step}"

@@ -143,11 +143,18 @@ def _watch(server: Server, run_id: str, again: str) -> PipelineRun:
 def _verdict(server: Server, run_id: str) -> str:
     """What register decided: from its log, because KFP's API does not pass on what tasks return."""
     try:
-        log = kubectl.run(*kubectl.log_arguments(server.namespace, run_id, "register", 200))
+        log = kubectl.run(*_log_arguments(server, run_id, "register", 200))
     except PipelineError:
         log = ""
     found = [match[0] for match in map(_HEADLINE.search, log.splitlines()) if match]
     return found[-1] if found else "its verdict: `python -m pipeline status`, or register's page"
+
+
+def _log_arguments(server: Server, run_id: str, step: str, lines: int) -> list[str]:
+    # A Kubeflow of one user may be installed anywhere, and does not say where.
+    known = server.namespace == kubectl.NAMESPACE
+    place = server.namespace if known else kubectl.find_namespace(run_id, step, server.namespace)
+    return kubectl.log_arguments(place, run_id, step, lines)
 
 
 def _failure(server: Server, run: PipelineRun) -> PipelineError:
@@ -165,7 +172,7 @@ def _failure(server: Server, run: PipelineRun) -> PipelineError:
 
 
 def _print_log(server: Server, run_id: str, step: str) -> None:
-    words = kubectl.log_arguments(server.namespace, run_id, step, _LINES)
+    words = _log_arguments(server, run_id, step, _LINES)
     try:
         log = kubectl.run(*words, "--prefix") or "(nothing: another context, or the pod is gone)\n"
     except PipelineError as error:

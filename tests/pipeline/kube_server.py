@@ -29,6 +29,7 @@ class Cluster:
         names: plural of a kind -> names.
         logs: step -> its log.
         labels: of all nodes.
+        namespace: of what is there.
         forbidden: plurals of kinds that the user may not see.
         asked: paths with their queries.
     """
@@ -48,6 +49,7 @@ class Cluster:
         }
         self.logs: dict[str, str] = {}
         self.labels = "nvidia.com/gpu.present=true"
+        self.namespace = RUNS
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
         self.url = ""
@@ -84,14 +86,25 @@ class Cluster:
             found = self._listed(last, query.get("labelSelector", [""])[0])
             return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": "v1", "items": found}
         if last in self.names[kind]:
-            return 200, _thing(kind, last)
+            return 200, self._thing(kind, last)
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
         if kind == "pods":
             steps = [word.removeprefix("pipeline-step=") for word in selector.split(",")]
-            return [_thing(kind, f"pod-{step}") for step in self.logs if step in steps]
-        return [_thing(kind, name) for name in self.names[kind] if selector in ("", self.labels)]
+            return [self._thing(kind, f"pod-{step}") for step in self.logs if step in steps]
+        return [
+            self._thing(kind, name) for name in self.names[kind] if selector in ("", self.labels)
+        ]
+
+    def _thing(self, kind: str, name: str) -> dict[str, Any]:
+        return {
+            "kind": _KINDS[kind],
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"containers": [{"name": "main"}]},
+            "status": {"phase": "Failed"},
+        }
 
     def _log(self, pod: str, query: dict[str, list[str]]) -> list[str]:
         lines = self.logs[pod.removeprefix("pod-")].splitlines(keepends=True)
@@ -108,16 +121,6 @@ def _resources() -> list[dict[str, Any]]:
         }
         for name, kind in _KINDS.items()
     ]
-
-
-def _thing(kind: str, name: str) -> dict[str, Any]:
-    return {
-        "kind": _KINDS[kind],
-        "apiVersion": "v1",
-        "metadata": {"name": name, "namespace": RUNS},
-        "spec": {"containers": [{"name": "main"}]},
-        "status": {"phase": "Failed"},
-    }
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:

@@ -391,6 +391,28 @@ def test_a_run_is_followed_from_change_to_change_to_its_verdict(
     assert last == f"run {RUN}: succeeded; {HEADLINE}"
 
 
+@pytest.mark.parametrize("namespace", ["kubeflow", "team-a"])
+def test_the_verdict_is_read_wherever_a_kubeflow_of_one_user_lives(
+    namespace: str, running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.multi_user, kube.namespace = False, namespace
+    kube.logs["register"] = f"register  cells version 1: {HEADLINE}\n"
+    running.looks = [("SUCCEEDED", done(*STEPS))]
+    assert follow(running) == 0
+    assert capfd.readouterr().out.endswith(f"succeeded; {HEADLINE}\n")
+    assert f"/api/v1/namespaces/{namespace}/pods" in kube.asked
+
+
+def test_a_user_who_may_not_look_everywhere_is_told_of_the_usual_place(
+    running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.multi_user = False
+    kube.forbidden.add("pods")
+    running.looks = [("FAILED", [node("train", "FAILED", 20, 25)])]
+    assert follow(running) == 1
+    assert "kubectl -n kubeflow logs -l pipeline/runid=" in capfd.readouterr().err
+
+
 def test_without_a_cluster_to_ask_it_says_where_the_verdict_is(
     running: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
