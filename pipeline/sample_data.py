@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from components.core.errors import InvalidData, MissingInput, PipelineError
 from components.io.data import scan
 from components.tracking import lineage
+from pipeline.dvc_command import run_dvc
 
 CREDIT = (
     "ELPV: Buerhop-Lutz et al., A Benchmark for Visual Identification of Defective Solar Cells in "
@@ -115,21 +114,8 @@ def record() -> None:
     Raises:
         PipelineError: DVC refuses, with its words.
     """
-    if lineage.dvc_hash(_POINTER) != DVC_HASH:
-        return
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "dvc", "commit", "--force", str(_POINTER)],
-        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        message = " ".join((done.stderr or done.stdout).split())[:300]
-        raise PipelineError(
-            f"dvc commit {_POINTER}: {message or 'failed'}. The images are in place; fix that, "
-            "then run the same command again."
-        )
+    if lineage.dvc_hash(_POINTER) == DVC_HASH:
+        run_dvc("commit", "--force", str(_POINTER))
 
 
 def is_sample(images: Path) -> bool:

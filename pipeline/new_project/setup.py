@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from components.io import files, params
 from components.io.data import scan
 from components.tracking import lineage
 from pipeline import IMAGES, SETTINGS, sample_data
+from pipeline.dvc_command import run_dvc
 from pipeline.image_folder import ImageFolder
 from pipeline.new_project.facts import SECTION, Choice
 from pipeline.new_project.params_file import value_of
@@ -240,14 +239,4 @@ def _remove(path: Path) -> None:
 
 def record() -> None:
     """Let DVC record the images. Raises `PipelineError` with its words if it refuses."""
-    words = [sys.executable, "-m", "dvc", "add", str(IMAGES)]  # --quiet hides errors, too
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(  # noqa: S603
-        words, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        message = " ".join((done.stderr or done.stdout).split())[:300]
-        raise PipelineError(
-            f"dvc add {IMAGES}: {message or 'failed'}. Images and settings are in place; fix that, "
-            "then run the same command again."
-        )
+    run_dvc("add", str(IMAGES))  # --quiet hides errors, too

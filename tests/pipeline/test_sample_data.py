@@ -1,6 +1,7 @@
 """The sample is complete, byte for byte, and never mixed with other files."""
 
 import hashlib
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import yaml
 
 from components.core.errors import InvalidData, MissingInput, PipelineError
-from pipeline.sample_data import is_sample, materialize
+from pipeline.dvc_command import run_dvc
+from pipeline.sample_data import is_sample, materialize, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,3 +96,27 @@ def test_the_sample_is_recognized_whatever_junk_lies_in_it(sample: Path) -> None
     image.write_bytes(content)
     (sample / "functional/.DS_Store").unlink()
     assert is_sample(sample)
+
+
+def test_the_recorded_sample_is_in_dvc_s_cache_from_where_it_can_be_pushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_dvc("init", "--no-scm")
+    materialize(Path("data/images"))
+    shutil.copy(ROOT / "data/images.dvc", "data/images.dvc")
+    record()
+    run_dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    run_dvc("push")
+    assert len([path for path in (tmp_path / "storage").rglob("*") if path.is_file()]) == 2_223 + 1
+
+
+def test_images_that_dvc_knows_by_another_hash_are_left_to_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/images.dvc").write_text("outs:\n- md5: 0.dir\n  path: images\n")
+    record()  # without DVC's folder it could only fail
+    with pytest.raises(PipelineError, match=r"^dvc commit nothing\.dvc: .* in place; fix that, "):
+        run_dvc("commit", "nothing.dvc")
