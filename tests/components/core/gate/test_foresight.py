@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.core.gate.foresight import (
@@ -149,6 +149,17 @@ def test_a_gain_that_few_images_cannot_show_is_foreseen() -> None:
     assert foresee(gate_policy(champion_test="superior"), held_out(3, 3)) == []
 
 
+@example(
+    counts=[1, 1],
+    bounds={
+        "min_accuracy": 0.0,
+        "min_macro_f1": 0.0,
+        "min_class_recall": 0.0,
+        "min_test_images": 1,
+        "min_test_images_per_class": 1,
+        "max_accuracy": 0.999,
+    },
+)
 @given(
     counts=st.lists(st.integers(1, 40), min_size=2, max_size=4),
     bounds=st.fixed_dictionaries(
@@ -171,6 +182,8 @@ def test_the_gate_blocks_the_best_model_exactly_where_it_was_foreseen(
     if bounds["max_accuracy"]:  # of fewer than 1,000 images one error satisfies it
         largest, second = sorted(range(len(counts)), key=lambda k: (-counts[k], k))[:2]
         predicted[labels.index(largest)] = second
+        if len(labels) == 2:  # with one error all would be predicted as one class
+            predicted = labels[::-1]
     names = list(test.counts)
     best = predictions(labels, predicted, class_names=names, confidence=1.0)
     blocked = decide_on(best, required=gate_policy(**bounds)).verdict == "blocked"
