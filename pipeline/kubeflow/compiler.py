@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from kfp import compiler, dsl, local
+from kfp import compiler, local
 
 from components.core.artifacts import ValidationReport
 from components.core.errors import InvalidParams, PipelineError
@@ -42,7 +42,7 @@ def compile_to(output: Path, root: Path, image: str, cluster: ClusterParams) -> 
         graph.read_sections(root),
         image,
         cluster,
-        workspace=dsl.WORKSPACE_PATH_PLACEHOLDER,
+        workspace=graph.workspace_of(cluster),
         # Below the volume's top folder, which is not ours: git trusts only folders of its user.
         checkout="checkout",
         outputs="artifacts",

@@ -2,8 +2,8 @@
 
 So a component imports what it calls, and annotations here must not be postponed. All have:
 
-    workspace      folder of the run's volume
-    layout         checkout and outputs: where things are, see `task.Layout`
+    workspace      folder of the run: a volume of its own, or a folder of the standing one
+    layout         checkout, outputs, shared: where things are, see `task.Layout`
     data_digest    from validate; the digest travels between steps, the data does not
     <sections>     of params.yaml, as JSON
 """
@@ -12,15 +12,18 @@ from kfp import dsl
 
 
 def fetch(
-    workspace: str, layout: dict[str, str], repository: str, revision: str, data_hash: str
+    workspace: str,
+    layout: dict[str, str],
+    repository: str,
+    revision: str,
+    data_hash: str,
+    keep_days: int,
 ) -> None:
     """Check out the pinned revision, pull its images, verify both."""
-    from pipeline.kubeflow import fetch, task
+    from pipeline.kubeflow import task
 
     where = task.read_layout(workspace, layout)
-    task.run_once(
-        "fetch", where, lambda: fetch.fetch(where.project, repository, revision, data_hash)
-    )
+    task.run_fetch(where, repository, revision, data_hash, int(keep_days))
 
 
 def validate(

@@ -17,6 +17,7 @@ from components.tracking import lineage
 
 _IMAGES = "data/images"
 _POINTER = f"{_IMAGES}.dvc"
+_DVC = (sys.executable, "-m", "dvc")
 _BLOCK = 1 << 20
 _REASON_CHARACTERS = 200
 
@@ -24,7 +25,9 @@ _REASON_CHARACTERS = 200
 _CREDENTIALS = '!f() { echo "username=$GIT_USERNAME"; echo "password=$GIT_PASSWORD"; }; f'
 
 
-def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None:
+def fetch(
+    project: Path, repository: str, revision: str, data_hash: str, cache: Path | None = None
+) -> None:
     """Check out `revision` in `project` and pull its images. Safe to repeat after a failure.
 
     Args:
@@ -34,6 +37,8 @@ def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None
             `endpointurl`, AWS_ENDPOINT_URL_S3 says where S3 is from here.
         revision: full git commit, 40 hex digits: a branch may be another one tomorrow.
         data_hash: DVC's hash of data/images, as in data/images.dvc: 32 hex digits and `.dir`.
+        cache: DVC's cache, shared with other runs; None = one of its own. What is in it is linked,
+            not copied, and not fetched again.
 
     Raises:
         InvalidParams: revision or hash is not of that form.
@@ -48,14 +53,24 @@ def fetch(project: Path, repository: str, revision: str, data_hash: str) -> None
     _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
     where = f"{short_digest(revision)}:{_POINTER}"
     _compare(where, lineage.dvc_hash(project / _POINTER), data_hash)
-    _run(project, sys.executable, "-m", "dvc", "pull", "--force", _POINTER)
+    if cache:
+        for name, value in (("dir", str(cache)), ("type", "hardlink,copy")):
+            _run(project, *_DVC, "config", "--local", f"cache.{name}", value)
+    _run(project, *_DVC, "pull", "--force", _POINTER)
     try:
         _compare(str(project / _IMAGES), folder_hash(project / _IMAGES), data_hash)
     except ChangedInput:
         # DVC would take them from its cache again, however often its storage is repaired.
-        for folder in (_IMAGES, ".dvc/cache"):
-            shutil.rmtree(project / folder, ignore_errors=True)
+        shutil.rmtree(project / _IMAGES, ignore_errors=True)
+        _discard_damaged(cache or project / ".dvc/cache")
         raise
+
+
+def _discard_damaged(cache: Path) -> None:
+    """Delete what DVC's cache holds under the hash of other bytes."""
+    for path in (cache / "files/md5").rglob("*"):
+        if path.is_file() and path.parent.name + path.stem != _md5(path):
+            path.unlink()
 
 
 def folder_hash(folder: Path) -> str:

@@ -16,6 +16,10 @@ from pipeline.kubeflow.resources import ClusterParams, GpuTask
 
 NAME = "image-classification"
 
+# Where a standing volume is mounted, and what its runs share, seen from the folder of one of them.
+_MOUNT = "/workspace"
+SHARED = "../../shared"
+
 _DESCRIPTION = "Class folders of images in, a reviewed model version out."
 
 
@@ -27,6 +31,13 @@ def read_sections(root: Path) -> dict[str, str]:
     raw = params.read_yaml(root / "params.yaml")
     # Not ASCII: YAML, which reads it again, would take JSON's surrogate pairs for two characters.
     return {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
+
+
+def workspace_of(cluster: ClusterParams) -> str:
+    """The folder of a run as its tasks see it: its own volume, or a folder of the standing one."""
+    if cluster.workspace_claim:
+        return f"{_MOUNT}/runs/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}"
+    return str(dsl.WORKSPACE_PATH_PLACEHOLDER)
 
 
 def build(
@@ -44,7 +55,7 @@ def build(
         default: section of params.yaml -> its content as JSON: the parameters' defaults.
         image: of every task.
         cluster: resources; None = a local run, on data that is there: without fetch.
-        workspace: folder of the run's volume.
+        workspace: folder of the run, see `workspace_of`.
         checkout: folder of the project, relative to the workspace.
         outputs: folder that stands for `artifacts`, relative to the project.
     """
@@ -52,10 +63,12 @@ def build(
     make = {
         f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
     }
-    tasks = _Tasks(cluster, make, workspace, {"checkout": checkout, "outputs": outputs})
+    shared = SHARED if cluster and cluster.workspace_claim else ""
+    where = {"checkout": checkout, "outputs": outputs, "shared": shared}
+    tasks = _Tasks(cluster, make, workspace, where)
 
     @dsl.pipeline(  # type: ignore[untyped-decorator]
-        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(cluster) if cluster else None
+        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(cluster)
     )
     def image_classification(
         repository: str,
@@ -102,7 +115,9 @@ class _Tasks:
             source: arguments of fetch.
             sections: section of params.yaml -> its content.
         """
-        before = [self._add("fetch", source)] if self.cluster else []
+        before = []
+        if self.cluster:
+            before = [self._add("fetch", {**source, "keep_days": self.cluster.workspace_days})]
         digest: dict[str, Any] = {}
         for step in STEPS:
             arguments = {name: sections[name] for name in _sections(step)}
@@ -140,7 +155,10 @@ def _sections(step: str) -> list[str]:
     return list(params.sections(import_module(f"components.{step}").Params))
 
 
-def _volume(cluster: ClusterParams) -> Any:
+def _volume(cluster: ClusterParams | None) -> Any:
+    """A volume for each run, unless there is a standing one."""
+    if cluster is None or cluster.workspace_claim:
+        return None
     claim: dict[str, Any] = {"accessModes": [cluster.access_mode]}
     if cluster.storage_class:
         claim["storageClassName"] = cluster.storage_class
@@ -171,6 +189,8 @@ def _apply_resources(task: Any, step: str, cluster: ClusterParams) -> None:
     )
     # The cluster's network policies select by it who may reach the storage and the database.
     kubernetes.add_pod_label(task, "pipeline-step", step)
+    if cluster.workspace_claim:
+        kubernetes.mount_pvc(task, pvc_name=cluster.workspace_claim, mount_path=_MOUNT)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")  # noqa: S108
     task.set_env_variable("HOME", "/tmp")  # noqa: S108 - its own, the only place it may write to
     _add_secrets(task, step, cluster)

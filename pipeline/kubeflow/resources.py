@@ -63,6 +63,12 @@ class ClusterParams(_Section):
     `validate` and `register` are attributes of pydantic's BaseModel, hence the aliases.
     """
 
+    workspace_claim: Name | None = Field(
+        description="A standing volume that runs share; null = a new volume for each run."
+    )
+    workspace_days: int = Field(
+        ge=1, le=365, description="On a standing volume: then the folder of an idle run is deleted."
+    )
     workspace_gib: Gibibytes = Field(description="Size of the volume of one run.")
     storage_class: Name | None = Field(description="Of that volume; null = the cluster's default.")
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
@@ -108,6 +114,17 @@ class ClusterParams(_Section):
             raise ValueError(
                 "workers on several nodes need access_mode ReadWriteMany and an optuna_secret; "
                 "or set workers to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_running_step_is_old(self) -> ClusterParams:
+        # A step says when it starts, not while it runs.
+        longest = max(task.minutes for _, task in self if isinstance(task, CpuTask))
+        if self.workspace_claim and self.workspace_days * 24 * 60 <= longest:
+            raise ValueError(
+                f"workspace_days {self.workspace_days} is no longer than the longest step may take "
+                f"({longest} minutes), whose folder would be deleted under it; raise it"
             )
         return self
 

@@ -1,7 +1,8 @@
-"""What a task on the cluster does: one step, in the workspace of its run. Imports no kfp."""
+"""What a task on the cluster does: one step, in the folder of its run. Imports no kfp."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import tempfile
@@ -19,10 +20,12 @@ from components.io import files, params
 from components.io.data.dataset import DataPaths
 from components.tracking import server
 from pipeline.exit_codes import exit_code_of
+from pipeline.kubeflow import fetch, workspace
 
 P = TypeVar("P")
 
 _ARTIFACTS = Path("artifacts")
+_PIXELS = Path("cache")
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,29 @@ class Layout:
     Attributes:
         project: folder with data/; the current folder of the step, as under DVC.
         outputs: folder that stands for `artifacts`.
+        run: folder of the run, see `workspace`.
+        shared: what all runs share; None = this run has a volume of its own.
     """
 
     project: Path
     outputs: Path
+    run: Path
+    shared: Path | None = None
 
     def place(self, kind: type[P]) -> P:
-        """The paths of a step, those below `artifacts` in the folder that stands for it.
+        """The paths of a step: artifacts among the outputs, decoded pixels where runs share them.
 
         Args:
             kind: the class `Paths` of the step.
         """
-        moved = {
-            field.name: self.outputs / field.default.relative_to(_ARTIFACTS)
-            for field in fields(kind)  # type: ignore[arg-type]
-            if isinstance(field.default, Path) and field.default.is_relative_to(_ARTIFACTS)
-        }
+        moved = {}
+        for field in fields(kind):  # type: ignore[arg-type]
+            if not isinstance(field.default, Path):
+                continue
+            if field.default.is_relative_to(_ARTIFACTS):
+                moved[field.name] = self.outputs / field.default.relative_to(_ARTIFACTS)
+            elif field.default == _PIXELS and self.shared:
+                moved[field.name] = self.shared / "pixels"
         return kind(**moved)
 
 
@@ -55,11 +65,43 @@ def read_layout(workspace: str, raw: Mapping[str, str]) -> Layout:
     """The layout from what a component is given.
 
     Args:
-        workspace: folder of the run's volume.
-        raw: checkout, relative to the workspace; outputs, relative to the checkout.
+        workspace: folder of the run.
+        raw: checkout, relative to the workspace; outputs, relative to the checkout; shared,
+            relative to the workspace, empty where runs share nothing.
     """
-    project = Path(workspace, raw["checkout"])
-    return Layout(project, project / raw["outputs"])
+    run, shared = Path(workspace), raw["shared"]
+    project = run / raw["checkout"]
+    return Layout(
+        project,
+        project / raw["outputs"],
+        run,
+        Path(os.path.normpath(run / shared)) if shared else None,
+    )
+
+
+def run_fetch(
+    layout: Layout, repository: str, revision: str, data_hash: str, keep_days: int
+) -> None:
+    """Bring revision and images; delete folders of old runs from a volume that runs share.
+
+    Args:
+        layout: where to.
+        repository: as `fetch.fetch`.
+        revision: as `fetch.fetch`.
+        data_hash: as `fetch.fetch`.
+        keep_days: how long the folder of an idle run stays.
+    """
+
+    def act() -> None:
+        workspace.make_folder(layout.project)
+        if layout.shared:
+            workspace.note_start(layout.run)
+            for line in workspace.prune(layout.run, keep_days):
+                print(line, flush=True)
+        cache = layout.shared / "dvc" if layout.shared else None
+        fetch.fetch(layout.project, repository, revision, data_hash, cache)
+
+    run_once("fetch", layout, act)
 
 
 def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest: str = "") -> Path:
@@ -97,6 +139,8 @@ def run_worker(layout: Layout, sections: Mapping[str, str], worker: int) -> None
 
 def _setup(layout: Layout, data_digest: str = "") -> None:
     """What every step can rely on: its folder, its server, and the data of this run."""
+    if layout.shared:
+        workspace.note_start(layout.run)
     os.chdir(layout.project)
     server.require_reachable()
     if data_digest:
@@ -138,8 +182,9 @@ def run_once(step: str, layout: Layout, act: Callable[[], object]) -> None:
             act()
         except PipelineError as error:
             if error.exit_code == PipelineError.exit_code:
-                note.parent.mkdir(parents=True, exist_ok=True)
-                files.write_text(note, str(error))
+                with contextlib.suppress(OSError):  # where to write may be what is refused
+                    note.parent.mkdir(parents=True, exist_ok=True)
+                    files.write_text(note, str(error))
             raise
 
     if code := exit_code_of(once, step):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.infra.manifests import Object, Pod, name_of, of_kind
+from tests.infra.manifests import Object, Pod, name_of, of_kind, pods
 from tests.infra.rules import GPU, Rule, each_container
 
 
@@ -31,4 +31,21 @@ def databases_speak_utf8(objects: list[Object]) -> list[str]:
     return each_container(objects, look)
 
 
-RULES: tuple[Rule, ...] = (bare_containers_get_no_gpu, databases_speak_utf8)
+def volumes_are_given_to_who_writes(objects: list[Object]) -> list[str]:
+    """A volume of block storage belongs to root until a pod with an fsGroup mounts it."""
+    faults = []
+    for pod in pods(objects):
+        claims = ("persistentVolumeClaim", "ephemeral")
+        security = pod.spec.get("securityContext", {})
+        kept = any(kind in volume for volume in pod.volumes for kind in claims)
+        kept = kept or bool(pod.owner["spec"].get("volumeClaimTemplates"))
+        if kept and security.get("fsGroup") != security.get("runAsGroup"):
+            faults.append(f"{name_of(pod.owner)}: fsGroup is not runAsGroup")
+    return faults
+
+
+RULES: tuple[Rule, ...] = (
+    bare_containers_get_no_gpu,
+    databases_speak_utf8,
+    volumes_are_given_to_who_writes,
+)

@@ -17,7 +17,7 @@ Object = dict[str, Any]
 
 KUSTOMIZE = Path(__file__).parents[2] / "infra" / "kustomize"
 OVERLAYS = ("overlays/local", "overlays/production")
-ALL = (*OVERLAYS, "gpu-check")
+ALL = (*OVERLAYS, "gpu-check", "workspace")
 SERVICES, RUNS = "image-classification", "image-classification-runs"
 
 

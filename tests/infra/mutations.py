@@ -176,6 +176,12 @@ SECURITY = (
         ("StatefulSet/postgres", f"{MAIN}/env/3"),
     ),
     *plant(
+        defaults.volumes_are_given_to_who_writes,
+        ("StatefulSet/postgres", f"{POD}/securityContext/fsGroup"),
+        ("Job/workspace-owner", f"{POD}/securityContext/fsGroup", DROP, "workspace"),
+        ("Job/workspace-owner", f"{POD}/securityContext/fsGroup", 10002, "workspace"),
+    ),
+    *plant(
         rules.services_stay_inside,
         ("Service/mlflow", "spec/type", "LoadBalancer"),
     ),

@@ -27,6 +27,8 @@ SERVER = "http://mlflow.image-classification.svc:5000"
 # For the compiled task of known bytes.
 CPU = {"cpu": (0.5, 1), "memory_gib": (1, 1.5), "minutes": 7}
 CLUSTER = {
+    "workspace_claim": None,
+    "workspace_days": 14,
     "workspace_gib": 10,
     "storage_class": "fast",
     "access_mode": "ReadWriteMany",
@@ -200,7 +202,7 @@ def test_each_task_gets_the_folders_and_the_sections_that_its_step_reads(
     for name, stage in stages.items():
         inputs = tasks[name]["inputs"]["parameters"]
         layout = inputs["layout"]["runtimeValue"]["constant"]
-        assert layout == {"checkout": "checkout", "outputs": "artifacts"}
+        assert layout == {"checkout": "checkout", "outputs": "artifacts", "shared": ""}
         given = {key for key, value in inputs.items() if "componentInputParameter" in value}
         assert given == set(stage["params"])
 
@@ -423,6 +425,28 @@ def test_the_volume_lives_as_long_as_the_run(compiled: Path) -> None:
     volume = read(compiled)[1]["pipelineConfig"]["workspace"]
     assert volume["size"] == "50Gi"
     assert volume["kubernetes"]["pvcSpecPatch"] == {"accessModes": ["ReadWriteOnce"]}
+
+
+def test_a_standing_volume_is_mounted_by_every_task_and_each_run_has_a_folder_in_it(
+    tmp_path: Path,
+) -> None:
+    cluster = resources.ClusterParams.model_validate({**CLUSTER, "workspace_claim": "workspace"})
+    compiler.compile_to(tmp_path / "pipeline.yaml", ROOT, IMAGE, cluster)
+    spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
+    kubernetes = platform["platforms"]["kubernetes"]
+    assert "pipelineConfig" not in kubernetes
+    executors = kubernetes["deploymentSpec"]["executors"]
+    for step in TASKS:
+        (mount,) = executors[f"exec-{step}"]["pvcMount"]
+        assert (mount["constant"], mount["mountPath"]) == ("workspace", "/workspace")
+    for step in TASKS:
+        inputs = spec["root"]["dag"]["tasks"][step]["inputs"]["parameters"]
+        where = {name: inputs[name]["runtimeValue"]["constant"] for name in ("workspace", "layout")}
+        assert where["workspace"] == "/workspace/runs/{{$.pipeline_job_uuid}}"
+        run = where["workspace"].replace("{{$.pipeline_job_uuid}}", "r1")
+        found = task.read_layout(run, where["layout"])
+        assert found.project == Path("/workspace/runs/r1/checkout")
+        assert found.place(train.Paths).cache == Path("/workspace/shared/pixels")
 
 
 def test_a_run_that_left_no_decision_is_no_success(tmp_path: Path) -> None:

@@ -108,6 +108,41 @@ def test_bytes_that_changed_in_the_storage_are_noticed_and_not_kept(
     assert folder_hash(project / "data/images") == data_hash
 
 
+def test_a_second_run_with_a_shared_cache_fetches_nothing_and_copies_nothing(
+    origin: Origin, versions: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    revision, data_hash = versions[0]
+    cache = tmp_path / "shared/dvc"
+    fetch(tmp_path / "first", str(origin.root), revision, data_hash, cache)
+    away = origin.storage.rename(origin.storage.with_name("away"))
+    try:
+        fetch(tmp_path / "second", str(origin.root), revision, data_hash, cache)
+    finally:
+        away.rename(origin.storage)
+    first, second = (tmp_path / run / "data/images/cat/1.png" for run in ("first", "second"))
+    assert first.samefile(second)
+    assert folder_hash(tmp_path / "second/data/images") == data_hash
+    assert git_status(tmp_path / "second") == ""
+
+
+def test_of_a_shared_cache_only_what_is_damaged_goes(
+    origin: Origin, versions: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    revision, data_hash = versions[0]
+    cache = tmp_path / "shared/dvc"
+    fetch(tmp_path / "first", str(origin.root), revision, data_hash, cache)
+    kept = {path for path in cache.rglob("*") if path.is_file()}
+    victim = tmp_path / "first/data/images/cat/1.png"
+    victim.chmod(0o644)
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")  # a hard link: the cache has it, too
+    victim.chmod(0o444)
+    with pytest.raises(ChangedInput, match="the images have the hash"):
+        fetch(tmp_path / "second", str(origin.root), revision, data_hash, cache)
+    assert len(kept - {path for path in cache.rglob("*") if path.is_file()}) == 1
+    fetch(tmp_path / "third", str(origin.root), revision, data_hash, cache)
+    assert folder_hash(tmp_path / "third/data/images") == data_hash
+
+
 def test_images_that_were_never_pushed_are_named(
     origin: Origin, versions: list[tuple[str, str]], tmp_path: Path
 ) -> None:
@@ -139,6 +174,13 @@ def test_what_names_no_fixed_state_is_refused(
     with pytest.raises(InvalidParams, match=f"^{name} is"):
         fetch(tmp_path / "project", "nowhere", revision, data_hash)
     assert not (tmp_path / "project").exists()
+
+
+def git_status(project: Path) -> str:
+    command = ["git", "status", "--porcelain"]
+    return subprocess.run(
+        command, cwd=project, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 class PrivateGit(BaseHTTPRequestHandler):

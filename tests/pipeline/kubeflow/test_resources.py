@@ -43,6 +43,10 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
             },
             "an optuna_secret; or set workers to 1",
         ),
+        (
+            {"cluster.workspace_claim": "workspace", "cluster.workspace_days": 1},
+            "no longer than the longest step may take .1440 minutes.",
+        ),
         ({"cluster.access_mode": "ReadOnlyMany"}, "'ReadWriteOnce' or 'ReadWriteMany'"),
     ],
 )

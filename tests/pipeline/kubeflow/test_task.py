@@ -12,7 +12,7 @@ from tests.components.conftest import ROOT
 
 
 def layout(folder: Path) -> task.Layout:
-    return task.Layout(folder, folder / "artifacts")
+    return task.Layout(folder, folder / "artifacts", folder)
 
 
 def refuse(error: PipelineError) -> None:
@@ -20,7 +20,9 @@ def refuse(error: PipelineError) -> None:
 
 
 def test_paths_below_artifacts_move_with_the_outputs_and_data_stay() -> None:
-    found = task.read_layout("/volume", {"checkout": "checkout", "outputs": "artifacts/mine"})
+    found = task.read_layout(
+        "/volume", {"checkout": "checkout", "outputs": "artifacts/mine", "shared": ""}
+    )
     assert found.project == Path("/volume/checkout")
     paths = found.place(train.Paths)
     assert paths.images == Path("data/images")
@@ -65,7 +67,7 @@ def test_a_step_reads_the_settings_it_was_given_and_refuses_wrong_ones(tmp_path:
     code = (
         "from pathlib import Path; from pipeline.kubeflow import task; "
         f"where = task.read_layout({str(tmp_path)!r}, "
-        "{'checkout': '.', 'outputs': 'mine'}); "
+        "{'checkout': '.', 'outputs': 'mine', 'shared': ''}); "
         "task.run_step('evaluate', where, {'evaluate': '{\"top_losses\": \"many\"}'})"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
