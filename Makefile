@@ -6,7 +6,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo test test-slow test-services test-containers lint types format lock ui install bench
+.PHONY: help reference demo test test-slow test-services test-containers test-cluster lint types format lock ui install bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s%s\n", $$1, $$2}' Makefile
@@ -15,7 +15,7 @@ demo: install ## the whole pipeline on the sample images
 	$(BIN)/python -m pipeline demo
 
 test: install ## all fast tests, a file at a time on each core; branch coverage of components/core
-	$(BIN)/python -m pytest -m "not slow and not services and not containers" -n logical \
+	$(BIN)/python -m pytest -m "not slow and not services and not containers and not cluster" -n logical \
 	  --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-slow: install ## tests that take minutes
@@ -28,6 +28,9 @@ test-services: install .tools/installed ## tests with PostgreSQL (from Debian if
 test-containers: install .tools/installed ## the image, and the pipeline in containers of it
 	sh infra/install_docker.sh
 	$(BIN)/python -m pytest -m containers
+
+test-cluster: install ## the pipeline on the cluster that KUBECONFIG names: see tests/cluster/conftest.py
+	$(BIN)/python -m pytest -m cluster -rs
 
 lint: install ## format, style and the contracts about imports
 	$(BIN)/ruff format --check .

@@ -45,7 +45,7 @@ def test_what_an_interrupted_deletion_left_is_deleted_by_the_next(
 ) -> None:
     mine, old = make_run(tmp_path, "mine", 0), make_run(tmp_path, "old", 30)
     with monkeypatch.context() as patch:
-        patch.setattr(workspace.shutil, "rmtree", lambda *_, **__: 1 / 0)
+        patch.setattr("shutil.rmtree", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             workspace.prune(mine, 14)
     assert workspace.prune(mine, 14) == [f"{old}: deleted, idle for 30 days"]

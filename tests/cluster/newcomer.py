@@ -1,0 +1,123 @@
+"""A project of the sample's images as its user has it: published, pushed, submitted."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.installation import Installation
+from tests.cluster.kubernetes import RUNS, get, port_forward
+from tests.test_end_to_end import Project, copy_project, copy_slice
+
+S3_IN_CLUSTER = "http://seaweedfs.image-classification.svc:8333"
+
+PER_CLASS = 150  # images of the sample
+
+# What two cores without a GPU can do in minutes.
+SMALL: dict[str, Any] = {
+    "tune.num_trials": 2,
+    "tune.epochs": [1, 2],
+    "tune.learning_rate": [0.001, 0.001],
+    "cluster.storage_endpoint": S3_IN_CLUSTER,
+    "cluster.workspace_gib": 2.0,
+    "cluster.retry_seconds": 5,
+    **{
+        f"cluster.{step}.{name}": value
+        for step in ("fetch", "validate", "tune", "train", "evaluate", "register")
+        for name, value in {"cpu": [0.2, 2], "memory_gib": [1, 4], "minutes": 30}.items()
+    },
+    **{f"cluster.{step}.gpus": 0 for step in ("tune", "train")},
+    **{f"cluster.{step}.shared_memory_gib": 0.5 for step in ("tune", "train")},
+}
+
+
+class Newcomer(Project):
+    """A checkout, its git server and its keys."""
+
+    def __init__(self, root: Path, installation: Installation, repository: str) -> None:
+        super().__init__(root)
+        self.installation, self.repository = installation, repository
+        keys = {"AWS_ACCESS_KEY_ID": "access-key", "AWS_SECRET_ACCESS_KEY": "secret-key"}
+        for name, key in keys.items():
+            self.environment[name] = installation.secret(RUNS, "s3-dvc", key)
+
+    def publish(self, **changes: Any) -> None:
+        """Commit the settings, push images and commit, as infra/README.md says."""
+        self.set_params({**SMALL, **{name.replace("__", "."): v for name, v in changes.items()}})
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "-q", "--allow-empty", "-m", "settings")
+        self.run("git", "push", "-q", "origin", "HEAD:refs/heads/main")
+
+    def push_images(self) -> None:
+        """dvc push, through a port-forward to S3."""
+        with port_forward("seaweedfs", 8333) as url:
+            self.environment["AWS_ENDPOINT_URL_S3"] = url
+            self.run("dvc", "push", "-q")
+
+    def submit(self, *words: str, code: int = 0) -> str:
+        """`submit` and what it prints, both streams."""
+        with port_forward("seaweedfs", 8333) as url:
+            self.environment["AWS_ENDPOINT_URL_S3"] = url
+            image = os.environ["CLUSTER_IMAGE"]
+            words = ("submit", "--image", image, "--repository", self.repository, *words)
+            return self.pipeline(*words, code=code)
+
+    def pipeline(self, *words: str, code: int = 0) -> str:
+        """A command of the project; both streams, after a look at its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *words],
+            cwd=self.root, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        text = done.stdout + done.stderr
+        assert done.returncode == code, text
+        assert "Traceback" not in text, text
+        return text
+
+
+def run_of(output: str) -> str:
+    """The id of the run that `submit` started."""
+    found = re.search(r"^run ([0-9a-f-]{36}): http", output, re.MULTILINE)
+    assert found, output
+    return found[1]
+
+
+def pods_of(run: str, step: str) -> list[dict[str, Any]]:
+    """The pods of a step, oldest first."""
+    labels = f"pipeline/runid={run},pipeline-step={step}"
+    found = get("pods", "-n", RUNS, "-l", labels)
+    return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+
+@contextmanager
+def newcomer(folder: Path, installation: Installation) -> Iterator[Newcomer]:
+    """A project with the sample, and a git server that the cluster reaches."""
+    root, bare = folder / "project", folder / "git/project.git"
+    copy_project(root)
+    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
+    host = os.environ.get("CLUSTER_HOST") or _address_of_this_machine()
+    port = 9418
+    project = Newcomer(root, installation, f"git://{host}:{port}/project.git")
+    project.run("git", "init", "-q")
+    project.run("git", "remote", "add", "origin", str(bare))
+    project.run("dvc", "remote", "add", "--default", "storage", "s3://dvc/images")
+    copy_slice(root / "data/images", PER_CLASS)
+    project.run("dvc", "add", "-q", "data/images")
+    project.push_images()
+    command = ["git", "daemon", "--export-all", f"--base-path={bare.parent}", f"--port={port}"]
+    with subprocess.Popen([*command, "--reuseaddr", str(bare.parent)]) as daemon:
+        try:
+            yield project
+        finally:
+            daemon.terminate()
+
+
+def _address_of_this_machine() -> str:
+    """Where pods reach it, if the node is this machine: else set CLUSTER_HOST."""
+    addresses = [each for node in get("nodes") for each in node["status"]["addresses"]]
+    return next(str(each["address"]) for each in addresses if each["type"] == "InternalIP")

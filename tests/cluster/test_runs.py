@@ -1,0 +1,30 @@
+"""From nothing to a champion, as infra/README.md says."""
+
+import re
+
+import pytest
+
+from tests.cluster.kubernetes import RUNS, get, until
+from tests.cluster.newcomer import Newcomer, run_of
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+
+def test_from_a_commit_to_a_champion(project: Newcomer) -> None:
+    output = project.submit("--wait")
+    assert re.search(r"succeeded; passed 0\.\d+ accuracy on 334 test images", output), output
+    assert "/#/models/solar-cells/versions/1" in output
+    run = run_of(output)
+    until(60, "the volume of the run is gone", lambda: not claims_of(run))
+
+
+def claims_of(run: str) -> list[str]:
+    """Volumes that pods of the run mount."""
+    workflows = get("workflows.argoproj.io", "-n", RUNS, "-l", f"pipeline/runid={run}")
+    owners = {each["metadata"]["name"] for each in workflows}
+    claims = get("pvc", "-n", RUNS)
+    return [
+        each["metadata"]["name"]
+        for each in claims
+        if any(each["metadata"]["name"].startswith(owner) for owner in owners)
+    ]
