@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.pipeline.kfp_server import RUN
+
 RUNS = "image-classification-runs"
 
 _KINDS = {
+    "events": "Event",
     "namespaces": "Namespace",
     "nodes": "Node",
     "pods": "Pod",
     "secrets": "Secret",
     "serviceaccounts": "ServiceAccount",
+    "workflows": "Workflow",
 }
+_ARGO = "argoproj.io/v1alpha1"
 
 
 class Cluster:
@@ -28,6 +33,7 @@ class Cluster:
     Attributes:
         names: plural of a kind -> names.
         logs: step -> its log.
+        items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
         forbidden: plurals of kinds that the user may not see.
@@ -48,6 +54,7 @@ class Cluster:
             "serviceaccounts": ["pipeline-run"],
         }
         self.logs: dict[str, str] = {}
+        self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
         self.forbidden: set[str] = set()
@@ -73,10 +80,14 @@ class Cluster:
         if path == "/api":
             return 200, {"kind": "APIVersions", "versions": ["v1"]}
         if path == "/apis":
-            return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": []}
-        if path == "/api/v1":
-            return 200, {"kind": "APIResourceList", "groupVersion": "v1", "resources": _resources()}
-        *_, last = words = path.removeprefix("/api/v1/").split("/")
+            return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group()]}
+        if path in ("/api/v1", f"/apis/{_ARGO}"):
+            version = path.partition("/")[2].partition("/")[2]
+            found = [
+                each for each in _resources() if (each["name"] == "workflows") == ("." in path)
+            ]
+            return 200, {"kind": "APIResourceList", "groupVersion": version, "resources": found}
+        *_, last = words = path.split("/")
         if last == "log":
             return 200, "".join(self._log(words[-2], query))
         kind = last if last in _KINDS else words[-2]
@@ -84,27 +95,33 @@ class Cluster:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
         if last in _KINDS:
             found = self._listed(last, query.get("labelSelector", [""])[0])
-            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": "v1", "items": found}
+            version = _ARGO if last == "workflows" else "v1"
+            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
         if last in self.names[kind]:
             return 200, self._thing(kind, last)
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        found = [self._thing(kind, name) for name in self.names.get(kind, [])]
         if kind == "pods":
-            steps = [word.removeprefix("pipeline-step=") for word in selector.split(",")]
-            return [self._thing(kind, f"pod-{step}") for step in self.logs if step in steps]
-        return [
-            self._thing(kind, name) for name in self.names[kind] if selector in ("", self.labels)
-        ]
+            found = [self._thing(kind, f"pod-{step}") for step in self.logs]
+        wanted = dict(word.split("=") for word in selector.split(",") if word)
+        found += self.items.get(kind, [])
+        return [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
 
     def _thing(self, kind: str, name: str) -> dict[str, Any]:
         return {
             "kind": _KINDS[kind],
             "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": self.namespace},
+            "metadata": {"name": name, "namespace": self.namespace, "labels": self._labels(name)},
             "spec": {"containers": [{"name": "main"}]},
             "status": {"phase": "Failed"},
         }
+
+    def _labels(self, name: str) -> dict[str, str]:
+        if name.startswith("pod-"):
+            return {"pipeline/runid": RUN, "pipeline-step": name.removeprefix("pod-")}
+        return dict([self.labels.split("=")])
 
     def _log(self, pod: str, query: dict[str, list[str]]) -> list[str]:
         lines = self.logs[pod.removeprefix("pod-")].splitlines(keepends=True)
@@ -121,6 +138,11 @@ def _resources() -> list[dict[str, Any]]:
         }
         for name, kind in _KINDS.items()
     ]
+
+
+def _group() -> dict[str, Any]:
+    version = {"groupVersion": _ARGO, "version": "v1alpha1"}
+    return {"name": "argoproj.io", "versions": [version], "preferredVersion": version}
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:
