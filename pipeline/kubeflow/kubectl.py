@@ -63,11 +63,12 @@ def run(*words: str) -> str:
     return done.stdout
 
 
-def find_namespace(run_id: str, step: str, default: str) -> str:
-    """Where the pods of a step are; `default` if they are gone, or not for this user to see."""
+def find_namespace(run_id: str, default: str) -> str:
+    """Where the pods of a run are; `default` if they are gone, or not for this user to see."""
     column = "jsonpath={.items[*].metadata.namespace}"
+    label = f"pipeline/runid={run_id}"
     try:
-        found = run("get", "pods", "--all-namespaces", "-l", _labels(run_id, step), "-o", column)
+        found = run("get", "pods", "--all-namespaces", "-l", label, "-o", column)
     except PipelineError:
         return default
     return (found.split() or [default])[0]
@@ -79,9 +80,5 @@ def log_arguments(namespace: str, run_id: str, step: str, lines: int) -> list[st
     By labels, because KFP's API does not name the pods of a step: `pipeline/runid` is KFP's,
     `pipeline-step` is ours.
     """
-    labels = _labels(run_id, step)
+    labels = f"pipeline/runid={run_id},pipeline-step={step}"
     return ["-n", namespace, "logs", "-l", labels, "-c", "main", f"--tail={lines}"]
-
-
-def _labels(run_id: str, step: str) -> str:
-    return f"pipeline/runid={run_id},pipeline-step={step}"

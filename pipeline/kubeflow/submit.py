@@ -1,40 +1,24 @@
-"""`submit`: start a run of this checkout on Kubeflow Pipelines, and follow it.
-
-A run goes on whether it is followed or not.
-"""
+"""`submit`: start a run of this checkout on Kubeflow Pipelines."""
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from components.core.errors import PipelineError, ServiceUnavailable
-from components.core.gate.policy import Verdict
+from components.core.errors import ServiceUnavailable
 from components.core.phrases import short_digest
 from components.io import params
 from pipeline import SETTINGS
-from pipeline.exit_codes import EXIT_INTERRUPTED
-from pipeline.kubeflow import git_state, kubectl, remote_images, resources
-from pipeline.kubeflow.monitor import FINAL_STATES, SUCCEEDED, PipelineRun, RunMonitor
+from pipeline.kubeflow import git_state, remote_images, resources
+from pipeline.kubeflow.follow import follow
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import Server
 
-# Between two requests, and how long a server may not answer while a run is followed.
-PAUSE_SECONDS = 10.0
-PATIENCE_SECONDS = 600.0
-
-_LINES = 30
-
 # How long the remote of the images may take: a hundred thousand of them are listed.
 _REMOTE_SECONDS = 60.0
-
-# What register prints of its decision.
-_HEADLINE = re.compile(rf"(?<![^ ])({'|'.join(get_args(Verdict))}) .*")
 
 
 def submit(
@@ -92,89 +76,3 @@ def _start(server: Server, image: str, fetched: git_state.Source, experiment: st
         compiled = Path(folder) / "pipeline.yaml"
         compile_to(compiled, Path.cwd(), image, cluster)
         return server.start(compiled, fetched, experiment)
-
-
-def follow(server: Server, run_id: str) -> int:
-    """Print what happens to a run until it ends; returns 0 when it succeeded.
-
-    Ctrl-C leaves the run alone and returns 130.
-
-    Raises:
-        PipelineError: the run failed, or the server refuses.
-        ServiceUnavailable: the server did not answer for too long; the run goes on.
-    """
-    again = f"python -m pipeline submit --follow {run_id} --endpoint {server.endpoint}"
-    try:
-        run = _watch(server, run_id, again)
-    except KeyboardInterrupt:
-        print(f"submit: detached; the run goes on. Follow it again: {again}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if run.state != SUCCEEDED:
-        raise _failure(server, run)
-    print(f"run {run_id}: succeeded; {_verdict(server, run_id)}")
-    return 0
-
-
-def _watch(server: Server, run_id: str, again: str) -> PipelineRun:
-    """Print each change until the run has ended."""
-    monitor, last_answer, known = RunMonitor(), time.monotonic(), False
-    while True:
-        try:
-            run = server.get_run(run_id)
-        except PipelineError as error:
-            elapsed = time.monotonic() - last_answer
-            no_answer = isinstance(error, ServiceUnavailable)
-            if not no_answer and not known:
-                raise  # no such run, perhaps
-            if not no_answer or elapsed > PATIENCE_SECONDS:
-                text = (
-                    f"{error} Last answer {elapsed:.0f} s ago; the run goes on. Follow it: {again}"
-                )
-                raise type(error)(text) from error
-        else:
-            last_answer, known = time.monotonic(), True
-            for line in monitor.changes(run):
-                print(line, flush=True)
-            if run.state in FINAL_STATES:
-                return run
-        time.sleep(PAUSE_SECONDS)
-
-
-def _verdict(server: Server, run_id: str) -> str:
-    """What register decided: from its log, because KFP's API does not pass on what tasks return."""
-    try:
-        log = kubectl.run(*_log_arguments(server, run_id, "register", 200))
-    except PipelineError:
-        log = ""
-    found = [match[0] for match in map(_HEADLINE.search, log.splitlines()) if match]
-    return found[-1] if found else "its verdict: `python -m pipeline status`, or register's page"
-
-
-def _log_arguments(server: Server, run_id: str, step: str, lines: int) -> list[str]:
-    # A Kubeflow of one user may be installed anywhere, and does not say where.
-    known = server.namespace == kubectl.NAMESPACE
-    place = server.namespace if known else kubectl.find_namespace(run_id, step, server.namespace)
-    return kubectl.log_arguments(place, run_id, step, lines)
-
-
-def _failure(server: Server, run: PipelineRun) -> PipelineError:
-    """The error of a run that did not succeed; the last lines of its failed steps go to stderr."""
-    failed = run.failed()
-    steps = list(dict.fromkeys(task.name for task in failed))
-    for label in dict.fromkeys(run.steps[step] for step in steps if step in run.steps):
-        _print_log(server, run.run_id, label)
-    messages = dict.fromkeys([run.message, *(task.message for task in failed)])
-    text = " ".join(" ".join(message.split()) for message in messages if message)
-    what = f"{', '.join(steps)} failed" if steps else f"ended as {run.state.lower()}"
-    reason = f" ({text[:300]})" if text else ""
-    rest = f"; not run: {', '.join(run.never_ran())}" if run.never_ran() else ""
-    return PipelineError(f"run {run.run_id}: {what}{reason}{rest}; {server.page(run.run_id)}")
-
-
-def _print_log(server: Server, run_id: str, step: str) -> None:
-    words = _log_arguments(server, run_id, step, _LINES)
-    try:
-        log = kubectl.run(*words, "--prefix") or "(nothing: another context, or the pod is gone)\n"
-    except PipelineError as error:
-        log = f"{error}\n"
-    print(f"last lines of {step} (kubectl {' '.join(words)}):\n{log}", end="", file=sys.stderr)

@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from tests.pipeline.kfp_server import RUN
+
 RUNS = "image-classification-runs"
 ARGO_MAP = "workflow-controller-configmap"
 ARGO_DEFAULTS = Path(__file__).parents[2] / "infra/argo-defaults.yaml"
@@ -21,15 +23,18 @@ ARGO_DEFAULTS = Path(__file__).parents[2] / "infra/argo-defaults.yaml"
 _KINDS = {
     "configmaps": "ConfigMap",
     "deployments": "Deployment",
+    "events": "Event",
     "namespaces": "Namespace",
     "nodes": "Node",
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "pods": "Pod",
     "secrets": "Secret",
     "serviceaccounts": "ServiceAccount",
+    "workflows": "Workflow",
 }
+_VERSIONS = {"deployments": "apps/v1", "workflows": "argoproj.io/v1alpha1"}
 
-_ARGO = ("configmaps", "deployments")
+_OF_ARGO = ("configmaps", "deployments")
 
 
 class Cluster:
@@ -40,6 +45,7 @@ class Cluster:
         argo: data of Argo's map, which is named workflow-controller-configmap.
         argo_namespace: where the map and Argo's controller are.
         logs: step -> its log.
+        items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
         forbidden: plurals of kinds that the user may not see.
@@ -67,6 +73,7 @@ class Cluster:
         self.argo = {"executor": "imagePullPolicy: Always", "workflowDefaults": yaml.dump(wanted)}
         self.argo_namespace = "kubeflow"
         self.logs: dict[str, str] = {}
+        self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
         self.forbidden: set[str] = set()
@@ -92,31 +99,32 @@ class Cluster:
         self.asked.append(path)
         if path in _DISCOVERY:
             return 200, _DISCOVERY[path]
-        *_, last = words = re.sub("^/(api|apis/apps)/v1/", "", path).split("/")
+        *_, last = words = re.sub("^/(api|apis/[a-z.]+)/v1(alpha1)?/", "", path).split("/")
         if last == "log":
             return 200, "".join(self._log(words[-2], query))
         kind = last if last in _KINDS else words[-2]
         if kind in self.forbidden:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
-        if kind in _ARGO and "namespaces" in words and self.argo_namespace not in words:
+        if kind in _OF_ARGO and "namespaces" in words and self.argo_namespace not in words:
             return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
         if last in _KINDS:
             found = self._listed(last, query.get("labelSelector", [""])[0])
-            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": "v1", "items": found}
+            version = _VERSIONS.get(last, "v1")
+            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
         if last in self.names[kind]:
             return 200, self._thing(kind, last)
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        found = [self._thing(kind, name) for name in self.names.get(kind, [])]
         if kind == "pods":
-            steps = [word.removeprefix("pipeline-step=") for word in selector.split(",")]
-            return [self._thing(kind, f"pod-{step}") for step in self.logs if step in steps]
-        return [
-            self._thing(kind, name) for name in self.names[kind] if selector in ("", self.labels)
-        ]
+            found = [self._thing(kind, f"pod-{step}") for step in self.logs]
+        wanted = dict(word.split("=") for word in selector.split(",") if word)
+        found += self.items.get(kind, [])
+        return [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
 
     def _thing(self, kind: str, name: str) -> dict[str, Any]:
-        namespace = self.argo_namespace if kind in _ARGO else self.namespace
+        namespace = self.argo_namespace if kind in _OF_ARGO else self.namespace
         content: dict[str, Any] = {
             "spec": {"containers": [{"name": "main"}]},
             "status": {"phase": "Failed"},
@@ -127,8 +135,8 @@ class Cluster:
             content = {"spec": {"template": {"metadata": {}, "spec": {"containers": []}}}}
         return {
             "kind": _KINDS[kind],
-            "apiVersion": "apps/v1" if kind == "deployments" else "v1",
-            "metadata": {"name": name, "namespace": namespace},
+            "apiVersion": _VERSIONS.get(kind, "v1"),
+            "metadata": {"name": name, "namespace": namespace, "labels": self._labels(name)},
             **content,
         }
 
@@ -137,6 +145,11 @@ class Cluster:
         self.patched.append((path, body))
         self.argo.update(body.get("data", {}))
         return self.answer(path, {})
+
+    def _labels(self, name: str) -> dict[str, str]:
+        if name.startswith("pod-"):
+            return {"pipeline/runid": RUN, "pipeline-step": name.removeprefix("pod-")}
+        return dict([self.labels.split("=")])
 
     def _log(self, pod: str, query: dict[str, list[str]]) -> list[str]:
         lines = self.logs[pod.removeprefix("pod-")].splitlines(keepends=True)
@@ -152,7 +165,7 @@ def _resources(version: str) -> list[dict[str, Any]]:
             "verbs": ["get", "list", "patch"],
         }
         for name, kind in _KINDS.items()
-        if (kind == "Deployment") is (version == "apps/v1")
+        if _VERSIONS.get(name, "v1") == version
     ]
 
 
@@ -161,20 +174,26 @@ def _status(code: int, reason: str, message: str) -> dict[str, Any]:
     return {**head, "code": code, "reason": reason, "message": message}
 
 
-_APPS = {"groupVersion": "apps/v1", "version": "v1"}
+def _list(version: str) -> dict[str, Any]:
+    resources = _resources(version)
+    return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
+
+
+def _group(version: str) -> dict[str, Any]:
+    name, _, short = version.partition("/")
+    versions = {"groupVersion": version, "version": short}
+    return {"name": name, "versions": [versions], "preferredVersion": versions}
+
+
 _DISCOVERY = {
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/api/v1": _list("v1"),
     "/apis": {
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": [{"name": "apps", "versions": [_APPS], "preferredVersion": _APPS}],
+        "groups": [_group(version) for version in _VERSIONS.values()],
     },
-    "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": _resources("v1")},
-    "/apis/apps/v1": {
-        "kind": "APIResourceList",
-        "groupVersion": "apps/v1",
-        "resources": _resources("apps/v1"),
-    },
+    **{f"/apis/{version}": _list(version) for version in _VERSIONS.values()},
 }
 
 

@@ -15,11 +15,13 @@ import yaml
 from components.core.errors import PipelineError
 from components.io import params
 from pipeline import cli
-from pipeline.kubeflow import client, compiler, git_state, resources, submit
+from pipeline.kubeflow import client, compiler, git_state, resources
+from pipeline.kubeflow import follow as following
 from tests.components.conftest import ROOT
 from tests.pipeline.checkout import GIT, Checkout
 from tests.pipeline.kfp_server import RUN, Kubeflow, node
 from tests.pipeline.kube_server import Cluster
+from tests.pipeline.kubeflow.test_waiting import unscheduled
 
 IMAGE = f"registry.example.org/classifier@sha256:{'a' * 64}"
 STEPS = ("fetch", "validate", "tune", "train", "evaluate", "register")
@@ -27,9 +29,10 @@ HEADLINE = "passed 0.931 accuracy on 322 test images (95 %: 0.902 to 0.955)"
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 0.3)
+def _no_pauses_and_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
+    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -421,6 +424,21 @@ def test_without_a_cluster_to_ask_it_says_where_the_verdict_is(
     assert "its verdict: `python -m pipeline status`" in capfd.readouterr().out
 
 
+def test_what_a_step_waits_for_is_printed_while_it_waits(
+    running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    kube.items["pods"] = [unscheduled("train", message)]
+    waits = ("RUNNING", [*done("fetch"), node("train", "RUNNING", 20)])
+    running.looks = [waits, waits, ("SUCCEEDED", done("fetch", "train"))]
+    assert follow(running) == 0
+    assert capfd.readouterr().out.splitlines()[1:4] == [
+        "    0:20  train          running",
+        f"          train          waits: Unschedulable: {message}",
+        "    0:29  train          succeeded after 0:09",
+    ]
+
+
 def test_a_failed_step_is_named_with_the_last_lines_of_its_log(
     running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -591,9 +609,9 @@ def test_a_short_outage_is_waited_for(
     kfp: Kubeflow, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(submit, "time", clock)
-    monkeypatch.setattr(submit, "PAUSE_SECONDS", 10.0)
-    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(following, "time", clock)
+    monkeypatch.setattr(following, "PAUSE_SECONDS", 10.0)
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 60.0)
     kfp.looks = [("RUNNING", [])]
 
     def end() -> None:
@@ -603,7 +621,12 @@ def test_a_short_outage_is_waited_for(
     clock.then = {100.0: lambda: setattr(kfp, "broken", True), 150.0: end}
     assert follow(kfp) == 0
     assert clock.seconds == 150
-    assert capfd.readouterr().err == ""
+    found = capfd.readouterr()
+    _, silent, again, _ = found.out.splitlines()
+    assert silent.startswith(f"submit: Kubeflow Pipelines at {kfp.url} fails (HTTP 503")
+    assert silent.endswith("The run goes on; asking again for up to 1:00.")
+    assert again == "submit: Kubeflow answers again after 1:00."
+    assert found.err == ""
 
 
 def test_a_run_that_the_server_does_not_know_is_the_user_s_mistake(
