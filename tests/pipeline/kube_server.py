@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +12,29 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
 from tests.pipeline.kfp_server import RUN
 
 RUNS = "image-classification-runs"
+ARGO_MAP = "workflow-controller-configmap"
+ARGO_DEFAULTS = Path(__file__).parents[2] / "infra/argo-defaults.yaml"
 
 _KINDS = {
+    "configmaps": "ConfigMap",
+    "deployments": "Deployment",
     "events": "Event",
     "namespaces": "Namespace",
     "nodes": "Node",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
     "pods": "Pod",
     "secrets": "Secret",
     "serviceaccounts": "ServiceAccount",
     "workflows": "Workflow",
 }
-_ARGO = "argoproj.io/v1alpha1"
+_VERSIONS = {"deployments": "apps/v1", "workflows": "argoproj.io/v1alpha1"}
+
+_OF_ARGO = ("configmaps", "deployments")
 
 
 class Cluster:
@@ -32,18 +42,24 @@ class Cluster:
 
     Attributes:
         names: plural of a kind -> names.
+        argo: data of Argo's map, which is named workflow-controller-configmap.
+        argo_namespace: where the map and Argo's controller are.
         logs: step -> its log.
         items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
         forbidden: plurals of kinds that the user may not see.
         asked: paths with their queries.
+        patched: paths and bodies of PATCH.
     """
 
     def __init__(self) -> None:
         self.names = {
+            "configmaps": [ARGO_MAP],
+            "deployments": ["workflow-controller"],
             "namespaces": [RUNS],
             "nodes": ["gpu-1", "gpu-2"],
+            "persistentvolumeclaims": [],
             "secrets": [
                 "mlflow-trainer",
                 "mlflow-promoter",
@@ -53,12 +69,16 @@ class Cluster:
             ],
             "serviceaccounts": ["pipeline-run"],
         }
+        wanted = yaml.safe_load(ARGO_DEFAULTS.read_text())["workflowDefaults"]
+        self.argo = {"executor": "imagePullPolicy: Always", "workflowDefaults": yaml.dump(wanted)}
+        self.argo_namespace = "kubeflow"
         self.logs: dict[str, str] = {}
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
+        self.patched: list[tuple[str, dict[str, Any]]] = []
         self.url = ""
 
     def write_config(self, path: Path) -> Path:
@@ -77,25 +97,19 @@ class Cluster:
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         """Status, and JSON or text."""
         self.asked.append(path)
-        if path == "/api":
-            return 200, {"kind": "APIVersions", "versions": ["v1"]}
-        if path == "/apis":
-            return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group()]}
-        if path in ("/api/v1", f"/apis/{_ARGO}"):
-            version = path.partition("/")[2].partition("/")[2]
-            found = [
-                each for each in _resources() if (each["name"] == "workflows") == ("." in path)
-            ]
-            return 200, {"kind": "APIResourceList", "groupVersion": version, "resources": found}
-        *_, last = words = path.split("/")
+        if path in _DISCOVERY:
+            return 200, _DISCOVERY[path]
+        *_, last = words = re.sub("^/(api|apis/[a-z.]+)/v1(alpha1)?/", "", path).split("/")
         if last == "log":
             return 200, "".join(self._log(words[-2], query))
         kind = last if last in _KINDS else words[-2]
         if kind in self.forbidden:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
+        if kind in _OF_ARGO and "namespaces" in words and self.argo_namespace not in words:
+            return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
         if last in _KINDS:
             found = self._listed(last, query.get("labelSelector", [""])[0])
-            version = _ARGO if last == "workflows" else "v1"
+            version = _VERSIONS.get(last, "v1")
             return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
         if last in self.names[kind]:
             return 200, self._thing(kind, last)
@@ -110,13 +124,27 @@ class Cluster:
         return [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
 
     def _thing(self, kind: str, name: str) -> dict[str, Any]:
-        return {
-            "kind": _KINDS[kind],
-            "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": self.namespace, "labels": self._labels(name)},
+        namespace = self.argo_namespace if kind in _OF_ARGO else self.namespace
+        content: dict[str, Any] = {
             "spec": {"containers": [{"name": "main"}]},
             "status": {"phase": "Failed"},
         }
+        if kind == "configmaps":
+            content = {"data": self.argo}
+        if kind == "deployments":
+            content = {"spec": {"template": {"metadata": {}, "spec": {"containers": []}}}}
+        return {
+            "kind": _KINDS[kind],
+            "apiVersion": _VERSIONS.get(kind, "v1"),
+            "metadata": {"name": name, "namespace": namespace, "labels": self._labels(name)},
+            **content,
+        }
+
+    def patch(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON; what a patch says of data is merged into Argo's map."""
+        self.patched.append((path, body))
+        self.argo.update(body.get("data", {}))
+        return self.answer(path, {})
 
     def _labels(self, name: str) -> dict[str, str]:
         if name.startswith("pod-"):
@@ -128,26 +156,45 @@ class Cluster:
         return lines[-int(query["tailLines"][0]) :]
 
 
-def _resources() -> list[dict[str, Any]]:
+def _resources(version: str) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
             "kind": kind,
             "namespaced": not name.startswith("n"),
-            "verbs": ["get", "list"],
+            "verbs": ["get", "list", "patch"],
         }
         for name, kind in _KINDS.items()
+        if _VERSIONS.get(name, "v1") == version
     ]
-
-
-def _group() -> dict[str, Any]:
-    version = {"groupVersion": _ARGO, "version": "v1alpha1"}
-    return {"name": "argoproj.io", "versions": [version], "preferredVersion": version}
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:
     head = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
     return {**head, "code": code, "reason": reason, "message": message}
+
+
+def _list(version: str) -> dict[str, Any]:
+    resources = _resources(version)
+    return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
+
+
+def _group(version: str) -> dict[str, Any]:
+    name, _, short = version.partition("/")
+    versions = {"groupVersion": version, "version": short}
+    return {"name": name, "versions": [versions], "preferredVersion": versions}
+
+
+_DISCOVERY = {
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/api/v1": _list("v1"),
+    "/apis": {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [_group(version) for version in _VERSIONS.values()],
+    },
+    **{f"/apis/{version}": _list(version) for version in _VERSIONS.values()},
+}
 
 
 @contextmanager
@@ -161,7 +208,13 @@ def serve() -> Iterator[Cluster]:
 
         def do_GET(self) -> None:
             place = urlsplit(self.path)
-            status, found = cluster.answer(place.path, parse_qs(place.query))
+            self._send(*cluster.answer(place.path, parse_qs(place.query)))
+
+        def do_PATCH(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(*cluster.patch(urlsplit(self.path).path, body))
+
+        def _send(self, status: int, found: Any) -> None:
             is_text = isinstance(found, str)
             content = found.encode() if is_text else json.dumps(found).encode()
             self.send_response(status)
