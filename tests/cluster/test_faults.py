@@ -91,9 +91,10 @@ def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_pat
 def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
     project: Newcomer, tmp_path: Path
 ) -> None:
-    """Two workers, and beside them a second run for the same model."""
-    shared = {"cluster__access_mode": "ReadWriteMany", "cluster__workers": 2}
-    project.publish(**LONGER, **shared)
+    """Two workers on a standing volume, and beside them a second run for the same model."""
+    claim = project.installation.make_standing_volume()
+    shared = {"cluster__access_mode": "ReadWriteMany", "cluster__workspace_claim": claim}
+    project.publish(**LONGER, **shared, cluster__workers=2)
     with project.submitting(tmp_path) as submission:
         run = submission.run
         until_log(run, "tune", r"trial \d +epoch 2/4")
