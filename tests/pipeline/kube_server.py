@@ -33,6 +33,7 @@ class Cluster:
     Attributes:
         names: plural of a kind -> names.
         logs: step -> its log.
+        ends: step -> status of its pod; of a failed one if nothing is said.
         items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
@@ -54,6 +55,7 @@ class Cluster:
             "serviceaccounts": ["pipeline-run"],
         }
         self.logs: dict[str, str] = {}
+        self.ends: dict[str, dict[str, Any]] = {}
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
@@ -77,16 +79,8 @@ class Cluster:
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         """Status, and JSON or text."""
         self.asked.append(path)
-        if path == "/api":
-            return 200, {"kind": "APIVersions", "versions": ["v1"]}
-        if path == "/apis":
-            return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group()]}
-        if path in ("/api/v1", f"/apis/{_ARGO}"):
-            version = path.partition("/")[2].partition("/")[2]
-            found = [
-                each for each in _resources() if (each["name"] == "workflows") == ("." in path)
-            ]
-            return 200, {"kind": "APIResourceList", "groupVersion": version, "resources": found}
+        if found := _discovery(path):
+            return 200, found
         *_, last = words = path.split("/")
         if last == "log":
             return 200, "".join(self._log(words[-2], query))
@@ -94,11 +88,12 @@ class Cluster:
         if kind in self.forbidden:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
         if last in _KINDS:
-            found = self._listed(last, query.get("labelSelector", [""])[0])
             version = _ARGO if last == "workflows" else "v1"
-            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
-        if last in self.names[kind]:
-            return 200, self._thing(kind, last)
+            items = self._listed(last, query.get("labelSelector", [""])[0])
+            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": items}
+        for found in self._listed(kind, ""):
+            if found["metadata"]["name"] == last:
+                return 200, found
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
@@ -115,7 +110,7 @@ class Cluster:
             "apiVersion": "v1",
             "metadata": {"name": name, "namespace": self.namespace, "labels": self._labels(name)},
             "spec": {"containers": [{"name": "main"}]},
-            "status": {"phase": "Failed"},
+            "status": self.ends.get(name.removeprefix("pod-"), {"phase": "Failed"}),
         }
 
     def _labels(self, name: str) -> dict[str, str]:
@@ -128,21 +123,28 @@ class Cluster:
         return lines[-int(query["tailLines"][0]) :]
 
 
-def _resources() -> list[dict[str, Any]]:
-    return [
+def _discovery(path: str) -> dict[str, Any]:
+    """What the API server has, in the answers that kubectl asks for first; empty = no such path."""
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        version = {"groupVersion": _ARGO, "version": "v1alpha1"}
+        group = {"name": "argoproj.io", "versions": [version], "preferredVersion": version}
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
+    if path not in ("/api/v1", f"/apis/{_ARGO}"):
+        return {}
+    group_version = "v1" if path == "/api/v1" else _ARGO
+    names = [name for name in _KINDS if (name == "workflows") == (group_version == _ARGO)]
+    found = [
         {
             "name": name,
-            "kind": kind,
+            "kind": _KINDS[name],
             "namespaced": not name.startswith("n"),
             "verbs": ["get", "list"],
         }
-        for name, kind in _KINDS.items()
+        for name in names
     ]
-
-
-def _group() -> dict[str, Any]:
-    version = {"groupVersion": _ARGO, "version": "v1alpha1"}
-    return {"name": "argoproj.io", "versions": [version], "preferredVersion": version}
+    return {"kind": "APIResourceList", "groupVersion": group_version, "resources": found}
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:
