@@ -74,11 +74,9 @@ def find_namespace(run_id: str, default: str) -> str:
     return (found.split() or [default])[0]
 
 
-def log_arguments(namespace: str, run_id: str, step: str, lines: int) -> list[str]:
-    """Arguments of kubectl that print the last lines of a step's log.
+def label(run_id: str, step: str) -> str:
+    """Selects the pods of a step.
 
-    By labels, because KFP's API does not name the pods of a step: `pipeline/runid` is KFP's,
-    `pipeline-step` is ours.
+    KFP's API does not name them: `pipeline/runid` is KFP's, `pipeline-step` is ours.
     """
-    labels = f"pipeline/runid={run_id},pipeline-step={step}"
-    return ["-n", namespace, "logs", "-l", labels, "-c", "main", f"--tail={lines}"]
+    return f"pipeline/runid={run_id},pipeline-step={step}"

@@ -45,6 +45,7 @@ class Cluster:
         argo: data of Argo's map, which is named workflow-controller-configmap.
         argo_namespace: where the map and Argo's controller are.
         logs: step -> its log.
+        ends: step -> status of its pod; of a failed one if nothing is said.
         items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
@@ -73,6 +74,7 @@ class Cluster:
         self.argo = {"executor": "imagePullPolicy: Always", "workflowDefaults": yaml.dump(wanted)}
         self.argo_namespace = "kubeflow"
         self.logs: dict[str, str] = {}
+        self.ends: dict[str, dict[str, Any]] = {}
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
@@ -111,8 +113,9 @@ class Cluster:
             found = self._listed(last, query.get("labelSelector", [""])[0])
             version = _VERSIONS.get(last, "v1")
             return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
-        if last in self.names[kind]:
-            return 200, self._thing(kind, last)
+        for each in self._listed(kind, ""):
+            if each["metadata"]["name"] == last:
+                return 200, each
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
@@ -127,7 +130,7 @@ class Cluster:
         namespace = self.argo_namespace if kind in _OF_ARGO else self.namespace
         content: dict[str, Any] = {
             "spec": {"containers": [{"name": "main"}]},
-            "status": {"phase": "Failed"},
+            "status": self.ends.get(name.removeprefix("pod-"), {"phase": "Failed"}),
         }
         if kind == "configmaps":
             content = {"data": self.argo}
@@ -160,11 +163,11 @@ def _resources(version: str) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "kind": kind,
+            "kind": _KINDS[name],
             "namespaced": not name.startswith("n"),
             "verbs": ["get", "list", "patch"],
         }
-        for name, kind in _KINDS.items()
+        for name in _KINDS
         if _VERSIONS.get(name, "v1") == version
     ]
 
