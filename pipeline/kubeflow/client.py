@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import Interrupted, ServiceUnavailable
-from components.core.phrases import short_digest
 from pipeline.kubeflow import graph, kubectl
 from pipeline.kubeflow.connection import Connection, not_kubeflow
-from pipeline.kubeflow.git_state import Source
 from pipeline.kubeflow.monitor import PipelineRun, TaskStatus
 
 # The server writes the whole workflow before it answers.
@@ -20,8 +18,14 @@ _START_SECONDS = 60.0
 class Server(Connection):
     """A server that has answered, and its runs."""
 
-    def start(self, file: Path, source: Source, experiment: str) -> str:
+    def start(self, file: Path, source: Mapping[str, str], title: str, experiment: str) -> str:
         """Start a run of a compiled pipeline; returns its id.
+
+        Args:
+            file: the pipeline.
+            source: its arguments.
+            title: what tells its runs apart.
+            experiment: of Kubeflow Pipelines.
 
         Raises:
             PipelineError: the server refuses.
@@ -33,8 +37,8 @@ class Server(Connection):
         def start() -> Any:
             return self.sdk.create_run_from_pipeline_package(
                 str(file),
-                arguments=source._asdict(),
-                run_name=f"{graph.NAME} {short_digest(source.revision)}",
+                arguments=dict(source),
+                run_name=f"{graph.NAME} {title}",
                 experiment_name=experiment,
                 service_account=kubectl.ACCOUNT,
             )

@@ -75,4 +75,5 @@ def _start(server: Server, image: str, fetched: git_state.Source, experiment: st
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compile_to(compiled, Path.cwd(), image, cluster)
-        return server.start(compiled, fetched, experiment)
+        title = short_digest(fetched.revision)
+        return server.start(compiled, fetched._asdict(), title, experiment)

@@ -80,7 +80,7 @@ def test_a_second_schedule_replaces_the_first_and_never_removes_it(
     posted = kfp.schedules[-1]
     assert posted["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 2"
     assert posted["runtime_config"]["parameters"] == SOURCE
-    facts = {"display_name": "cells main", "max_concurrency": "1", "no_catchup": True}
+    facts = {"display_name": "cells main", "max_concurrency": 1, "no_catchup": True}
     assert {name: posted[name] for name in facts} == facts
     assert (posted["mode"], posted["service_account"]) == ("ENABLE", "pipeline-run")
     assert "fetch-branch" in posted["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
@@ -104,8 +104,6 @@ def test_recurring_runs_of_other_pipelines_are_left_alone(kfp: Kubeflow) -> None
         },
     ]
     server = Server(kfp.url)
-    assert schedules.read(server) == [
-        Schedule("c", "cells", "main", "0 3 * * 1", enabled=False),
-    ]
+    assert schedules.read(server) == [Schedule("c", "cells", "main", "0 3 * * 1", enabled=False)]
     schedules.remove(server, "cells", "main")
     assert [each["recurring_run_id"] for each in kfp.schedules] == ["a", "b"]
