@@ -166,14 +166,21 @@ def not_kubeflow(where: str, detail: str = "") -> PipelineError:
 def _refused(where: str, error: Any) -> PipelineError:
     status = int(error.status or 0)
     if status in (401, 403):
-        return PipelineError(
-            f"{where} does not let you in (HTTP {status}); write a token into a file and its path "
-            f"into {_TOKEN}."
-        )
+        return PipelineError(f"{where} does not let you in (HTTP {status}); {_way_in(status)}")
     message = f"HTTP {status}: {_message(error)}" if status else _message(error)
     if status >= 500:
         return ServiceUnavailable(f"{where} fails ({message}); try again later.")
-    return PipelineError(f"{where} refuses ({message}); `python -m pipeline doctor --cluster`.")
+    kind = MissingInput if status == 404 else PipelineError
+    return kind(f"{where} refuses ({message}); `python -m pipeline doctor --cluster`.")
+
+
+def _way_in(status: int) -> str:
+    token = os.environ.get(_TOKEN)
+    if not token:
+        return f"write a token into a file and its path into {_TOKEN}."
+    if status == 401:
+        return f"the token in {token} ({_TOKEN}) may have expired: write a new one."
+    return f"whose token is in {token} ({_TOKEN}) has no right to it: ask for it."
 
 
 def _message(error: Any) -> str:

@@ -57,6 +57,11 @@ def run(*words: str) -> str:
         ) from error
     if done.returncode:
         message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if "must be logged in" in message:
+            raise PipelineError(
+                f"{what}: {message}; your login to the cluster has expired: sign in again, or "
+                "`kubectl config use-context NAME`."
+            )
         no_answer = any(word in message for word in _NO_ANSWER)
         kind = ServiceUnavailable if no_answer else PipelineError
         raise kind(f"{what}: {message}; `kubectl config current-context` shows the cluster.")

@@ -30,6 +30,7 @@ _KINDS = {
     "pods": "Pod",
     "secrets": "Secret",
     "serviceaccounts": "ServiceAccount",
+    "services": "Service",
     "workflows": "Workflow",
 }
 _VERSIONS = {"deployments": "apps/v1", "workflows": "argoproj.io/v1alpha1"}
@@ -49,6 +50,7 @@ class Cluster:
         items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
+        expired: whether it does not know the user any more.
         forbidden: plurals of kinds that the user may not see.
         asked: paths with their queries.
         patched: paths and bodies of PATCH.
@@ -78,6 +80,7 @@ class Cluster:
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
+        self.expired = False
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
         self.patched: list[tuple[str, dict[str, Any]]] = []
@@ -99,6 +102,8 @@ class Cluster:
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         """Status, and JSON or text."""
         self.asked.append(path)
+        if self.expired:
+            return 401, _status(401, "Unauthorized", "Unauthorized")
         if path in _DISCOVERY:
             return 200, _DISCOVERY[path]
         *_, last = words = re.sub("^/(api|apis/[a-z.]+)/v1(alpha1)?/", "", path).split("/")
@@ -122,9 +127,8 @@ class Cluster:
         found = [self._thing(kind, name) for name in self.names.get(kind, [])]
         if kind == "pods":
             found = [self._thing(kind, f"pod-{step}") for step in self.logs]
-        wanted = dict(word.split("=") for word in selector.split(",") if word)
         found += self.items.get(kind, [])
-        return [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
+        return [each for each in found if _is_selected(each["metadata"]["labels"], selector)]
 
     def _thing(self, kind: str, name: str) -> dict[str, Any]:
         namespace = self.argo_namespace if kind in _OF_ARGO else self.namespace
@@ -157,6 +161,13 @@ class Cluster:
     def _log(self, pod: str, query: dict[str, list[str]]) -> list[str]:
         lines = self.logs[pod.removeprefix("pod-")].splitlines(keepends=True)
         return lines[-int(query["tailLines"][0]) :]
+
+
+def _is_selected(labels: dict[str, str], selector: str) -> bool:
+    words = [word.partition("=") for word in selector.split(",") if word]
+    return all(
+        labels.get(key, "") == value if sign else key in labels for key, sign, value in words
+    )
 
 
 def _resources(version: str) -> list[dict[str, Any]]:

@@ -216,10 +216,14 @@ def test_a_token_comes_from_the_file_that_the_sdk_names(
 ) -> None:
     kfp.token = "secret-word"
     assert start(kfp) == 1
-    assert "does not let you in (HTTP 401)" in refusal(capfd)
+    assert "does not let you in (HTTP 401); write a token into a file" in refusal(capfd)
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
     assert start(kfp) == 1
     assert "there is no file" in refusal(capfd)
+    (tmp_path / "token").write_text("old")
+    assert start(kfp) == 1
+    expected = f"(HTTP 401); the token in {tmp_path}/token (KF_PIPELINES_SA_TOKEN_PATH) may have"
+    assert expected in refusal(capfd)
     (tmp_path / "token").write_text("secret-word")
     assert start(kfp) == 0
 
@@ -359,7 +363,7 @@ def test_a_login_page_is_not_taken_for_a_server(
 
 
 def test_what_the_server_says_against_a_run_is_passed_on(
-    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+    kube: Cluster, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.refusal = {"error": "x", "message": "Invalid input error: no such service account\nat"}
     assert start(kfp) == 1
@@ -575,7 +579,7 @@ def test_a_server_that_never_answers_is_not_waited_for(
 
 
 def test_a_start_without_an_answer_may_have_happened(
-    checkout: Checkout,
+    kube: Cluster,
     kfp: Kubeflow,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -588,7 +592,7 @@ def test_a_start_without_an_answer_may_have_happened(
 
 
 def test_ctrl_c_before_the_answer_says_that_the_run_may_have_started(
-    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+    kube: Cluster, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt() -> None:
         _thread.interrupt_main()
@@ -600,7 +604,7 @@ def test_ctrl_c_before_the_answer_says_that_the_run_may_have_started(
 
 
 def test_a_login_page_instead_of_the_new_run_is_no_run(
-    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+    kube: Cluster, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.page_path, kfp.page = "/apis/v2beta1/runs", b"<html>Session expired</html>"
     assert start(kfp) == 1
