@@ -1,111 +1,56 @@
-"""A Kubeflow Pipelines server: start a run, get a run. Every call has a timeout.
+"""Runs of a Kubeflow Pipelines server: start one, get one."""
 
-The SDK's own settings hold: KF_PIPELINES_ENDPOINT, KF_PIPELINES_UI_ENDPOINT,
-KF_PIPELINES_SA_TOKEN_PATH (a file with a bearer token), ~/.config/kfp/context.json (a cookie).
-"""
-
-import contextlib
-import io
-import json
-import logging
-import os
-import re
 import signal
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import kfp_server_api
-import urllib3
-from kfp import client as sdk
-
-from components.core.errors import (
-    Interrupted,
-    InvalidParams,
-    MissingInput,
-    PipelineError,
-    ServiceUnavailable,
-)
-from components.core.phrases import short_digest
-from components.tracking import server
-from pipeline.deadline import call_with_timeout
+from components.core.errors import Interrupted, ServiceUnavailable
 from pipeline.kubeflow import graph, kubectl
-from pipeline.kubeflow.git_state import Source
+from pipeline.kubeflow.connection import Connection, not_kubeflow
 from pipeline.kubeflow.monitor import PipelineRun, TaskStatus
 
-T = TypeVar("T")
-
-_ENDPOINT = "KF_PIPELINES_ENDPOINT"
-_PAGES = "KF_PIPELINES_UI_ENDPOINT"
-_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - names a file
-
-_SECONDS = 8.0
 # The server writes the whole workflow before it answers.
 _START_SECONDS = 60.0
 
 
-class Server:
-    """A server that has answered.
+class Server(Connection):
+    """A server that has answered, and its runs."""
 
-    Attributes:
-        endpoint: its address.
-        version: of the server, as it says; empty where it does not.
-        namespace: where its runs are.
-    """
-
-    def __init__(self, endpoint: str | None) -> None:
-        """Connect, and ask the server for its version.
+    def start(self, file: Path, source: Mapping[str, str], title: str, experiment: str) -> str:
+        """Start a run of a compiled pipeline; returns its id.
 
         Args:
-            endpoint: http(s)://host:port; None = KF_PIPELINES_ENDPOINT.
-
-        Raises:
-            PipelineError: there is no such address, or it refuses.
-            ServiceUnavailable: it does not answer.
-        """
-        self.endpoint = _address(endpoint)
-        # With any namespace but its default the constructor asks the server nothing.
-        self._client = self._connect(namespace=kubectl.NAMESPACE)
-        health = self._call(self._health)
-        # From the server itself, or from its UI, which proxies the rest.
-        self.version = str(health.get("tag_name") or health.get("apiServerTagName") or "")
-        several = bool(health["multi_user"])
-        # A server of a single user keeps its runs beside itself, and refuses any other namespace.
-        self.namespace = kubectl.NAMESPACE if several else "kubeflow"
-        if not several:
-            self._client = self._connect()
-
-    def start(self, file: Path, source: Source, experiment: str) -> str:
-        """Start a run of a compiled pipeline; returns its id.
+            file: the pipeline.
+            source: its arguments.
+            title: what tells its runs apart.
+            experiment: of Kubeflow Pipelines.
 
         Raises:
             PipelineError: the server refuses.
             ServiceUnavailable: it does not answer; it may have started the run nevertheless.
             Interrupted: by the user; the server may have started the run nevertheless.
         """
-        warning = (
-            f"The run may have started: look at {self._pages()}/#/runs before you submit again."
-        )
+        warning = f"The run may have started: look at {self.pages}/#/runs before you submit again."
 
         def start() -> Any:
-            return self._client.create_run_from_pipeline_package(
+            return self.sdk.create_run_from_pipeline_package(
                 str(file),
-                arguments=source._asdict(),
-                run_name=f"{graph.NAME} {short_digest(source.revision)}",
+                arguments=dict(source),
+                run_name=f"{graph.NAME} {title}",
                 experiment_name=experiment,
                 service_account=kubectl.ACCOUNT,
             )
 
         try:
-            run_id = self._call(start, _START_SECONDS).run_id
+            run_id = self.call(start, _START_SECONDS).run_id
         except ServiceUnavailable as error:
             raise ServiceUnavailable(f"{error} {warning}") from error
         except KeyboardInterrupt as error:
             raise Interrupted(f"submit: interrupted. {warning}", signal.SIGINT) from error
         if not run_id:
-            raise _not_kubeflow(self._where)
+            raise not_kubeflow(self.where)
         return str(run_id)
 
     def get_run(self, run_id: str) -> PipelineRun:
@@ -115,136 +60,26 @@ class Server:
             PipelineError: the server refuses, or does not know the run.
             ServiceUnavailable: it does not answer.
         """
-        found = self._call(lambda: self._client.get_run(run_id))
+        found = self.call(lambda: self.sdk.get_run(run_id))
         if not found.run_id:
-            raise _not_kubeflow(self._where)
+            raise not_kubeflow(self.where)
         return _read(found)
 
     def page(self, run_id: str) -> str:
         """The address of the run's page."""
-        return f"{self._pages()}/#/runs/details/{run_id}"
-
-    @property
-    def _where(self) -> str:
-        return f"Kubeflow Pipelines at {self.endpoint}"
-
-    def _pages(self) -> str:
-        return os.environ.get(_PAGES, self.endpoint).rstrip("/")
-
-    def _connect(self, **more: str) -> Any:
-        credentials = None
-        if token := os.environ.get(_TOKEN):
-            if not Path(token).is_file():
-                raise MissingInput(f"{_TOKEN}: there is no file {token}; write the token there.")
-            credentials = sdk.ServiceAccountTokenVolumeCredentials(token)
-        return self._call(lambda: sdk.Client(self.endpoint, credentials=credentials, **more))
-
-    def _health(self) -> Mapping[str, Any]:
-        # Not through the SDK's model, which leaves the version out.
-        found = self._client.healthzs.api_client.call_api(
-            "/apis/v2beta1/healthz",
-            "GET",
-            response_type="object",
-            auth_settings=["Bearer"],
-            _return_http_data_only=True,
-        )
-        if isinstance(found, dict) and found.get("apiServerReady") is False:
-            raise ConnectionError("its API server is not ready")
-        if not isinstance(found, dict) or "multi_user" not in found:
-            raise ValueError("no `multi_user` in /apis/v2beta1/healthz")
-        return found
-
-    def _call(self, call: Callable[[], T], seconds: float | None = None) -> T:
-        """Call the SDK with a timeout; its errors become ours."""
-        seconds, where = seconds or _SECONDS, self._where
-        try:
-            with _quiet():
-                return call_with_timeout(seconds, call)
-        except kfp_server_api.ApiException as error:
-            raise _refused(where, error) from error
-        except (OSError, urllib3.exceptions.HTTPError) as error:
-            late = f"no answer in {seconds:g} s"
-            found = late if isinstance(error, TimeoutError) else _reason(error)
-            raise ServiceUnavailable(
-                f"{where} does not answer ({found}). Check the address (--endpoint or {_ENDPOINT}) "
-                "and the port-forward."
-            ) from error
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise _not_kubeflow(where, f" ({type(error).__name__}: {error})") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The SDK prints links and warnings of its own, and logs failures with tracebacks."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _address(endpoint: str | None) -> str:
-    found = endpoint or os.environ.get(_ENDPOINT)
-    if not found:
-        raise MissingInput(
-            f"Kubeflow Pipelines: no address; pass --endpoint URL or set {_ENDPOINT}. Locally: "
-            "`kubectl -n kubeflow port-forward service/ml-pipeline-ui 8080:80`, then "
-            "http://127.0.0.1:8080."
-        )
-    if not re.fullmatch(r"https?://[^@\s]+", found):
-        raise InvalidParams(
-            f"Kubeflow Pipelines: {server.without_credentials(found)!r} is no address; it should "
-            f"be http(s)://HOST:PORT without a password. Correct --endpoint or {_ENDPOINT}."
-        )
-    return found.rstrip("/")
-
-
-def _not_kubeflow(where: str, detail: str = "") -> PipelineError:
-    return PipelineError(
-        f"{where} answers, but not as Kubeflow Pipelines{detail}: it may be a login page. Check "
-        f"the address; a token goes into a file that {_TOKEN} names."
-    )
-
-
-def _refused(where: str, error: Any) -> PipelineError:
-    status = int(error.status or 0)
-    if status in (401, 403):
-        return PipelineError(
-            f"{where} does not let you in (HTTP {status}); write a token into a file and its path "
-            f"into {_TOKEN}."
-        )
-    message = f"HTTP {status}: {_message(error)}" if status else _message(error)
-    if status >= 500:
-        return ServiceUnavailable(f"{where} fails ({message}); try again later.")
-    return PipelineError(f"{where} refuses ({message}); `python -m pipeline doctor --cluster`.")
-
-
-def _message(error: Any) -> str:
-    """The first line of the server's message."""
-    try:
-        body = json.loads(error.body)
-        text = str(body.get("message") or body.get("error") or error.reason)
-    except (TypeError, ValueError, AttributeError):
-        text = str(error.reason)
-    return (text.splitlines() or ["no message"])[0][:300]
-
-
-def _reason(error: Exception) -> str:
-    """`Connection refused` out of the three errors that urllib3 wraps around it."""
-    return str(getattr(error, "reason", error)).rpartition(": ")[2]
+        return f"{self.pages}/#/runs/details/{run_id}"
 
 
 def _read(found: Any) -> PipelineRun:
     details = found.run_details.task_details if found.run_details else None
+    document = found.pipeline_spec or {}
     return PipelineRun(
         run_id=found.run_id,
         state=found.state or "",
         created=found.created_at,
         message=_error(found),
-        steps=dict(_steps(found.pipeline_spec or {})),
+        steps=dict(_steps(document)),
+        retries=_retries(document),
         tasks=tuple(_task(task) for task in details or []),
     )
 
@@ -271,13 +106,28 @@ def _error(found: Any) -> str:
 
 def _steps(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names of the tasks, at any depth, that run a container, and their pods' `pipeline-step`."""
-    spec = document.get("pipeline_spec", document)
     platforms = document.get("platform_spec", {}).get("platforms", {})
     pods = platforms.get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
-    components = spec.get("components", {})
-    for component in (spec.get("root", {}), *components.values()):
-        for name, task in component.get("dag", {}).get("tasks", {}).items():
-            executor = components.get(task["componentRef"]["name"], {}).get("executorLabel")
-            if executor:
-                labels = pods.get(executor, {}).get("podMetadata", {}).get("labels", {})
-                yield name, labels.get("pipeline-step", name)
+    components = _spec(document).get("components", {})
+    for name, task in _tasks(document):
+        executor = components.get(task["componentRef"]["name"], {}).get("executorLabel")
+        if executor:
+            labels = pods.get(executor, {}).get("podMetadata", {}).get("labels", {})
+            yield name, labels.get("pipeline-step", name)
+
+
+def _retries(document: Mapping[str, Any]) -> int:
+    """All steps have the same."""
+    policies = [task.get("retryPolicy", {}) for _, task in _tasks(document)]
+    return max((int(policy.get("maxRetryCount", 0)) for policy in policies), default=0)
+
+
+def _tasks(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    spec = _spec(document)
+    for component in (spec.get("root", {}), *spec.get("components", {}).values()):
+        yield from component.get("dag", {}).get("tasks", {}).items()
+
+
+def _spec(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = document.get("pipeline_spec", document)
+    return found

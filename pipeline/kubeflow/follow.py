@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.core.gate.policy import Verdict
 from pipeline.exit_codes import EXIT_INTERRUPTED
-from pipeline.kubeflow import kubectl
+from pipeline.kubeflow import failure, kubectl
 from pipeline.kubeflow.monitor import FINAL_STATES, SUCCEEDED, PipelineRun, RunMonitor, duration
 from pipeline.kubeflow.waiting import WaitingMonitor
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
 
-_LINES = 30
+_LONGEST = 600
 
 # What register prints of its decision.
 _HEADLINE = re.compile(rf"(?<![^ ])({'|'.join(get_args(Verdict))}) .*")
@@ -106,7 +106,8 @@ def _verdict(server: Server, run_id: str) -> str:
     """What register decided: from its log, because KFP's API does not pass on what tasks return."""
     try:
         place = _namespace(server, run_id)
-        log = kubectl.run(*kubectl.log_arguments(place, run_id, "register", 200))
+        label = kubectl.label(run_id, "register")
+        log = kubectl.run("-n", place, "logs", "-l", label, "-c", "main", "--tail=200")
     except PipelineError:
         log = ""
     found = [match[0] for match in map(_HEADLINE.search, log.splitlines()) if match]
@@ -124,20 +125,16 @@ def _failure(server: Server, run: PipelineRun) -> PipelineError:
     """The error of a run that did not succeed; the last lines of its failed steps go to stderr."""
     failed = run.failed()
     steps = list(dict.fromkeys(task.name for task in failed))
+    found = {}
     for label in dict.fromkeys(run.steps[step] for step in steps if step in run.steps):
-        _print_log(server, run.run_id, label)
-    messages = dict.fromkeys([run.message, *(task.message for task in failed)])
+        found[label] = failure.read(_namespace(server, run.run_id), run.run_id, label, run.retries)
+        print(f"last lines of {label} (kubectl {found[label].command}):", file=sys.stderr)
+        print(*found[label].lines, sep="\n", file=sys.stderr)
+    # Kubeflow's own messages name no reason of a step that has said one.
+    own = [each.reason for each in found.values() if each.reason]
+    messages = dict.fromkeys(own or [run.message, *(task.message for task in failed)])
     text = " ".join(" ".join(message.split()) for message in messages if message)
     what = f"{', '.join(steps)} failed" if steps else f"ended as {run.state.lower()}"
-    reason = f" ({text[:300]})" if text else ""
+    reason = f" ({text[:_LONGEST]})" if text else ""
     rest = f"; not run: {', '.join(run.never_ran())}" if run.never_ran() else ""
     return PipelineError(f"run {run.run_id}: {what}{reason}{rest}; {server.page(run.run_id)}")
-
-
-def _print_log(server: Server, run_id: str, step: str) -> None:
-    words = kubectl.log_arguments(_namespace(server, run_id), run_id, step, _LINES)
-    try:
-        log = kubectl.run(*words, "--prefix") or "(nothing: another context, or the pod is gone)\n"
-    except PipelineError as error:
-        log = f"{error}\n"
-    print(f"last lines of {step} (kubectl {' '.join(words)}):\n{log}", end="", file=sys.stderr)

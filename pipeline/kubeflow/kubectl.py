@@ -57,6 +57,11 @@ def run(*words: str) -> str:
         ) from error
     if done.returncode:
         message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if "must be logged in" in message:
+            raise PipelineError(
+                f"{what}: {message}; your login to the cluster has expired: sign in again, or "
+                "`kubectl config use-context NAME`."
+            )
         no_answer = any(word in message for word in _NO_ANSWER)
         kind = ServiceUnavailable if no_answer else PipelineError
         raise kind(f"{what}: {message}; `kubectl config current-context` shows the cluster.")
@@ -74,11 +79,9 @@ def find_namespace(run_id: str, default: str) -> str:
     return (found.split() or [default])[0]
 
 
-def log_arguments(namespace: str, run_id: str, step: str, lines: int) -> list[str]:
-    """Arguments of kubectl that print the last lines of a step's log.
+def label(run_id: str, step: str) -> str:
+    """Selects the pods of a step.
 
-    By labels, because KFP's API does not name the pods of a step: `pipeline/runid` is KFP's,
-    `pipeline-step` is ours.
+    KFP's API does not name them: `pipeline/runid` is KFP's, `pipeline-step` is ours.
     """
-    labels = f"pipeline/runid={run_id},pipeline-step={step}"
-    return ["-n", namespace, "logs", "-l", labels, "-c", "main", f"--tail={lines}"]
+    return f"pipeline/runid={run_id},pipeline-step={step}"

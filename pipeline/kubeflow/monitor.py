@@ -9,9 +9,10 @@ from datetime import datetime
 
 SUCCEEDED = "SUCCEEDED"
 FAILED = "FAILED"
+SKIPPED = "SKIPPED"
 
 # Final states.
-FINAL_STATES = {SUCCEEDED, FAILED, "SKIPPED", "CANCELED"}
+FINAL_STATES = {SUCCEEDED, FAILED, SKIPPED, "CANCELED"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class PipelineRun:
         steps: names of the tasks that run our containers, and the label `pipeline-step` of their
             pods; the other tasks hold the graph together.
         tasks: all tasks, loops unrolled, in no order.
+        retries: how often a step may be tried again.
     """
 
     run_id: str
@@ -55,6 +57,7 @@ class PipelineRun:
     message: str
     steps: Mapping[str, str]
     tasks: tuple[TaskStatus, ...]
+    retries: int = 0
 
     def failed(self) -> list[TaskStatus]:
         """Failed steps, and failed drivers: those prepare a step's pod."""
@@ -62,8 +65,8 @@ class PipelineRun:
 
     def relevant(self) -> list[TaskStatus]:
         """What a person follows: steps once they have started, drivers only when they fail."""
-        # What never runs because another step failed has times, but no state.
-        seen = [task for task in self.tasks if task.state]
+        # What never runs because another step failed has times, but often no state.
+        seen = [task for task in self.tasks if task.state not in ("", SKIPPED)]
         started = [task for task in seen if task.started or task.state in FINAL_STATES]
         return [task for task in started if self._is_relevant(task)]
 

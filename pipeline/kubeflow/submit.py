@@ -11,7 +11,7 @@ from components.core.errors import ServiceUnavailable
 from components.core.phrases import short_digest
 from components.io import params
 from pipeline import SETTINGS
-from pipeline.kubeflow import git_state, remote_images, resources
+from pipeline.kubeflow import git_state, preflight, remote_images, resources
 from pipeline.kubeflow.follow import follow
 
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ def submit(
 
     fetched = git_state.read(repository)
     _require_images(fetched.data_hash)
+    cluster = params.load(SETTINGS, resources.Params).cluster
     server = Server(endpoint)
-    run_id = _start(server, image, fetched, experiment)
+    preflight.require(server, cluster)
+    run_id = _start(server, image, fetched, experiment, cluster)
     facts = f"git {short_digest(fetched.revision)}, data {short_digest(fetched.data_hash)}"
     print(f"run {run_id}: {server.page(run_id)} ({facts})", flush=True)
     return follow(server, run_id) if wait else 0
@@ -68,11 +70,17 @@ def follow_run(endpoint: str | None, run_id: str) -> int:
     return follow(Server(endpoint), run_id)
 
 
-def _start(server: Server, image: str, fetched: git_state.Source, experiment: str) -> str:
+def _start(
+    server: Server,
+    image: str,
+    fetched: git_state.Source,
+    experiment: str,
+    cluster: resources.ClusterParams,
+) -> str:
     from pipeline.kubeflow.compiler import compile_to
 
-    cluster = params.load(SETTINGS, resources.Params).cluster
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compile_to(compiled, Path.cwd(), image, cluster)
-        return server.start(compiled, fetched, experiment)
+        title = short_digest(fetched.revision)
+        return server.start(compiled, fetched._asdict(), title, experiment)

@@ -203,23 +203,28 @@ def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
     """Run `act` and return its result, or end the process with the exit code.
 
     What was refused once stays refused. A cluster retries whatever failed, whatever the exit code.
-    So a refusal, which no retry changes, is written down and ends the next try at once.
+    So a refusal, which no retry changes, is written down and ends the next try at once. But a
+    person may mend the cause and press "Retry" on the run's page: then the first pod comes back,
+    under its old name, and tries anew.
 
     Raises:
         SystemExit: it failed; the code is that of the error family.
     """
-    note, results = layout.outputs / f".{step}.refused", []
+    note, results, pod = layout.outputs / f".{step}.refused", [], os.environ.get("HOSTNAME", "")
 
     def once() -> None:
         if note.is_file():
-            raise PipelineError(note.read_text(encoding="utf-8"))
+            first, _, message = note.read_text(encoding="utf-8").partition("\n")
+            if first != pod:
+                raise PipelineError(message)
+            note.unlink()
         try:
             results.append(act())
         except PipelineError as error:
             if error.exit_code == PipelineError.exit_code:
                 with contextlib.suppress(OSError):  # where to write may be what is refused
                     note.parent.mkdir(parents=True, exist_ok=True)
-                    files.write_text(note, str(error))
+                    files.write_text(note, f"{pod}\n{error}")
             raise
 
     if code := exit_code_of(once, step):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 RUN = "5f2c8f0e-0f0b-4c36-9f54-3b8a6f5f7d10"
 BEGAN = "2026-11-22T10:00:00Z"
@@ -51,6 +52,7 @@ class Kubeflow:
         token: bearer token that it wants; None = none.
         broken: answers 503 to everything.
         page: answered instead, on paths that begin with `page_path`.
+        schedules: recurring runs, the oldest first.
         after: what happens after the n-th look at the run; 0 = when it is posted.
         answering: while it is cleared, nothing is answered on paths that begin with `slow_path`.
     """
@@ -73,6 +75,7 @@ class Kubeflow:
         self.refusal: dict[str, Any] | None = None
         self.error = ""
         self.spec: dict[str, Any] = {}
+        self.schedules: list[dict[str, Any]] = []
         self.url = ""
 
     def respond(
@@ -97,6 +100,8 @@ class Kubeflow:
         if place == "healthz":
             found = {"commit_sha": "unknown", "tag_name": self.version}
             return 200, self.health or {**found, "multi_user": self.multi_user}
+        if place.startswith("recurringruns"):
+            return 200, self._recurring(method, place, body)
         if method == "POST":
             if self.refusal and place == "runs":
                 return 400, self.refusal
@@ -109,6 +114,21 @@ class Kubeflow:
         if place == f"runs/{RUN}":
             return 200, self._run()
         return 404, {"error": f"Run {place} not found", "code": 5, "message": "not found"}
+
+    def _recurring(self, method: str, place: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Two to a page, the token being where the next one begins."""
+        if method == "DELETE":
+            name = place.partition("/")[2]
+            self.schedules = [s for s in self.schedules if s["recurring_run_id"] != name]
+            return {}
+        if method == "POST":
+            name = f"recurring-{len(self.schedules) + 1}"
+            self.schedules.append({**body, "recurring_run_id": name, "status": "ENABLED"})
+            return self.schedules[-1]
+        start = int(parse_qs(self.asked[-1].partition("?")[2]).get("page_token", ["0"])[0])
+        rest = len(self.schedules) > start + 2
+        found = {"recurringRuns": self.schedules[start : start + 2]}
+        return {**found, "next_page_token": str(start + 2)} if rest else found
 
     def _run(self) -> dict[str, Any]:
         self.count += 1
@@ -144,6 +164,9 @@ def serve() -> Iterator[Kubeflow]:
                 self.wfile.write(content)
 
         def do_POST(self) -> None:
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
             self.do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -30,6 +30,7 @@ _KINDS = {
     "pods": "Pod",
     "secrets": "Secret",
     "serviceaccounts": "ServiceAccount",
+    "services": "Service",
     "workflows": "Workflow",
 }
 _VERSIONS = {"deployments": "apps/v1", "workflows": "argoproj.io/v1alpha1"}
@@ -45,9 +46,11 @@ class Cluster:
         argo: data of Argo's map, which is named workflow-controller-configmap.
         argo_namespace: where the map and Argo's controller are.
         logs: step -> its log.
+        ends: step -> status of its pod; of a failed one if nothing is said.
         items: plural of a kind -> what is listed besides, as the API shows it.
         labels: of all nodes.
         namespace: of what is there.
+        expired: whether it does not know the user any more.
         forbidden: plurals of kinds that the user may not see.
         asked: paths with their queries.
         patched: paths and bodies of PATCH.
@@ -76,9 +79,11 @@ class Cluster:
         self.argo = {"executor": "imagePullPolicy: Always", "workflowDefaults": yaml.dump(wanted)}
         self.argo_namespace = "kubeflow"
         self.logs: dict[str, str] = {}
+        self.ends: dict[str, dict[str, Any]] = {}
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.labels = "nvidia.com/gpu.present=true"
         self.namespace = RUNS
+        self.expired = False
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
         self.patched: list[tuple[str, dict[str, Any]]] = []
@@ -103,6 +108,8 @@ class Cluster:
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         """Status, and JSON or text."""
         self.asked.append(path)
+        if self.expired:
+            return 401, _status(401, "Unauthorized", "Unauthorized")
         if path in _DISCOVERY:
             return 200, _DISCOVERY[path]
         *_, last = words = re.sub("^/(api|apis/[a-z.]+)/v1(alpha1)?/", "", path).split("/")
@@ -117,27 +124,23 @@ class Cluster:
             found = self._listed(last, query.get("labelSelector", [""])[0])
             version = _VERSIONS.get(last, "v1")
             return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
-        if last in self.names.get(kind, []):
-            return 200, self._thing(kind, last)
-        made = [each for each in self.items.get(kind, []) if each["metadata"]["name"] == last]
-        if made:
-            return 200, made[0]
-        return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
+        found = [each for each in self._listed(kind, "") if each["metadata"]["name"] == last]
+        missing = _status(404, "NotFound", f'{kind} "{last}" not found')
+        return (200, found[0]) if found else (404, missing)
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
         found = [self._thing(kind, name) for name in self.names.get(kind, [])]
         if kind == "pods":
             made = {each["metadata"]["name"] for each in self.items.get(kind, [])}
             found = [self._thing(kind, f"pod-{step}") for step in self.logs if step not in made]
-        wanted = dict(word.split("=") for word in selector.split(",") if word)
         found += self.items.get(kind, [])
-        return [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
+        return [each for each in found if _is_selected(each["metadata"]["labels"], selector)]
 
     def _thing(self, kind: str, name: str) -> dict[str, Any]:
         namespace = self.argo_namespace if kind in _OF_ARGO else self.namespace
         content: dict[str, Any] = {
             "spec": {"containers": [{"name": "main"}]},
-            "status": {"phase": "Failed"},
+            "status": self.ends.get(name.removeprefix("pod-"), {"phase": "Failed"}),
         }
         if kind == "configmaps":
             content = {"data": self.argo}
@@ -192,15 +195,22 @@ def _nothing(pod: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return {"phase": "Succeeded"}, ""
 
 
+def _is_selected(labels: dict[str, str], selector: str) -> bool:
+    words = [word.partition("=") for word in selector.split(",") if word]
+    return all(
+        labels.get(key, "") == value if sign else key in labels for key, sign, value in words
+    )
+
+
 def _resources(version: str) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "kind": kind,
+            "kind": _KINDS[name],
             "namespaced": not name.startswith("n"),
             "verbs": ["create", "delete", "get", "list", "patch"],
         }
-        for name, kind in _KINDS.items()
+        for name in _KINDS
         if _VERSIONS.get(name, "v1") == version
     ]
 

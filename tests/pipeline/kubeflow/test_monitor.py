@@ -40,8 +40,8 @@ def test_changes_are_reported_once_and_in_the_order_in_which_they_happened() -> 
 def test_a_step_that_waits_is_reported_when_it_starts() -> None:
     monitor = RunMonitor()
     assert list(monitor.changes(run(task("fetch", "PENDING")))) == []
-    assert list(monitor.changes(run(task("fetch", "SKIPPED")))) == [
-        "       -  fetch          skipped"
+    assert list(monitor.changes(run(task("fetch", "CANCELED")))) == [
+        "       -  fetch          canceled"
     ]
 
 
@@ -50,6 +50,9 @@ def test_steps_behind_a_failed_one_are_no_news_but_are_known() -> None:
     assert [found.name for found in seen.relevant()] == ["fetch"]
     assert seen.never_ran() == ["train", "x"]
     assert [line.split()[1] for line in RunMonitor().changes(seen)] == ["fetch"]
+    skipped = run(task("fetch", "FAILED", 5, 10), task("train", "SKIPPED", 10, 10))
+    assert skipped.never_ran() == ["train"]
+    assert [line.split()[1] for line in RunMonitor().changes(skipped)] == ["fetch"]
 
 
 def test_drivers_matter_only_when_they_fail_and_only_those_of_steps() -> None:

@@ -15,12 +15,13 @@ import yaml
 from components.core.errors import PipelineError
 from components.io import params
 from pipeline import cli
-from pipeline.kubeflow import client, compiler, git_state, resources
+from pipeline.kubeflow import client, compiler, connection, git_state, resources
 from pipeline.kubeflow import follow as following
 from tests.components.conftest import ROOT
 from tests.pipeline.checkout import GIT, Checkout
 from tests.pipeline.kfp_server import RUN, Kubeflow, node
 from tests.pipeline.kube_server import Cluster
+from tests.pipeline.kubeflow.test_failure import ended, launched
 from tests.pipeline.kubeflow.test_waiting import unscheduled
 
 IMAGE = f"registry.example.org/classifier@sha256:{'a' * 64}"
@@ -215,10 +216,14 @@ def test_a_token_comes_from_the_file_that_the_sdk_names(
 ) -> None:
     kfp.token = "secret-word"
     assert start(kfp) == 1
-    assert "does not let you in (HTTP 401)" in refusal(capfd)
+    assert "does not let you in (HTTP 401); write a token into a file" in refusal(capfd)
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
     assert start(kfp) == 1
     assert "there is no file" in refusal(capfd)
+    (tmp_path / "token").write_text("old")
+    assert start(kfp) == 1
+    expected = f"(HTTP 401); the token in {tmp_path}/token (KF_PIPELINES_SA_TOKEN_PATH) may have"
+    assert expected in refusal(capfd)
     (tmp_path / "token").write_text("secret-word")
     assert start(kfp) == 0
 
@@ -358,7 +363,7 @@ def test_a_login_page_is_not_taken_for_a_server(
 
 
 def test_what_the_server_says_against_a_run_is_passed_on(
-    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+    kube: Cluster, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.refusal = {"error": "x", "message": "Invalid input error: no such service account\nat"}
     assert start(kfp) == 1
@@ -439,23 +444,40 @@ def test_what_a_step_waits_for_is_printed_while_it_waits(
     ]
 
 
-def test_a_failed_step_is_named_with_the_last_lines_of_its_log(
+def test_a_failed_step_is_named_with_its_error_and_its_own_last_lines(
     running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kube.logs["validate"] = "".join(f"line {n}\n" for n in range(40)) + "error: no images\n"
+    kube.logs["validate"] = launched(
+        "".join(f"line {n}\n" for n in range(40)) + "error: bad data\n"
+    )
     failed = [node("validate", "FAILED", 20, 25), node("executor#v", "FAILED", 20, 25)]
     running.looks = [("FAILED", [*done("fetch"), *failed])]
+    running.error = "main: Error (exit code 1)"
     assert follow(running) == 1
     found = capfd.readouterr()
     assert "    0:25  validate       failed after 0:05\n" in found.out
-    assert f"-l pipeline/runid={RUN},pipeline-step=validate" in found.err
-    assert "line 10\n" not in found.err
-    assert "line 11\n" in found.err
-    *_, before, last = found.err.splitlines()
-    assert before.endswith("error: no images")
     rest = "evaluate, register, train, tune"
     where = f"{running.url}/#/runs/details/{RUN}"
-    assert last == f"error: run {RUN}: validate failed; not run: {rest}; {where}"
+    command = "kubectl -n image-classification-runs logs pod-validate -c main --tail=500"
+    assert found.err.splitlines() == [
+        f"last lines of validate ({command}):",
+        *(f"line {n}" for n in range(11, 40)),
+        "error: bad data",
+        "validate: exit status 1, attempt 1 of 3; a refusal is not retried",
+        f"error: run {RUN}: validate failed (bad data); not run: {rest}; {where}",
+    ]
+
+
+def test_a_step_that_ran_out_of_memory_says_so_in_the_error(
+    running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kube.logs["train"] = "epoch 1\n"
+    kube.ends["train"] = ended(137, "OOMKilled")
+    running.looks = [("FAILED", [*done("fetch"), node("train", "FAILED", 20, 25)])]
+    assert follow(running) == 1
+    *_, before, last = capfd.readouterr().err.splitlines()
+    assert before.startswith("train: exit status 137 (OOMKilled), attempt 1 of 3; not retried: ")
+    assert f"run {RUN}: train failed (OOMKilled); not run: " in last
 
 
 def test_without_a_log_the_command_that_shows_it_is_printed(
@@ -517,9 +539,8 @@ def test_each_worker_of_a_loop_is_shown_and_the_loop_s_own_tasks_are_not(
         "    0:30  tune-worker    succeeded after 0:18",
         "    0:40  tune-worker 3  succeeded after 0:26",
     ]
-    assert "pipeline-step=tune -c main" in found.err
-    assert "error: out of memory" in found.err
-    assert f"run {RUN}: tune-worker failed;" in found.err
+    assert "logs pod-tune -c main" in found.err
+    assert f"run {RUN}: tune-worker failed (out of memory);" in found.err
     assert kfp.posted == {}
 
 
@@ -551,14 +572,14 @@ def test_a_server_that_never_answers_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(client, "_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "_SECONDS", 0.3)
     kfp.answering.clear()
     assert start(kfp) == 5
     assert "does not answer (no answer in 0.3 s)" in refusal(capfd)
 
 
 def test_a_start_without_an_answer_may_have_happened(
-    checkout: Checkout,
+    kube: Cluster,
     kfp: Kubeflow,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -571,7 +592,7 @@ def test_a_start_without_an_answer_may_have_happened(
 
 
 def test_ctrl_c_before_the_answer_says_that_the_run_may_have_started(
-    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+    kube: Cluster, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt() -> None:
         _thread.interrupt_main()
@@ -583,7 +604,7 @@ def test_ctrl_c_before_the_answer_says_that_the_run_may_have_started(
 
 
 def test_a_login_page_instead_of_the_new_run_is_no_run(
-    checkout: Checkout, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
+    kube: Cluster, kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kfp.page_path, kfp.page = "/apis/v2beta1/runs", b"<html>Session expired</html>"
     assert start(kfp) == 1
