@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ class Question:
     shared_memory_gib: float = 0.0
 
 
+def _project(question: Question) -> Path:
+    """The checkout of the run; elsewhere if its volume is at fault, which is said once."""
+    own = Path(question.workspace) / "checkout"
+    return own if own.is_dir() else Path(tempfile.gettempdir()) / "probe-checkout"
+
+
 def dns(question: Question) -> str:
     """Names become addresses."""
     for host in question.hosts:
@@ -88,14 +95,13 @@ def volume(question: Question) -> str:
 
 def git(question: Question) -> str:
     """The repository hands out the commit."""
-    project = Path(question.workspace) / "checkout"
-    fetch.check_out(project, question.repository, question.revision)
+    fetch.check_out(_project(question), question.repository, question.revision)
     return f"{question.repository} has {short_digest(question.revision)}"
 
 
 def data(question: Question) -> str:
     """The remote has all images, with the keys of fetch."""
-    os.chdir(Path(question.workspace) / "checkout")
+    os.chdir(_project(question))
     try:
         remote_images.require(question.data_hash, _SECONDS)
     finally:
@@ -235,6 +241,7 @@ def main(step: str, text: str) -> None:
             print(json.dumps(answer(name, check, question)), flush=True)
     finally:
         if step == "fetch":
+            shutil.rmtree(_project(question), ignore_errors=True)
             shutil.rmtree(question.workspace, ignore_errors=True)
 
 

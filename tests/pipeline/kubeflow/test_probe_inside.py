@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -69,13 +70,17 @@ def test_each_fault_of_fetch_is_told_alone(
     assert "lacks 1 files of the images" in found["data"]
 
 
-def test_a_volume_that_cannot_be_written_names_the_way_out(
+def test_a_volume_that_cannot_be_written_is_told_once(
     question: Question, tmp_path: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "file").write_text("")
     found = run("fetch", replace(question, workspace=str(tmp_path / "file/x")), capfd)
     assert found["volume"].startswith("fail NotADirectoryError")
+    assert (found["git"][:4], found["data"][:4]) == ("pass", "pass")
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.fixture
