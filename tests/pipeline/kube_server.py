@@ -118,15 +118,15 @@ class Cluster:
         kind = last if last in _KINDS else words[-2]
         if kind in self.forbidden:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
-        if kind in _OF_ARGO and "namespaces" in words and self.argo_namespace not in words:
-            return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
         if last in _KINDS:
             found = self._listed(last, query.get("labelSelector", [""])[0])
             version = _VERSIONS.get(last, "v1")
             return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
-        found = [each for each in self._listed(kind, "") if each["metadata"]["name"] == last]
-        missing = _status(404, "NotFound", f'{kind} "{last}" not found')
-        return (200, found[0]) if found else (404, missing)
+        elsewhere = "namespaces" in words and self.argo_namespace not in words
+        for each in self._listed(kind, ""):
+            if each["metadata"]["name"] == last and not (kind in _OF_ARGO and elsewhere):
+                return 200, each
+        return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
         found = [self._thing(kind, name) for name in self.names.get(kind, [])]
