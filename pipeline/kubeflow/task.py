@@ -202,10 +202,11 @@ def _setup(layout: Layout, data_digest: str = "") -> None:
 def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
     """Run `act` and return its result, or end the process with the exit code.
 
-    What was refused once stays refused. A cluster retries whatever failed, whatever the exit code.
-    So a refusal, which no retry changes, is written down and ends the next try at once. But a
-    person may mend the cause and press "Retry" on the run's page: then the first pod comes back,
-    under its old name, and tries anew.
+    What was refused once stays refused. A cluster retries whatever failed: Kubeflow's launcher ends
+    with 1 whatever the exit code. So a refusal, which no retry changes, is told to Argo
+    (infra/argo-defaults.yaml), and is written down to end the next try at once where Argo does not
+    listen. But a person may mend the cause and press "Retry" on the run's page: then the first pod
+    comes back, under its old name, and tries anew.
 
     Raises:
         SystemExit: it failed; the code is that of the error family.
@@ -216,6 +217,7 @@ def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
         if note.is_file():
             first, _, message = note.read_text(encoding="utf-8").partition("\n")
             if first != pod:
+                _tell_kubernetes(message)
                 raise PipelineError(message)
             note.unlink()
         try:
@@ -225,6 +227,7 @@ def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
                 with contextlib.suppress(OSError):  # where to write may be what is refused
                     note.parent.mkdir(parents=True, exist_ok=True)
                     files.write_text(note, f"{pod}\n{error}")
+                _tell_kubernetes(str(error))
             raise
 
     if code := exit_code_of(once, step):
@@ -232,13 +235,11 @@ def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
     return results[0]
 
 
-def _write_refusal(note: Path, message: str) -> None:
-    with contextlib.suppress(OSError):  # where to write may be what is refused
-        note.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(note, message)
-    if _TERMINATION_LOG.exists():  # Kubernetes makes it, and passes on what it holds
+def _tell_kubernetes(refusal: str) -> None:
+    """Write the termination message of the container; Kubernetes has made its file."""
+    if _TERMINATION_LOG.exists():
         with contextlib.suppress(OSError):
-            _TERMINATION_LOG.write_text(f"refused: {message}"[:_TERMINATION_CHARACTERS])
+            _TERMINATION_LOG.write_text(f"refused: {refusal}"[:_TERMINATION_CHARACTERS])
 
 
 def data_digest(folder: Path) -> str:

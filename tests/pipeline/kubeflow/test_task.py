@@ -84,7 +84,8 @@ def test_kubernetes_is_told_what_no_retry_changes(
 ) -> None:
     log = tmp_path / "termination-log"
     monkeypatch.setattr(task, "_TERMINATION_LOG", log)
-    for _ in range(2):
+    for pod in ("first", "second"):
+        monkeypatch.setenv("HOSTNAME", pod)
         log.write_text("")
         with pytest.raises(SystemExit):
             task.run_once("train", layout(tmp_path), lambda: refuse(error))
