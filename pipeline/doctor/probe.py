@@ -68,7 +68,7 @@ def probe(image: str, repository: str | None) -> Iterator[Row]:
     except PipelineError as error:
         yield "probe", _failure(error)
     finally:
-        _delete(name)
+        _delete("pods,persistentvolumeclaims", "-l", f"{LABEL}={name}")
     yield "gone", _gone(name)
 
 
@@ -114,7 +114,7 @@ def _ask(step: str, pods: Pods, question: Question) -> Iterator[Row]:
         yield f"{step} pod", CheckResult("fail", str(error), hint)
     finally:
         # The next one may need its GPU.
-        kubectl.run(*_IN_RUNS, "delete", "pod", pod, "--wait=false")
+        _delete("pod", pod)
 
 
 def _answers(step: str, pod: Mapping[str, Any]) -> Iterator[Row]:
@@ -170,10 +170,10 @@ def _create(manifest: Mapping[str, Any]) -> None:
         kubectl.run("create", "--validate=false", "-f", str(file), "-o", "name")
 
 
-def _delete(name: str) -> None:
-    words = ("delete", "pods,persistentvolumeclaims", "-l", f"{LABEL}={name}", "--wait=false")
+def _delete(*what: str) -> None:
+    """Never raises: it may follow an interruption, which must stay the reason."""
     try:
-        kubectl.run(*_IN_RUNS, *words)
+        kubectl.run(*_IN_RUNS, "delete", *what, "--ignore-not-found", "--wait=false")
     except PipelineError as error:
         print(f"probe: not deleted: {error}", file=sys.stderr)
 
