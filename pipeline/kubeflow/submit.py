@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -26,7 +27,7 @@ def submit(
     *,
     endpoint: str | None,
     repository: str | None,
-    experiment: str,
+    experiment: str | None,
     wait: bool,
 ) -> int:
     """Start a run of the pushed commit; returns the exit code.
@@ -35,7 +36,7 @@ def submit(
         image: of every task, pinned by its digest.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
         repository: where the cluster fetches from; None = the git remote `origin`.
-        experiment: of Kubeflow Pipelines.
+        experiment: of Kubeflow Pipelines; None = the model's name.
         wait: follow the run to its end.
 
     Raises:
@@ -74,12 +75,21 @@ def _start(
     server: Server,
     image: str,
     fetched: git_state.Source,
-    experiment: str,
+    experiment: str | None,
     cluster: resources.ClusterParams,
 ) -> str:
+    """A run of the pipeline that has the model's name, in its version of this commit."""
+    from pipeline.kubeflow import versions
     from pipeline.kubeflow.compiler import compile_to
+    from pipeline.kubeflow.graph import read_sections
 
+    sections = read_sections(Path.cwd())
+    name = json.loads(sections["register"])["model_name"]
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compile_to(compiled, Path.cwd(), image, cluster)
-        return server.start(compiled, fetched, experiment)
+        version = versions.publish(server, compiled, name, fetched.revision)
+    del sections["cluster"]  # compiled into what each step asks for
+    parameters = {**fetched._asdict(), **sections}
+    title = f"{name} {short_digest(fetched.revision)}"
+    return server.start(version, experiment or name, title, parameters)
