@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from pipeline import SETTINGS
 from pipeline.cli.common import check_params, check_settings
 
 _PANEL = "cluster"
+_NEVER = "never"
 _DIGEST = "NAME@sha256:DIGEST"
 _IMAGE = f"--image registry.example/pipeline@sha256:{'0' * 8}..."
 
@@ -62,6 +63,13 @@ def submit(
     follow: Annotated[
         str | None, typer.Option(metavar="RUN_ID", help="Start nothing; follow this run.")
     ] = None,
+    branch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run what this branch holds, if it is new.")
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="CRON", help="With --branch: again and again; `never` ends it."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
     endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="Default: KF_PIPELINES_ENDPOINT.")
@@ -74,18 +82,39 @@ def submit(
     ] = None,
 ) -> int:
     """Start a run of the pushed commit on Kubeflow Pipelines; --wait follows it to its end."""
-    if (image is None) == (follow is None):
-        raise typer.BadParameter("say either --image or --follow")
+    _require_one_meaning(image, follow, branch, every, wait)
     check_params()
     _import_compiler()
     from pipeline.kubeflow import submit as submission
+    from pipeline.kubeflow import submit_branch
 
     if follow is not None:
         return submission.follow_run(endpoint, follow)
+    if branch is not None and every == _NEVER:
+        submit_branch.unschedule(branch, endpoint=endpoint)
+        return 0
     assert image is not None
-    return submission.submit(
-        image, endpoint=endpoint, repository=repository, experiment=experiment, wait=wait
-    )
+    if branch is not None and every is not None:
+        submit_branch.schedule(image, branch, every, endpoint=endpoint, repository=repository)
+        return 0
+    there: dict[str, Any] = {"endpoint": endpoint, "repository": repository}
+    if branch is not None:
+        return submit_branch.run(image, branch, **there, experiment=experiment, wait=wait)
+    return submission.submit(image, **there, experiment=experiment, wait=wait)
+
+
+def _require_one_meaning(
+    image: str | None, follow: str | None, branch: str | None, every: str | None, wait: bool
+) -> None:
+    """Refuse options that do not go together."""
+    if every is not None and branch is None:
+        raise typer.BadParameter("--every needs --branch: it runs what that holds then")
+    if every is not None and wait:
+        raise typer.BadParameter("--every starts nothing now that --wait could follow")
+    if follow is not None and branch is not None:
+        raise typer.BadParameter("say either --follow or --branch")
+    if every != _NEVER and (image is None) == (follow is None):
+        raise typer.BadParameter("say either --image or --follow")
 
 
 def _import_compiler() -> ModuleType:

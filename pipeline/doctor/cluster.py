@@ -8,7 +8,7 @@ from components.core.errors import InvalidParams, MissingInput, PipelineError, S
 from components.core.phrases import short_digest
 from components.io import params
 from pipeline import SETTINGS
-from pipeline.doctor import tracking
+from pipeline.doctor import argo, tracking
 from pipeline.doctor.check import Check, CheckResult, at_least
 from pipeline.kubeflow import git_state, kubectl, remote_images, resources
 
@@ -16,6 +16,8 @@ from pipeline.kubeflow import git_state, kubectl, remote_images, resources
 TESTED_VERSION, MENDED_VERSION = "2.17.0", "2.18.1"
 
 _SECONDS = 9
+
+_ARGO_DEFAULTS = "sh infra/scripts/argo_defaults.sh"
 
 
 def checks(endpoint: str | None) -> dict[str, Check]:
@@ -32,6 +34,8 @@ def checks(endpoint: str | None) -> dict[str, Check]:
         "kubectl": context,
         "namespace": namespace,
         "secrets": secrets,
+        "volume": volume,
+        "retries": retries,
         "gpus": gpus,
     }
 
@@ -115,6 +119,29 @@ def secrets() -> CheckResult:
         hint = "sh infra/scripts/make_secrets.sh FOLDER create"
         return CheckResult("fail", f"{kubectl.NAMESPACE}: lacks {', '.join(missing)}", hint)
     return CheckResult("pass", f"{kubectl.NAMESPACE}: {', '.join(names)}")
+
+
+def volume() -> CheckResult:
+    """Whether pods can write to their volume: a standing one, or one that Argo gives a group."""
+    settings = _cluster_params()
+    if claim := settings.workspace_claim:
+        if _missing([f"persistentvolumeclaim/{claim}"]):
+            hint = "kubectl apply -k infra/kustomize/workspace, or correct cluster.workspace_claim"
+            return CheckResult("fail", f"{kubectl.NAMESPACE}: lacks the claim {claim}", hint)
+        return CheckResult("pass", f"the standing claim {claim}")
+    if argo.gives_group(argo.read_defaults(_kubectl), settings.user):
+        return CheckResult("pass", f"one for each run, with the fsGroup {settings.user} from Argo")
+    found = f"Argo gives pods no fsGroup {settings.user}: a volume of root can't be written"
+    return CheckResult("warn", found, f"{_ARGO_DEFAULTS}, or cluster.workspace_claim")
+
+
+def retries() -> CheckResult:
+    """Whether `cluster.retries` also means containers that were killed, and lost pods."""
+    if not (number := _cluster_params().retries):
+        return CheckResult("pass", "cluster.retries is 0")
+    if lost := argo.not_retried(argo.read_defaults(_kubectl)):
+        return CheckResult("warn", f"Argo does not retry {lost}", _ARGO_DEFAULTS)
+    return CheckResult("pass", f"{number} of every step that fails, is killed or is lost")
 
 
 def gpus() -> CheckResult:

@@ -104,6 +104,7 @@ def _read(found: Any, document: Mapping[str, Any]) -> PipelineRun:
         message=_error(found),
         steps=dict(_steps(document)),
         retries=_retries(document),
+        tracking_uri=_tracking_uri(document),
         tasks=tuple(_task(task) for task in details or []),
     )
 
@@ -144,6 +145,15 @@ def _retries(document: Mapping[str, Any]) -> int:
     """All steps have the same."""
     policies = [task.get("retryPolicy", {}) for _, task in _tasks(document)]
     return max((int(policy.get("maxRetryCount", 0)) for policy in policies), default=0)
+
+
+def _tracking_uri(document: Mapping[str, Any]) -> str:
+    """All steps have the same."""
+    for executor in _spec(document).get("deploymentSpec", {}).get("executors", {}).values():
+        for entry in executor.get("container", {}).get("env", []):
+            if entry["name"] == "MLFLOW_TRACKING_URI":
+                return str(entry["value"])
+    return ""
 
 
 def _tasks(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

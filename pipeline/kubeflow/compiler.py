@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from kfp import compiler, local
 
@@ -12,7 +13,7 @@ from components.core.errors import InvalidParams, PipelineError
 from components.core.gate.record import DecisionRecord
 from components.core.phrases import short_digest
 from components.io import files
-from pipeline.kubeflow import graph
+from pipeline.kubeflow import graph, sections
 from pipeline.kubeflow.resources import ClusterParams
 
 LOCAL_OUTPUTS = Path("artifacts/run-local")
@@ -33,20 +34,25 @@ def compile_to(output: Path, root: Path, image: str, cluster: ClusterParams) -> 
     Raises:
         InvalidParams: `image` is not pinned.
     """
+    _write(output, graph.build(sections.to_json(root), _tasks(image, cluster)))
+
+
+def compile_branch(output: Path, image: str, cluster: ClusterParams) -> None:
+    """The same for the pipeline that runs what a branch holds when it starts."""
+    _write(output, graph.build_branch(_tasks(image, cluster)))
+
+
+def _tasks(image: str, cluster: ClusterParams) -> graph.Tasks:
     if not re.fullmatch(_PINNED, image):
         raise InvalidParams(
             f"--image {image}: is not pinned; it should be NAME@sha256:<64 hex digits>, as "
             "`docker push` prints it: a tag may be another image tomorrow."
         )
-    pipeline = graph.build(
-        graph.read_sections(root),
-        image,
-        cluster,
-        workspace=graph.workspace_of(cluster),
-        # Below the volume's top folder, which is not ours: git trusts only folders of its user.
-        checkout="checkout",
-        outputs="artifacts",
-    )
+    # Below the volume's top folder, which is not ours: git trusts only folders of its user.
+    return graph.Tasks(image, cluster, graph.workspace_of(cluster), "checkout", "artifacts")
+
+
+def _write(output: Path, pipeline: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(file))
@@ -71,14 +77,8 @@ def run_local(root: Path) -> DecisionRecord:
     outputs = root / LOCAL_OUTPUTS
     shutil.rmtree(outputs, ignore_errors=True)
     # "python" is no image: it is what this runner wants to see, and ignores.
-    pipeline = graph.build(
-        graph.read_sections(root),
-        "python",
-        None,
-        workspace=str(root),
-        checkout=".",
-        outputs=str(LOCAL_OUTPUTS),
-    )
+    tasks = graph.Tasks("python", None, str(root), ".", str(LOCAL_OUTPUTS))
+    pipeline = graph.build(sections.to_json(root), tasks)
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(outputs / "kfp"))
     try:

@@ -8,6 +8,8 @@ So a component imports what it calls, and annotations here must not be postponed
     <sections>     of params.yaml, as JSON
 """
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 
@@ -24,6 +26,34 @@ def fetch(
 
     where = task.read_layout(workspace, layout)
     task.run_fetch(where, repository, revision, data_hash, int(keep_days))
+
+
+def fetch_branch(
+    workspace: str, layout: dict[str, str], repository: str, branch: str, keep_days: int
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Tip",
+    [
+        ("new", str),
+        ("revision", str),
+        ("data_hash", str),
+        ("data", str),
+        ("model", str),
+        ("validate", str),
+        ("training", str),
+        ("tune", str),
+        ("train", str),
+        ("evaluate", str),
+        ("register", str),
+    ],
+):
+    """Check out the tip of a branch, and pull its images unless the same was run before."""
+    from pipeline.kubeflow import task
+    from pipeline.kubeflow.branch import SECTIONS
+
+    where = task.read_layout(workspace, layout)
+    new, tip = task.run_fetch_branch(where, repository, branch, int(keep_days))
+    settings = [tip.sections[name] for name in SECTIONS]
+    return (new, tip.revision, tip.data_hash, *settings)
 
 
 def validate(
@@ -147,4 +177,24 @@ def register(
     return task.verdict(folder)
 
 
+def note_branch(
+    workspace: str,
+    layout: dict[str, str],
+    branch: str,
+    revision: str,
+    data_hash: str,
+    data: str,
+    training: str,
+    register: str,
+) -> None:
+    """Note that the tip of the branch has its verdict."""
+    from pipeline.kubeflow import task
+    from pipeline.kubeflow.branch import Tip
+
+    sections = {"data": data, "training": training, "register": register}
+    tip = Tip(branch, revision, data_hash, sections)
+    task.run_note_branch(task.read_layout(workspace, layout), tip)
+
+
 STEPS = (validate, tune, train, evaluate, register)
+OTHERS = (fetch, fetch_branch, tune_worker, note_branch)

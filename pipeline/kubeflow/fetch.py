@@ -13,10 +13,10 @@ from pathlib import Path
 
 from components.core.errors import ChangedInput, InvalidParams, ServiceUnavailable
 from components.core.phrases import short_digest
-from components.tracking import lineage
+from components.tracking import lineage, server
 
 _IMAGES = "data/images"
-_POINTER = f"{_IMAGES}.dvc"
+POINTER = f"{_IMAGES}.dvc"
 _DVC = (sys.executable, "-m", "dvc")
 _BLOCK = 1 << 20
 _REASON_CHARACTERS = 200
@@ -46,17 +46,14 @@ def fetch(
         ServiceUnavailable: git or the storage did not deliver.
     """
     _require(r"[0-9a-f]{40}", "revision", revision, "a full git commit, 40 hex digits")
-    _require(r"[0-9a-f]{32}\.dir", "data_hash", data_hash, f"the md5 in {_POINTER}")
-    project.mkdir(parents=True, exist_ok=True)
-    _run(project, "git", "init", "--quiet")
-    _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
-    _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
-    where = f"{short_digest(revision)}:{_POINTER}"
-    _compare(where, lineage.dvc_hash(project / _POINTER), data_hash)
+    _require(r"[0-9a-f]{32}\.dir", "data_hash", data_hash, f"the md5 in {POINTER}")
+    checkout(project, repository, revision)
+    where = f"{short_digest(revision)}:{POINTER}"
+    _compare(where, lineage.dvc_hash(project / POINTER), data_hash)
     if cache:
         for name, value in (("dir", str(cache)), ("type", "hardlink,copy")):
             _run(project, *_DVC, "config", "--local", f"cache.{name}", value)
-    _run(project, *_DVC, "pull", "--force", _POINTER)
+    _run(project, *_DVC, "pull", "--force", POINTER)
     try:
         _compare(str(project / _IMAGES), folder_hash(project / _IMAGES), data_hash)
     except ChangedInput:
@@ -64,6 +61,35 @@ def fetch(
         shutil.rmtree(project / _IMAGES, ignore_errors=True)
         _discard_damaged(cache or project / ".dvc/cache")
         raise
+
+
+def checkout(project: Path, repository: str, revision: str) -> None:
+    """Check out a revision, without its images; arguments and errors are those of `fetch`."""
+    project.mkdir(parents=True, exist_ok=True)
+    _run(project, "git", "init", "--quiet")
+    _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
+    _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
+
+
+def tip(repository: str, branch: str) -> str:
+    """The full git commit that a branch of the repository points to.
+
+    Args:
+        repository: as for `fetch`.
+        branch: its name.
+
+    Raises:
+        InvalidParams: there is no such branch.
+        ServiceUnavailable: git did not deliver.
+    """
+    reference = f"refs/heads/{branch}"
+    listed = _run(Path(), "git", "ls-remote", "--quiet", "--", repository, reference)
+    if not listed:
+        raise InvalidParams(
+            f"{server.without_credentials(repository)}: has no branch {branch!r}; "
+            "`submit --branch` with one that exists."
+        )
+    return listed.split()[0]
 
 
 def _discard_damaged(cache: Path) -> None:
@@ -104,7 +130,7 @@ def _compare(where: str, found: str, expected: str) -> None:
         )
 
 
-def _run(folder: Path, *command: str) -> None:
+def _run(folder: Path, *command: str) -> str:
     done = subprocess.run(  # noqa: S603
         command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
@@ -116,6 +142,7 @@ def _run(folder: Path, *command: str) -> None:
             f"fetch: `{' '.join(command[:4])}` failed ({reason[:_REASON_CHARACTERS]}); "
             "check the repository, its DVC remote and the keys, then run again."
         )
+    return str(done.stdout)
 
 
 def _environment() -> dict[str, str]:

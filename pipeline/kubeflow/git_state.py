@@ -138,12 +138,8 @@ def origin() -> str:
 
 def require_pushed(repository: str, revision: str) -> None:
     """Refuse a revision that the repository does not have, and a URL that holds a secret."""
+    require_no_secret(repository)
     shown = server.without_credentials(repository)
-    if re.match(r"https?://[^/\s]*@", repository):
-        raise PipelineError(
-            f"{shown}: its URL holds a name or a password, which everybody could read in the "
-            "run's parameters; pass --repository URL without them."
-        )
     try:
         listed = _git("ls-remote", "--quiet", "--", repository)
     except PipelineError as error:
@@ -155,6 +151,15 @@ def require_pushed(repository: str, revision: str) -> None:
         raise PipelineError(
             f"{shown}: does not have the revision {short_digest(revision)}; `git push`, then "
             "submit again."
+        )
+
+
+def require_no_secret(repository: str) -> None:
+    """Refuse a URL that holds a name or a password."""
+    if re.match(r"https?://[^/\s]*@", repository):
+        raise PipelineError(
+            f"{server.without_credentials(repository)}: its URL holds a name or a password, which "
+            "everybody could read in the run's parameters; pass --repository URL without them."
         )
 
 

@@ -1,10 +1,7 @@
 """The graph of dvc.yaml as a Kubeflow pipeline, and what each task asks of Kubernetes."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from kfp import dsl, kubernetes
@@ -20,17 +17,10 @@ NAME = "image-classification"
 _MOUNT = "/workspace"
 SHARED = "../../shared"
 
+# Tasks with the pods of a step.
+_LIKE = {"fetch_branch": "fetch", "note_branch": "register"}
+
 _DESCRIPTION = "Class folders of images in, a reviewed model version out."
-
-
-def read_sections(root: Path) -> dict[str, str]:
-    """Section of params.yaml below `root` -> its content as JSON.
-
-    Text, because KFP turns the whole numbers of a structure into fractions.
-    """
-    raw = params.read_yaml(root / "params.yaml")
-    # Not ASCII: YAML, which reads it again, would take JSON's surrogate pairs for two characters.
-    return {name: json.dumps(content, ensure_ascii=False) for name, content in raw.items()}
 
 
 def workspace_of(cluster: ClusterParams) -> str:
@@ -40,35 +30,101 @@ def workspace_of(cluster: ClusterParams) -> str:
     return str(dsl.WORKSPACE_PATH_PLACEHOLDER)
 
 
-def build(
-    default: Mapping[str, str],
-    image: str,
-    cluster: ClusterParams | None,
-    *,
-    workspace: str,
-    checkout: str,
-    outputs: str,
-) -> Any:
-    """The pipeline as a kfp component.
+class Tasks:
+    """What all tasks of a pipeline have in common."""
+
+    def __init__(
+        self,
+        image: str,
+        cluster: ClusterParams | None,
+        workspace: str,
+        checkout: str,
+        outputs: str,
+    ) -> None:
+        """Make a component of each step.
+
+        Args:
+            image: of every task.
+            cluster: resources; None = a local run, on data that is there: without fetch.
+            workspace: folder of the run, see `workspace_of`.
+            checkout: folder of the project, relative to the workspace.
+            outputs: folder that stands for `artifacts`, relative to the project.
+        """
+        self.cluster, self._workspace = cluster, workspace
+        shared = SHARED if cluster and cluster.workspace_claim else ""
+        self._layout = {"checkout": checkout, "outputs": outputs, "shared": shared}
+        self._make = {
+            f.__name__: dsl.component(f, base_image=image, install_kfp_package=False)
+            for f in (*components.STEPS, *components.OTHERS)
+        }
+
+    def fetch(self, task: str, source: Mapping[str, Any]) -> list[Any]:
+        """The first task, which a local run does without.
+
+        Args:
+            task: `fetch` or `fetch_branch`.
+            source: its arguments.
+        """
+        if not self.cluster:
+            return []
+        return [self._add(task, {**source, "keep_days": self.cluster.workspace_days})]
+
+    def chain(self, sections: Mapping[str, Any], before: Sequence[Any] = ()) -> Any:
+        """All steps, one task after the other; returns the last one.
+
+        Args:
+            sections: section of params.yaml -> its content.
+            before: tasks that the first step waits for.
+        """
+        digest: dict[str, Any] = {}
+        for step in STEPS:
+            arguments = {name: sections[name] for name in _sections(step)}
+            if step == "tune":
+                self._add_workers(arguments, before)
+            task = self._add(step, {**digest, **arguments}).after(*before)
+            before = [task]
+            digest = digest or {"data_digest": task.outputs["Output"]}
+        return task
+
+    def note_branch(self, branch: Any, found: Mapping[str, Any]) -> Any:
+        """The last task of a branch's run; `found` are the outputs of the first."""
+        names = ("revision", "data_hash", *_sections("register"))
+        return self._add("note_branch", {"branch": branch, **{name: found[name] for name in names}})
+
+    def _add_workers(self, arguments: Mapping[str, Any], before: Sequence[Any]) -> None:
+        """Further workers of tune, which is worker 0: it waits for their trials, and collects them.
+
+        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are. The
+        digest is no argument: kfp.local would pass the loop's number for what comes from a task.
+        The study, which is named after the data, makes sure that all workers have the same.
+        """
+        workers = self.cluster.workers if self.cluster else 1
+        if workers > 1:
+            numbers = list(range(1, workers))
+            with dsl.ParallelFor(numbers, parallelism=len(numbers)) as worker:
+                numbered = {**arguments, "worker": worker}
+                self._add("tune", numbered).after(*before)
+
+    def _add(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        make = self._make["tune_worker" if "worker" in arguments else name]
+        task = make(workspace=self._workspace, layout=dict(self._layout), **arguments)
+        if self.cluster:
+            _apply_resources(task, _LIKE.get(name, name), self.cluster)
+            if name == "fetch_branch":
+                _add_tracking(task, self.cluster.tracking_uri, self.cluster.tracking_secret)
+        return task
+
+
+def build(default: Mapping[str, str], tasks: Tasks) -> Any:
+    """The pipeline as a kfp component; its parameters are what it fetches, and params.yaml.
 
     Args:
         default: section of params.yaml -> its content as JSON: the parameters' defaults.
-        image: of every task.
-        cluster: resources; None = a local run, on data that is there: without fetch.
-        workspace: folder of the run, see `workspace_of`.
-        checkout: folder of the project, relative to the workspace.
-        outputs: folder that stands for `artifacts`, relative to the project.
+        tasks: what it consists of.
     """
-    functions = (components.fetch, components.tune_worker, *components.STEPS)
-    make = {
-        f.__name__: dsl.component(f, base_image=image, install_kfp_package=False) for f in functions
-    }
-    shared = SHARED if cluster and cluster.workspace_claim else ""
-    where = {"checkout": checkout, "outputs": outputs, "shared": shared}
-    tasks = _Tasks(cluster, make, workspace, where)
 
     @dsl.pipeline(  # type: ignore[untyped-decorator]
-        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(cluster)
+        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(tasks.cluster)
     )
     def image_classification(
         repository: str,
@@ -94,61 +150,29 @@ def build(
             "register": register,
         }
         source = {"repository": repository, "revision": revision, "data_hash": data_hash}
-        return tasks.chain(source, sections)
+        verdict: str = tasks.chain(sections, tasks.fetch("fetch", source)).outputs["Output"]
+        return verdict
 
     return image_classification
 
 
-@dataclass(frozen=True)
-class _Tasks:
-    """What all tasks of a pipeline have in common."""
+def build_branch(tasks: Tasks) -> Any:
+    """The pipeline of a branch: its tip, with its params.yaml; nothing if that has a verdict.
 
-    cluster: ClusterParams | None
-    make: Mapping[str, Any]
-    workspace: str
-    where: Mapping[str, str]
+    Args:
+        tasks: what it consists of, on a cluster.
+    """
 
-    def chain(self, source: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
-        """One task after the other; returns the output of the last one.
+    @dsl.pipeline(  # type: ignore[untyped-decorator]
+        name=NAME, description=_DESCRIPTION, pipeline_config=_volume(tasks.cluster)
+    )
+    def image_classification(repository: str, branch: str) -> None:
+        source = {"repository": repository, "branch": branch}
+        (fetched,) = tasks.fetch("fetch_branch", source)
+        with dsl.If(fetched.outputs["new"] == "yes", name="new"):
+            tasks.note_branch(branch, fetched.outputs).after(tasks.chain(fetched.outputs))
 
-        Args:
-            source: arguments of fetch.
-            sections: section of params.yaml -> its content.
-        """
-        before = []
-        if self.cluster:
-            before = [self._add("fetch", {**source, "keep_days": self.cluster.workspace_days})]
-        digest: dict[str, Any] = {}
-        for step in STEPS:
-            arguments = {name: sections[name] for name in _sections(step)}
-            if step == "tune":
-                self._add_workers(arguments, before)
-            task = self._add(step, {**digest, **arguments}).after(*before)
-            before = [task]
-            digest = digest or {"data_digest": task.outputs["Output"]}
-        verdict: str = task.outputs["Output"]
-        return verdict
-
-    def _add_workers(self, arguments: Mapping[str, Any], before: Sequence[Any]) -> None:
-        """Further workers of tune, which is worker 0: it waits for their trials, and collects them.
-
-        So nothing waits for the loop itself, and tuning goes on with as many GPUs as there are. The
-        digest is no argument: kfp.local would pass the loop's number for what comes from a task.
-        The study, which is named after the data, makes sure that all workers have the same.
-        """
-        workers = self.cluster.workers if self.cluster else 1
-        if workers > 1:
-            numbers = list(range(1, workers))
-            with dsl.ParallelFor(numbers, parallelism=len(numbers)) as worker:
-                numbered = {**arguments, "worker": worker}
-                self._add("tune", numbered).after(*before)
-
-    def _add(self, step: str, arguments: Mapping[str, Any]) -> Any:
-        name = "tune_worker" if "worker" in arguments else step
-        task = self.make[name](workspace=self.workspace, layout=dict(self.where), **arguments)
-        if self.cluster:
-            _apply_resources(task, step, self.cluster)
-        return task
+    return image_classification
 
 
 def _sections(step: str) -> list[str]:
@@ -209,15 +233,19 @@ def _add_secrets(task: Any, step: str, cluster: ClusterParams) -> None:
         if cluster.storage_endpoint:
             task.set_env_variable("AWS_ENDPOINT_URL_S3", cluster.storage_endpoint)
         return
-    task.set_env_variable("MLFLOW_TRACKING_URI", cluster.tracking_uri)
-    if step != "validate":
-        secret = cluster.promoter_secret if step == "register" else cluster.tracking_secret
-        keys = {"username": "MLFLOW_TRACKING_USERNAME", "password": "MLFLOW_TRACKING_PASSWORD"}
-        kubernetes.use_secret_as_env(task, secret, keys)
+    users = {"validate": None, "register": cluster.promoter_secret}
+    _add_tracking(task, cluster.tracking_uri, users.get(step, cluster.tracking_secret))
     if step == "tune" and cluster.optuna_secret:
         kubernetes.use_secret_as_env(task, cluster.optuna_secret, {"uri": "OPTUNA_STORAGE"})
         if cluster.ca_secret:
             kubernetes.use_secret_as_volume(task, cluster.ca_secret, mount_path="/ca")
+
+
+def _add_tracking(task: Any, uri: str, secret: str | None) -> None:
+    task.set_env_variable("MLFLOW_TRACKING_URI", uri)
+    if secret:
+        keys = {"username": "MLFLOW_TRACKING_USERNAME", "password": "MLFLOW_TRACKING_PASSWORD"}
+        kubernetes.use_secret_as_env(task, secret, keys)
 
 
 def _add_gpus(task: Any, resources: GpuTask, cluster: ClusterParams) -> None:

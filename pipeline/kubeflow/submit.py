@@ -12,7 +12,7 @@ from components.core.errors import ServiceUnavailable
 from components.core.phrases import short_digest
 from components.io import params
 from pipeline import SETTINGS
-from pipeline.kubeflow import git_state, preflight, remote_images, resources
+from pipeline.kubeflow import git_state, preflight, remote_images, resources, sections
 from pipeline.kubeflow.follow import follow
 
 if TYPE_CHECKING:
@@ -81,15 +81,13 @@ def _start(
     """A run of the pipeline that has the model's name, in its version of this commit."""
     from pipeline.kubeflow import versions
     from pipeline.kubeflow.compiler import compile_to
-    from pipeline.kubeflow.graph import read_sections
 
-    sections = read_sections(Path.cwd())
-    name = json.loads(sections["register"])["model_name"]
+    settings = sections.to_json(Path.cwd())
+    name, short = json.loads(settings["register"])["model_name"], short_digest(fetched.revision)
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compile_to(compiled, Path.cwd(), image, cluster)
-        version = versions.publish(server, compiled, name, fetched.revision)
-    del sections["cluster"]  # compiled into what each step asks for
-    parameters = {**fetched._asdict(), **sections}
-    title = f"{name} {short_digest(fetched.revision)}"
-    return server.start(version, experiment or name, title, parameters)
+        version = versions.publish(server, compiled, name, short)
+    del settings["cluster"]  # compiled into what each step asks for
+    parameters = {**fetched._asdict(), **settings}
+    return server.start(version, experiment or name, f"{name} {short}", parameters)

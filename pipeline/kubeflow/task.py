@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
-from components import tune
+from components import register, tune
 from components.core.artifacts import ValidationReport
 from components.core.errors import ChangedInput, PipelineError
 from components.core.gate.record import DecisionRecord
@@ -20,9 +19,11 @@ from components.io import files, params
 from components.io.data.dataset import DataPaths
 from components.tracking import server
 from pipeline.exit_codes import exit_code_of
-from pipeline.kubeflow import fetch, workspace
+from pipeline.kubeflow import branch, fetch, sections, workspace
+from pipeline.kubeflow.branch import Tip
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 _ARTIFACTS = Path("artifacts")
 _PIXELS = Path("cache")
@@ -93,24 +94,71 @@ def run_fetch(
     """
 
     def act() -> None:
-        workspace.make_folder(layout.project)
-        if layout.shared:
-            workspace.note_start(layout.run)
-            for line in workspace.prune(layout.run, keep_days):
-                print(line, flush=True)
-        cache = layout.shared / "dvc" if layout.shared else None
+        cache = _prepare(layout, keep_days)
         fetch.fetch(layout.project, repository, revision, data_hash, cache)
 
     run_once("fetch", layout, act)
 
 
-def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest: str = "") -> Path:
+def run_fetch_branch(layout: Layout, repository: str, name: str, keep_days: int) -> tuple[str, Tip]:
+    """Bring the tip of a branch, unless the same was run before.
+
+    Args:
+        layout: where to.
+        repository: as `fetch.fetch`.
+        name: of the branch.
+        keep_days: how long the folder of an idle run stays.
+
+    Returns:
+        `yes` if there is something to run, else `no`; the tip of the branch.
+    """
+
+    def act() -> tuple[str, Tip]:
+        cache = _prepare(layout, keep_days)
+        tip = branch.read(layout.project, repository, name)
+        if branch.is_known(_model_name(tip.sections), tip):
+            print(f"{tip}: unchanged since its last verdict; nothing to do", flush=True)
+            return "no", tip
+        print(f"{tip}: has no verdict yet", flush=True)
+        fetch.fetch(layout.project, repository, tip.revision, tip.data_hash, cache)
+        return "yes", tip
+
+    return run_once("fetch_branch", layout, act)
+
+
+def run_note_branch(layout: Layout, tip: Tip) -> None:
+    """Note that the tip of a branch has its verdict, so that it is not run again.
+
+    Args:
+        layout: of the run.
+        tip: with the section `register`.
+    """
+    run_once("note_branch", layout, lambda: branch.note(_model_name(tip.sections), tip))
+
+
+def _model_name(given: Mapping[str, str]) -> str:
+    settings = {name: given[name] for name in params.sections(register.Params)}
+    return sections.load(settings, register.Params).register.model_name
+
+
+def _prepare(layout: Layout, keep_days: int) -> Path | None:
+    """Make the folder of the run, delete idle ones; return DVC's cache if runs share it."""
+    workspace.make_folder(layout.project)
+    if not layout.shared:
+        return None
+    workspace.note_start(layout.run)
+    for line in workspace.prune(layout.run, keep_days):
+        print(line, flush=True)
+    return layout.shared / "dvc"
+
+
+def run_step(step: str, layout: Layout, given: Mapping[str, str], data_digest: str = "") -> Path:
     """Run one step of the project; a step that fails ends the process with its exit code.
 
     Args:
         step: name of its module below `components`.
         layout: where it reads and writes.
-        sections: those of params.yaml that it reads, each as JSON.
+        given: sections of params.yaml that it reads, each as JSON.
         data_digest: from validate; empty for validate itself.
 
     Returns:
@@ -120,18 +168,18 @@ def run_step(step: str, layout: Layout, sections: Mapping[str, str], data_digest
 
     def act() -> None:
         _setup(layout, data_digest)
-        module.run(layout.place(module.Paths), read_sections(sections, module.Params))
+        module.run(layout.place(module.Paths), sections.load(given, module.Params))
 
     run_once(step, layout, act)
     return layout.outputs / step
 
 
-def run_worker(layout: Layout, sections: Mapping[str, str], worker: int) -> None:
+def run_worker(layout: Layout, given: Mapping[str, str], worker: int) -> None:
     """Run trials for tune as worker `worker`; a failure ends the process like a step's."""
 
     def act() -> None:
         _setup(layout)
-        settings = read_sections(sections, tune.Params)
+        settings = sections.load(given, tune.Params)
         tune.run_worker(layout.place(tune.Paths), worker, settings)
 
     run_once(f"tune-{worker}", layout, act)
@@ -147,48 +195,37 @@ def _setup(layout: Layout, data_digest: str = "") -> None:
         _require_digest(layout.place(DataPaths).report, data_digest)
 
 
-def read_sections(sections: Mapping[str, str], kind: type[params.P]) -> params.P:
-    """What `params.load` would read from a file of these sections.
+def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
+    """Run `act` and return its result, or end the process with the exit code.
 
-    Args:
-        sections: name -> content as JSON, which YAML can read.
-        kind: the class that names what it reads.
-
-    Raises:
-        InvalidParams: as for the file.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "params.yaml"
-        lines = (f"{name}: {text}\n" for name, text in sections.items())
-        file.write_text("".join(lines), encoding="utf-8")
-        return params.load(file, kind)
-
-
-def run_once(step: str, layout: Layout, act: Callable[[], object]) -> None:
-    """Run `act`, or end the process with the exit code; what was refused once stays refused.
-
-    A cluster retries whatever failed, whatever the exit code. So a refusal, which no retry changes,
-    is written down and ends the next try at once.
+    What was refused once stays refused. A cluster retries whatever failed, whatever the exit code.
+    So a refusal, which no retry changes, is written down and ends the next try at once. But a
+    person may mend the cause and press "Retry" on the run's page: then the first pod comes back,
+    under its old name, and tries anew.
 
     Raises:
         SystemExit: it failed; the code is that of the error family.
     """
-    note = layout.outputs / f".{step}.refused"
+    note, results, pod = layout.outputs / f".{step}.refused", [], os.environ.get("HOSTNAME", "")
 
     def once() -> None:
         if note.is_file():
-            raise PipelineError(note.read_text(encoding="utf-8"))
+            first, _, message = note.read_text(encoding="utf-8").partition("\n")
+            if first != pod:
+                raise PipelineError(message)
+            note.unlink()
         try:
-            act()
+            results.append(act())
         except PipelineError as error:
             if error.exit_code == PipelineError.exit_code:
                 with contextlib.suppress(OSError):  # where to write may be what is refused
                     note.parent.mkdir(parents=True, exist_ok=True)
-                    files.write_text(note, str(error))
+                    files.write_text(note, f"{pod}\n{error}")
             raise
 
     if code := exit_code_of(once, step):
         raise SystemExit(code)
+    return results[0]
 
 
 def data_digest(folder: Path) -> str:

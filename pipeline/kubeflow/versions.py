@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import kfp_server_api
 
 from components.core.errors import PipelineError
-from components.core.phrases import short_digest
 from pipeline.kubeflow.connection import Connection, not_kubeflow
 
 # The server reads and checks the whole pipeline before it answers.
@@ -23,28 +22,27 @@ class Version(NamedTuple):
     version_id: str
 
 
-def publish(server: Connection, file: Path, name: str, revision: str) -> Version:
+def publish(server: Connection, file: Path, name: str, label: str) -> Version:
     """The version of a pipeline that is this compiled file: found, or made.
 
-    It is named after the commit. Another file of the same commit (another image) adds its digest.
+    Another file of the same label (another image of the same commit) adds its digest to it.
 
     Args:
         server: where to.
         file: the compiled pipeline.
         name: of the pipeline.
-        revision: of git.
+        label: name of the version.
 
     Raises:
         PipelineError: the server refuses.
         ServiceUnavailable: it does not answer; the next call finds what this one has made.
     """
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    description = f"git {revision}, sha256 {digest}"
+    description = f"sha256 {digest}"
     pipeline_id = str(_find_or_make_pipeline(server, name).pipeline_id)
     found: Any = None
-    for suffix in ("", f"-{digest[:8]}"):
-        label = f"{short_digest(revision)}{suffix}"
-        found = _find_or_make_version(server, file, pipeline_id, label, description)
+    for each in (label, f"{label}-{digest[:8]}"):
+        found = _find_or_make_version(server, file, pipeline_id, each, description)
         if found.description == description:
             break
     return Version(pipeline_id, str(found.pipeline_version_id))

@@ -38,10 +38,10 @@ def installation(
     _cluster: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     """Overlay `local`, serving; removed afterwards."""
-    folder = tmp_path_factory.mktemp("installed")
-    found = Installation(folder / "kustomize", folder / "secrets")
+    found = installing.prepare(tmp_path_factory.mktemp("installed"))
     try:
-        yield installing.install(folder)
+        installing.install(found)
+        yield found
     finally:
         installing.remove(found)
 

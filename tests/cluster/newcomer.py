@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.installation import Installation
-from tests.cluster.kubernetes import RUNS, get, port_forward
+from tests.cluster.kubernetes import RUNS, get, kubectl, port_forward, until
 from tests.test_end_to_end import Project, copy_project, copy_slice
 
 S3_IN_CLUSTER = "http://seaweedfs.image-classification.svc:8333"
@@ -35,6 +37,41 @@ SMALL: dict[str, Any] = {
     **{f"cluster.{step}.gpus": 0 for step in ("tune", "train")},
     **{f"cluster.{step}.shared_memory_gib": 0.5 for step in ("tune", "train")},
 }
+
+
+class Submission:
+    """A `submit --wait` that goes on."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self._process, self._output = process, output
+
+    @property
+    def text(self) -> str:
+        """What it has printed."""
+        return self._output.read_text()
+
+    @property
+    def run(self) -> str:
+        """The id of its run, once it has started."""
+        self.until(r"^run [0-9a-f-]{36}: http", 120)
+        return run_of(self.text)
+
+    def until(self, pattern: str, seconds: float) -> None:
+        """Wait until it has printed this."""
+
+        def found() -> bool:
+            printed = re.search(pattern, self.text, re.MULTILINE)
+            assert printed or self._process.poll() is None, self.text
+            return bool(printed)
+
+        until(seconds, f"{pattern} in:\n{self.text}", found)
+
+    def end(self, code: int = 0, seconds: float = 1800) -> str:
+        """What it printed, after its end with this exit code."""
+        found = self._process.wait(seconds)
+        assert found == code, self.text
+        assert "Traceback" not in self.text, self.text
+        return self.text
 
 
 class Newcomer(Project):
@@ -68,6 +105,23 @@ class Newcomer(Project):
             words = ("submit", "--image", image, "--repository", self.repository, *words)
             return self.pipeline(*words, code=code)
 
+    @contextmanager
+    def submitting(self, folder: Path, *words: str) -> Iterator[Submission]:
+        """`submit --wait` in the background; killed when the block ends."""
+        image = os.environ["CLUSTER_IMAGE"]
+        command = [sys.executable, "-u", "-m", "pipeline", "submit", "--image", image, "--wait"]
+        output = folder / f"submit-{len(list(folder.glob('submit-*')))}.txt"
+        with port_forward("seaweedfs", 8333) as url, output.open("w") as file:
+            environment = {**self.environment, "AWS_ENDPOINT_URL_S3": url}
+            with subprocess.Popen(
+                [*command, "--repository", self.repository, *words],
+                cwd=self.root, env=environment, stdout=file, stderr=subprocess.STDOUT,
+            ) as process:  # fmt: skip
+                try:
+                    yield Submission(process, output)
+                finally:
+                    process.kill()
+
     def pipeline(self, *words: str, code: int = 0) -> str:
         """A command of the project; both streams, after a look at its exit code."""
         done = subprocess.run(
@@ -78,6 +132,15 @@ class Newcomer(Project):
         assert done.returncode == code, text
         assert "Traceback" not in text, text
         return text
+
+
+def ask_kubeflow(method: str, path: str) -> dict[str, Any]:
+    """What Kubeflow's API answers, as its pages ask it."""
+    url = f"{os.environ['KF_PIPELINES_ENDPOINT'].rstrip('/')}/apis/v2beta1/{path}"
+    request = urllib.request.Request(url, method=method, data=b"{}" if method == "POST" else None)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def run_of(output: str) -> str:
@@ -92,6 +155,17 @@ def pods_of(run: str, step: str) -> list[dict[str, Any]]:
     labels = f"pipeline/runid={run},pipeline-step={step}"
     found = get("pods", "-n", RUNS, "-l", labels)
     return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+
+def log_of(run: str, step: str) -> str:
+    """What all pods of a step that are still there have printed."""
+    labels = f"pipeline/runid={run},pipeline-step={step}"
+    return kubectl("-n", RUNS, "logs", "-l", labels, "-c", "main", "--tail=-1", check=False)
+
+
+def until_log(run: str, step: str, pattern: str, seconds: float = 900) -> None:
+    """Wait until a step has printed this."""
+    until(seconds, f"{pattern} in the log of {step}", lambda: re.search(pattern, log_of(run, step)))
 
 
 @contextmanager

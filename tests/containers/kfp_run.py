@@ -18,7 +18,7 @@ from kfp.local import docker_task_handler
 from components.core.gate.record import DecisionRecord
 from components.io import params
 from components.tracking import lineage
-from pipeline.kubeflow import graph
+from pipeline.kubeflow import graph, sections
 from pipeline.kubeflow.compiler import require_outcome
 from pipeline.kubeflow.resources import Params
 from tests.containers.conftest import S3
@@ -63,14 +63,9 @@ class Run:
         for name in ("workspace", "kfp"):
             (self.folder / name).mkdir()
             os.chown(self.folder / name, UID, UID)
-        pipeline = graph.build(
-            graph.read_sections(project.root),
-            self.pod.image.name,
-            params.load(project.root / "params.yaml", Params).cluster,
-            workspace="/workspace",
-            checkout="checkout",
-            outputs="artifacts",
-        )
+        cluster = params.load(project.root / "params.yaml", Params).cluster
+        tasks = graph.Tasks(self.pod.image.name, cluster, "/workspace", "checkout", "artifacts")
+        pipeline = graph.build(sections.to_json(project.root), tasks)
         with self._containers(memory):
             run = pipeline(**self.source, **arguments)
         return require_outcome(self.outputs, str(run.output))

@@ -18,7 +18,7 @@ from components import train
 from components.core.artifacts import ValidationReport
 from components.core.gate.record import DecisionRecord
 from components.io.files import digest_folder, read_artifact
-from pipeline.kubeflow import graph
+from pipeline.kubeflow import sections
 from tests.containers.engine import UID, Pod
 from tests.containers.kfp_run import EXIT_KILLED, Run, publish
 from tests.test_end_to_end import STEPS, Project
@@ -117,7 +117,7 @@ def test_all_entry_points_end_with_the_same_data_model_metrics_and_decision(
 
 
 def test_a_refused_data_set_fails_the_run(published: Published, pod: Pod, tmp_path: Path) -> None:
-    section = json.loads(graph.read_sections(published.project.root)["validate"])
+    section = json.loads(sections.to_json(published.project.root)["validate"])
     run = published.new_run(pod, tmp_path)
     with pytest.raises(RuntimeError, match="Inner task failed"):
         run.execute(published.project, validate=json.dumps({**section, "min_images": 1000}))

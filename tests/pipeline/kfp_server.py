@@ -55,6 +55,7 @@ class Kubeflow:
         token: bearer token that it wants; None = none.
         broken: answers 503 to everything.
         page: answered instead, on paths that begin with `page_path`.
+        schedules: recurring runs, the oldest first.
         after: what happens after the n-th look at the run; 0 = when it is posted.
         pipelines: names of pipelines, which are their ids as well.
         versions: name -> version, as the server keeps it.
@@ -82,6 +83,7 @@ class Kubeflow:
         self.pipelines: list[str] = []
         self.versions: dict[str, dict[str, Any]] = {}
         self.lost = 0
+        self.schedules: list[dict[str, Any]] = []
         self.url = ""
 
     def respond(
@@ -108,18 +110,23 @@ class Kubeflow:
         if place == "healthz":
             found = {"commit_sha": "unknown", "tag_name": self.version}
             return 200, self.health or {**found, "multi_user": self.multi_user}
+        if place.startswith("recurringruns"):
+            return 200, self._recurring(method, place, body)
         if method == "POST":
-            if self.refusal and place == "runs":
-                return 400, self.refusal
-            self.posted[place] = body
-            if place == "runs":
-                self.after.get(0, bool)()
-            return 200, {**body, "run_id": RUN, "experiment_id": "e1", "created_at": BEGAN}
+            return self._post(place, body)
         if place == "experiments":
             return 200, {}
         if place == f"runs/{RUN}":
             return 200, self._run()
         return 404, {"error": f"Run {place} not found", "code": 5, "message": "not found"}
+
+    def _post(self, place: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if self.refusal and place == "runs":
+            return 400, self.refusal
+        self.posted[place] = body
+        if place == "runs":
+            self.after.get(0, bool)()
+        return 200, {**body, "run_id": RUN, "experiment_id": "e1", "created_at": BEGAN}
 
     def _pipelines(
         self, method: str, path: str, body: dict[str, Any]
@@ -153,6 +160,21 @@ class Kubeflow:
             self.pipelines.append(name)
         self.lost -= 1
         return (504, {"message": "gateway timeout"}) if self.lost >= 0 else (200, found)
+
+    def _recurring(self, method: str, place: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Two to a page, the token being where the next one begins."""
+        if method == "DELETE":
+            name = place.partition("/")[2]
+            self.schedules = [s for s in self.schedules if s["recurring_run_id"] != name]
+            return {}
+        if method == "POST":
+            name = f"recurring-{len(self.schedules) + 1}"
+            self.schedules.append({**body, "recurring_run_id": name, "status": "ENABLED"})
+            return self.schedules[-1]
+        start = int(parse_qs(self.asked[-1].partition("?")[2]).get("page_token", ["0"])[0])
+        rest = len(self.schedules) > start + 2
+        found = {"recurringRuns": self.schedules[start : start + 2]}
+        return {**found, "next_page_token": str(start + 2)} if rest else found
 
     def _run(self) -> dict[str, Any]:
         self.count += 1
@@ -200,6 +222,9 @@ def serve() -> Iterator[Kubeflow]:
                 self.wfile.write(content)
 
         def do_POST(self) -> None:
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
             self.do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
 from tests.pipeline.kfp_server import RUN
 
 RUNS = "image-classification-runs"
+ARGO_MAP = "workflow-controller-configmap"
+ARGO_DEFAULTS = Path(__file__).parents[2] / "infra/argo-defaults.yaml"
 
 _KINDS = {
+    "configmaps": "ConfigMap",
+    "deployments": "Deployment",
     "events": "Event",
     "namespaces": "Namespace",
     "nodes": "Node",
@@ -26,7 +33,9 @@ _KINDS = {
     "services": "Service",
     "workflows": "Workflow",
 }
-_ARGO = "argoproj.io/v1alpha1"
+_VERSIONS = {"deployments": "apps/v1", "workflows": "argoproj.io/v1alpha1"}
+
+_OF_ARGO = ("configmaps", "deployments")
 
 
 class Cluster:
@@ -34,6 +43,8 @@ class Cluster:
 
     Attributes:
         names: plural of a kind -> names.
+        argo: data of Argo's map, which is named workflow-controller-configmap.
+        argo_namespace: where the map and Argo's controller are.
         logs: step -> its log.
         ends: step -> status of its pod; of a failed one if nothing is said.
         items: plural of a kind -> what is listed besides, as the API shows it.
@@ -42,12 +53,16 @@ class Cluster:
         expired: whether it does not know the user any more.
         forbidden: plurals of kinds that the user may not see.
         asked: paths with their queries.
+        patched: paths and bodies of PATCH.
     """
 
     def __init__(self) -> None:
         self.names = {
+            "configmaps": [ARGO_MAP],
+            "deployments": ["workflow-controller"],
             "namespaces": [RUNS],
             "nodes": ["gpu-1", "gpu-2"],
+            "persistentvolumeclaims": [],
             "secrets": [
                 "mlflow-trainer",
                 "mlflow-promoter",
@@ -57,6 +72,9 @@ class Cluster:
             ],
             "serviceaccounts": ["pipeline-run"],
         }
+        wanted = yaml.safe_load(ARGO_DEFAULTS.read_text())["workflowDefaults"]
+        self.argo = {"executor": "imagePullPolicy: Always", "workflowDefaults": yaml.dump(wanted)}
+        self.argo_namespace = "kubeflow"
         self.logs: dict[str, str] = {}
         self.ends: dict[str, dict[str, Any]] = {}
         self.items: dict[str, list[dict[str, Any]]] = {}
@@ -65,6 +83,7 @@ class Cluster:
         self.expired = False
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
+        self.patched: list[tuple[str, dict[str, Any]]] = []
         self.url = ""
 
     def write_config(self, path: Path) -> Path:
@@ -85,21 +104,29 @@ class Cluster:
         self.asked.append(path)
         if self.expired:
             return 401, _status(401, "Unauthorized", "Unauthorized")
-        if found := _discovery(path):
-            return 200, found
-        *_, last = words = path.split("/")
+        if path in _DISCOVERY:
+            return 200, _DISCOVERY[path]
+        *_, last = words = re.sub("^/(api|apis/[a-z.]+)/v1(alpha1)?/", "", path).split("/")
         if last == "log":
             return 200, "".join(self._log(words[-2], query))
         kind = last if last in _KINDS else words[-2]
         if kind in self.forbidden:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
+        return self._found(kind, words, query)
+
+    def _found(
+        self, kind: str, words: list[str], query: dict[str, list[str]]
+    ) -> tuple[int, dict[str, Any]]:
+        last = words[-1]
+        if kind in _OF_ARGO and "namespaces" in words and self.argo_namespace not in words:
+            return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
         if last in _KINDS:
-            version = _ARGO if last == "workflows" else "v1"
-            items = self._listed(last, query.get("labelSelector", [""])[0])
-            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": items}
-        for found in self._listed(kind, ""):
-            if found["metadata"]["name"] == last:
-                return 200, found
+            found = self._listed(last, query.get("labelSelector", [""])[0])
+            version = _VERSIONS.get(last, "v1")
+            return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
+        for each in self._listed(kind, ""):
+            if each["metadata"]["name"] == last:
+                return 200, each
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
@@ -110,13 +137,27 @@ class Cluster:
         return [each for each in found if _is_selected(each["metadata"]["labels"], selector)]
 
     def _thing(self, kind: str, name: str) -> dict[str, Any]:
-        return {
-            "kind": _KINDS[kind],
-            "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": self.namespace, "labels": self._labels(name)},
+        namespace = self.argo_namespace if kind in _OF_ARGO else self.namespace
+        content: dict[str, Any] = {
             "spec": {"containers": [{"name": "main"}]},
             "status": self.ends.get(name.removeprefix("pod-"), {"phase": "Failed"}),
         }
+        if kind == "configmaps":
+            content = {"data": self.argo}
+        if kind == "deployments":
+            content = {"spec": {"template": {"metadata": {}, "spec": {"containers": []}}}}
+        return {
+            "kind": _KINDS[kind],
+            "apiVersion": _VERSIONS.get(kind, "v1"),
+            "metadata": {"name": name, "namespace": namespace, "labels": self._labels(name)},
+            **content,
+        }
+
+    def patch(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON; what a patch says of data is merged into Argo's map."""
+        self.patched.append((path, body))
+        self.argo.update(body.get("data", {}))
+        return self.answer(path, {})
 
     def _labels(self, name: str) -> dict[str, str]:
         if name.startswith("pod-"):
@@ -135,33 +176,45 @@ def _is_selected(labels: dict[str, str], selector: str) -> bool:
     )
 
 
-def _discovery(path: str) -> dict[str, Any]:
-    """What the API server has, in the answers that kubectl asks for first; empty = no such path."""
-    if path == "/api":
-        return {"kind": "APIVersions", "versions": ["v1"]}
-    if path == "/apis":
-        version = {"groupVersion": _ARGO, "version": "v1alpha1"}
-        group = {"name": "argoproj.io", "versions": [version], "preferredVersion": version}
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
-    if path not in ("/api/v1", f"/apis/{_ARGO}"):
-        return {}
-    group_version = "v1" if path == "/api/v1" else _ARGO
-    names = [name for name in _KINDS if (name == "workflows") == (group_version == _ARGO)]
-    found = [
+def _resources(version: str) -> list[dict[str, Any]]:
+    return [
         {
             "name": name,
             "kind": _KINDS[name],
             "namespaced": not name.startswith("n"),
-            "verbs": ["get", "list"],
+            "verbs": ["get", "list", "patch"],
         }
-        for name in names
+        for name in _KINDS
+        if _VERSIONS.get(name, "v1") == version
     ]
-    return {"kind": "APIResourceList", "groupVersion": group_version, "resources": found}
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:
     head = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
     return {**head, "code": code, "reason": reason, "message": message}
+
+
+def _list(version: str) -> dict[str, Any]:
+    resources = _resources(version)
+    return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
+
+
+def _group(version: str) -> dict[str, Any]:
+    name, _, short = version.partition("/")
+    versions = {"groupVersion": version, "version": short}
+    return {"name": name, "versions": [versions], "preferredVersion": versions}
+
+
+_DISCOVERY = {
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/api/v1": _list("v1"),
+    "/apis": {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [_group(version) for version in _VERSIONS.values()],
+    },
+    **{f"/apis/{version}": _list(version) for version in _VERSIONS.values()},
+}
 
 
 @contextmanager
@@ -175,7 +228,13 @@ def serve() -> Iterator[Cluster]:
 
         def do_GET(self) -> None:
             place = urlsplit(self.path)
-            status, found = cluster.answer(place.path, parse_qs(place.query))
+            self._send(*cluster.answer(place.path, parse_qs(place.query)))
+
+        def do_PATCH(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(*cluster.patch(urlsplit(self.path).path, body))
+
+        def _send(self, status: int, found: Any) -> None:
             is_text = isinstance(found, str)
             content = found.encode() if is_text else json.dumps(found).encode()
             self.send_response(status)

@@ -430,7 +430,13 @@ def test_the_mlflow_of_the_cluster_is_asked_where_its_name_is_known(
     assert run_check(cluster.cluster_mlflow)[::3] == ("fail", True)
 
 
-BY_KUBECTL = (cluster.namespace, cluster.secrets, cluster.gpus)
+BY_KUBECTL = (
+    cluster.namespace,
+    cluster.secrets,
+    cluster.volume,
+    cluster.retries,
+    cluster.gpus,
+)
 
 
 @pytest.mark.parametrize("check", BY_KUBECTL)
@@ -456,7 +462,7 @@ def test_without_kubectl_or_its_context_there_is_a_warning(
 def test_a_cluster_that_forbids_or_does_not_answer_is_not_taken_for_an_empty_one(
     check: Check, kube: Cluster, tmp_path: Path
 ) -> None:
-    kube.forbidden = {"nodes", "secrets", "serviceaccounts"}
+    kube.forbidden = {"configmaps", "nodes", "secrets", "serviceaccounts"}
     status, text = look(check)
     assert (status, "forbidden" in text) == ("skipped", True)
     kube.url = DEAD
@@ -480,6 +486,60 @@ def test_a_missing_secret_fails_and_none_is_shown(kube: Cluster, checkout: Check
     assert "mlflow-promoter" not in text
     change(checkout, cluster__storage_secret="mlflow-trainer")
     assert look(cluster.secrets)[0] == "pass"
+
+
+def test_a_volume_that_belongs_to_root_warns_unless_there_is_a_standing_one(
+    kube: Cluster, checkout: Checkout
+) -> None:
+    status, text = look(cluster.volume)
+    assert (status, "with the fsGroup 10001 from Argo" in text) == ("pass", True)
+    # One level higher it has no effect.
+    wrong = {"spec": {"securityContext": {"fsGroup": 10001}}}
+    kube.argo["workflowDefaults"] = yaml.dump(wrong)
+    status, text = look(cluster.volume)
+    assert (status, "no fsGroup 10001" in text) == ("warn", True)
+    assert "sh infra/scripts/argo_defaults.sh, or cluster.workspace_claim" in text
+    change(checkout, cluster__workspace_claim="workspace")
+    status, text = look(cluster.volume)
+    assert (status, "lacks the claim workspace" in text) == ("fail", True)
+    kube.names["persistentvolumeclaims"] = ["workspace"]
+    assert look(cluster.volume)[0] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost"),
+    [
+        ("OnError", "does not retry a container that was killed"),
+        ("OnFailure", "does not retry a pod that was lost"),
+        (None, "does not retry a pod that was lost"),
+        ("OnTransientError", "does not retry a container that was killed, and a pod"),
+        ("Always", ""),
+    ],
+)
+def test_what_argo_does_not_retry_warns(
+    policy: str | None, lost: str, kube: Cluster, checkout: Checkout
+) -> None:
+    strategy = {"limit": 2, "retryPolicy": policy}
+    kube.argo["workflowDefaults"] = yaml.dump(
+        {"spec": {"templateDefaults": {"retryStrategy": strategy}}}
+    )
+    status, text = look(cluster.retries)
+    assert (status, lost in text) == ("warn" if lost else "pass", True)
+    assert ("sh infra/scripts/argo_defaults.sh" in text) is bool(lost)
+    change(checkout, cluster__retries=0)
+    assert look(cluster.retries)[0] == "pass"
+
+
+def test_the_map_of_argo_is_found_in_another_namespace_or_is_skipped(
+    kube: Cluster, checkout: Checkout
+) -> None:
+    kube.argo_namespace = "flows"
+    assert [look(check)[0] for check in (cluster.volume, cluster.retries)] == ["pass", "pass"]
+    kube.argo.clear()
+    assert [look(check)[0] for check in (cluster.volume, cluster.retries)] == ["warn", "warn"]
+    kube.names["configmaps"] = []
+    status, text = look(cluster.volume)
+    assert (status, "is in no namespace" in text) == ("skipped", True)
 
 
 def test_no_node_with_the_label_of_gpus_warns_if_a_step_asks_for_one(

@@ -16,7 +16,7 @@ from components.io import files, params
 from components.tune import storage
 from pipeline import cli
 from pipeline.cli.settings import SECTIONS
-from pipeline.kubeflow import compiler, graph, resources, task
+from pipeline.kubeflow import compiler, graph, resources, sections, task
 from tests.components.conftest import ROOT, write_params
 
 IMAGE = f"registry.example.org:5000/team/classifier@sha256:{'a' * 64}"
@@ -212,9 +212,9 @@ def test_settings_arrive_as_they_were_written(kind: type[object], tmp_path: Path
     awkward = ["*/\U0001f600_*", "a: b # c", "\"quoted\" \\ 'twice'", "tab\there", "\u00fc", "null"]
     changes = {"validate.exclude": awkward, "train.learning_rate": 1e-5}
     file = write_params(tmp_path / "params.yaml", changes)
-    sections = graph.read_sections(tmp_path)
-    given = {name: sections[name] for name in params.sections(kind)}
-    assert task.read_sections(given, kind) == params.load(file, kind)
+    written = sections.to_json(tmp_path)
+    given = {name: written[name] for name in params.sections(kind)}
+    assert sections.load(given, kind) == params.load(file, kind)
 
 
 def test_data_params_and_thresholds_are_parameters_of_a_run(compiled: Path) -> None:

@@ -433,7 +433,10 @@ def test_what_the_server_says_against_a_run_is_passed_on(
 def test_a_run_is_followed_from_change_to_change_to_its_verdict(
     checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kube.logs["register"] = f"reading\nregister  cells version 1: {HEADLINE}\nreport: x.html\n"
+    kube.logs["register"] = (
+        f"reading\nregister  cells version 1: {HEADLINE}\nreport: x.html\n"
+        "register  registered: cells version 1, alias candidate\n"
+    )
     kfp.looks = [
         ("PENDING", []),
         ("RUNNING", [*done(), node("fetch-driver", "RUNNING", 10)]),
@@ -444,7 +447,11 @@ def test_a_run_is_followed_from_change_to_change_to_its_verdict(
         ("SUCCEEDED", done(*STEPS)),
     ]
     assert start(kfp, "--wait") == 0
-    first, *lines, last = capfd.readouterr().out.splitlines()
+    first, *lines, last, link = capfd.readouterr().out.splitlines()
+    assert link == (
+        "model: http://127.0.0.1:5000/#/models/cells/versions/1 while "
+        "`kubectl -n image-classification port-forward service/mlflow 5000` runs"
+    )
     assert first.startswith(f"run {RUN}: ")
     assert lines == [
         "    0:10  fetch          running",

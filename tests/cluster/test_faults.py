@@ -1,0 +1,223 @@
+"""What a run survives, and what it says of what it does not."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.gateway import gateway
+from tests.cluster.kubernetes import RUNS, SERVICES, get, kubectl, until
+from tests.cluster.newcomer import Newcomer, ask_kubeflow, log_of, pods_of, until_log
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+
+# Long enough for somebody to get in between.
+LONGER = {"tune__epochs": [4, 4], "tune__num_trials": 4, "cluster__retry_seconds": 60}
+
+AWAY_SECONDS = 120
+
+
+@contextmanager
+def away(kind: str, name: str, namespace: str = SERVICES) -> Iterator[None]:
+    """No pods of a service while the block runs, and for two minutes at least."""
+    started = time.monotonic()
+    count = get(kind, name, "-n", namespace)[0]["spec"]["replicas"]
+    kubectl("-n", namespace, "scale", kind, name, "--replicas=0")
+    try:
+        yield
+        time.sleep(max(0.0, AWAY_SECONDS - (time.monotonic() - started)))
+    finally:
+        kubectl("-n", namespace, "scale", kind, name, f"--replicas={count}")
+
+
+@contextmanager
+def without_secret(name: str) -> Iterator[None]:
+    """No such secret while the block runs."""
+    saved = kubectl("-n", RUNS, "get", "secret", name, "-o", "yaml")
+    kubectl("-n", RUNS, "delete", "secret", name)
+    try:
+        yield
+    finally:
+        kubectl("apply", "-f", "-", stdin=saved)
+
+
+def delete_pods(run: str, step: str) -> list[str]:
+    """Delete the running pods of a step, at once; returns their names."""
+    names = [
+        str(pod["metadata"]["name"])
+        for pod in pods_of(run, step)
+        if pod["status"]["phase"] == "Running"
+    ]
+    assert names, f"no pod of {step} runs"
+    kubectl("-n", RUNS, "delete", "pod", "--grace-period=0", "--force", *names)
+    return names
+
+
+def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_path: Path) -> None:
+    """A branch's run without S3, then Kubeflow's API, then MLflow, then the promoter's secret."""
+    project.publish(**LONGER)
+    with gateway() as api, project.submitting(
+        tmp_path, "--branch", "main", "--endpoint", api.url
+    ) as submission:  # fmt: skip
+        run = submission.run
+        with away("statefulset", "seaweedfs"):
+            until_log(run, "fetch", "error: fetch: ")
+        submission.until("validate +succeeded", 600)
+        api.close()
+        submission.until("does not answer", 60)
+        api.open()
+        submission.until("answers again", 60)
+        until_log(run, "train", "epoch 1/4")
+        with without_secret("mlflow-promoter"):
+            with away("deployment", "mlflow"):
+                until_log(run, "train", "error: MLflow")
+            submission.until("train +succeeded", 900)
+            assert "resumed after" in log_of(run, "train")
+            submission.until('register +waits: CreateContainerConfigError: secret "mlflow-pro', 300)
+        output = submission.end()
+    assert re.search(r"succeeded; passed 0\.\d+ accuracy on 44 test images", output), output
+
+    again = project.submit("--branch", "main", "--wait")
+    assert "unchanged since its last verdict" in again, again
+
+
+def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
+    project: Newcomer, tmp_path: Path
+) -> None:
+    """Two workers on a standing volume, and beside them a second run for the same model."""
+    claim = project.installation.make_standing_volume()
+    shared = {"cluster__access_mode": "ReadWriteMany", "cluster__workspace_claim": claim}
+    project.publish(**LONGER, **shared, cluster__workers=2)
+    with project.submitting(tmp_path) as submission:
+        run = submission.run
+        until_log(run, "tune", r"trial \d +epoch 2/4")
+        assert len(delete_pods(run, "tune")) == 2
+        until_log(run, "train", "epoch 2/4")
+        with project.submitting(tmp_path) as other:
+            assert other.run != run
+            delete_pods(run, "train")
+            until_log(run, "train", r"resumed after \d epochs")
+            until(600, "evaluate runs", lambda: log_of(run, "evaluate"))
+            drain(run)
+            outputs = [submission.end(), other.end()]
+    for output in outputs:
+        assert re.search(r"succeeded; (passed|held) .* on 44 test images", output), output
+    assert "broken" not in project.pipeline("status")
+
+
+def drain(run: str) -> None:
+    """Drain the nodes with pods of the run, of these pods, and open them again."""
+    pods = get("pods", "-n", RUNS, "-l", f"pipeline/runid={run}")
+    nodes = {p["spec"]["nodeName"] for p in pods if p["status"]["phase"] == "Running"}
+    words = ("--force", "--delete-emptydir-data", "--ignore-daemonsets", "--grace-period=5")
+    try:
+        for node in nodes:
+            kubectl("drain", node, f"--pod-selector=pipeline/runid={run}", *words)
+    finally:
+        for node in nodes:
+            kubectl("uncordon", node)
+
+
+def test_a_step_that_is_killed_for_memory_says_so(project: Newcomer) -> None:
+    small = {"memory_gib": [0.25, 0.5], "shared_memory_gib": 0.25}
+    project.publish(
+        cluster__retries=1, **{f"cluster__tune__{name}": value for name, value in small.items()}
+    )
+    output = project.submit("--wait", code=1)
+    assert re.search(r"tune.*(OOMKilled|out of memory)", output), output
+    assert "not run: evaluate, register, train" in output
+
+
+def test_a_wrong_digest_is_said_while_it_waits(project: Newcomer, tmp_path: Path) -> None:
+    project.publish()
+    wrong = f"localhost/no-such-image@sha256:{'0' * 64}"
+    with project.submitting(tmp_path, "--image", wrong) as submission:
+        submission.until("fetch +waits: ErrImagePull: ", 60)
+        ask_kubeflow("POST", f"runs/{submission.run}:terminate")
+        assert "ended as" in submission.end(code=1)
+
+
+def test_retry_after_a_refusal_goes_on_where_it_was(project: Newcomer, tmp_path: Path) -> None:
+    """As on the run's page: a person mends the cause, and presses Retry."""
+    project.publish()
+    secret = kubectl("-n", RUNS, "get", "secret", "mlflow-promoter", "-o", "yaml")
+    with project.submitting(tmp_path) as submission:
+        run = submission.run
+        wrong = '{"stringData": {"password": "not the promoter\'s password"}}'
+        kubectl("-n", RUNS, "patch", "secret", "mlflow-promoter", "-p", wrong)
+        try:
+            output = submission.end(code=1)
+        finally:
+            kubectl("replace", "--force", "-f", "-", stdin=secret)
+    assert "register failed" in output
+    weights = log_of(run, "train")
+    ask_kubeflow("POST", f"runs/{run}:retry")
+    output = project.pipeline("submit", "--follow", run)
+    assert "succeeded; " in output
+    assert log_of(run, "train") == weights
+
+
+def test_a_full_volume_is_named(project: Newcomer, small_volume: str) -> None:
+    project.publish(cluster__workspace_claim=small_volume, cluster__retries=0)
+    output = project.submit("--wait", code=1)
+    assert re.search(r"fetch failed \(.*No space left on device", output), output
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[str]:
+    """The name of a claim of 8 MiB, on a file system of this machine, which must be the node."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    options = "size=8m,uid=10001,gid=10001"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() or not _is_node() or subprocess.run(mount, check=False).returncode:
+        pytest.skip("the cluster has no node on this machine where we may mount a file system")
+    text = _SMALL_VOLUME.format(folder=folder, node=get("nodes")[0]["metadata"]["name"], runs=RUNS)
+    try:
+        kubectl("apply", "-f", "-", stdin=text)
+        yield "small"
+    finally:
+        kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=text)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _is_node() -> bool:
+    """Whether an address of the node is one of this machine's."""
+    for each in get("nodes")[0]["status"]["addresses"]:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((each["address"], 0))
+            return True
+    return False
+
+
+_SMALL_VOLUME = """
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: small}}
+spec:
+  capacity: {{storage: 8Mi}}
+  accessModes: [ReadWriteOnce]
+  storageClassName: small
+  local: {{path: {folder}}}
+  claimRef: {{namespace: {runs}, name: small}}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{node}]}}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: small, namespace: {runs}}}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: small
+  volumeName: small
+  resources: {{requests: {{storage: 8Mi}}}}
+"""
