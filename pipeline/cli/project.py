@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -131,26 +133,41 @@ def doctor(
         str | None,
         typer.Option(metavar="URL", help="Of Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT."),
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Ask from inside the cluster, too: pods for two minutes."),
+    ] = False,
+    image: Annotated[
+        str | None, typer.Option(metavar="NAME@sha256:DIGEST", help="Of the run; for --probe.")
+    ] = None,
+    repository: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="For --probe; default: the git remote `origin`."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Check what the pipeline needs here: machine, packages, settings, data; --cluster: there."""
-    from pipeline.doctor import all_checks, diagnose, exit_code
+    from pipeline.doctor import all_checks, diagnose, exit_code, probed
 
+    if (probe or image) and not (probe and image and cluster):
+        raise typer.BadParameter("--probe needs --cluster and --image, and --image needs --probe")
+    checks = all_checks(check_params, cluster=cluster, endpoint=endpoint)
     results = []
 
-    def rows() -> Iterator[tuple[str, str, str, str]]:
-        for name, result in diagnose(all_checks(check_params, cluster=cluster, endpoint=endpoint)):
+    def rows(found: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+        for name, result in found:
             results.append(result)
             hint = f"-> {result.hint}" if result.hint else ""
             yield result.status, name, " ".join(result.found.split()), hint
 
-    if json:
-        names = [row[1] for row in rows()]
-        found = [{"check": n, **r._asdict()} for n, r in zip(names, results, strict=True)]
-        print_json(found)
-    else:
-        columns = ("status", "check", "found", "hint")
-        print_table(columns, rows(), header=False, widths=(7, 11, 0, 0))
+    with contextlib.closing(probed(image, repository)) as inside:
+        found = rows(chain(diagnose(checks), inside))
+        if json:
+            names = [row[1] for row in found]
+            print_json([{"check": n, **r._asdict()} for n, r in zip(names, results, strict=True)])
+        else:
+            columns = ("status", "check", "found", "hint")
+            print_table(columns, found, header=False, widths=(7, 14 if probe else 11, 0, 0))
     return exit_code(results)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from pipeline.doctor import cluster as cluster_checks
@@ -28,6 +28,23 @@ def diagnose(checks: Mapping[str, Check]) -> Iterator[tuple[str, CheckResult]]:
     """Run the checks; yields each name and result as soon as it is known."""
     for name, check in checks.items():
         yield name, run_check(check)
+
+
+def probed(
+    image: str | None, repository: str | None
+) -> Generator[tuple[str, CheckResult], None, None]:
+    """What pods like those of a run find on the cluster; nothing without an image.
+
+    Close it: what it made on the cluster is deleted then, too.
+
+    Args:
+        image: of the run, pinned by its digest.
+        repository: where the cluster fetches from; None = the git remote `origin`.
+    """
+    if image:
+        from pipeline.doctor.probe import probe
+
+        yield from probe(image, repository)
 
 
 def exit_code(results: list[CheckResult]) -> int:

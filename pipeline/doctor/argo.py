@@ -13,11 +13,12 @@ from components.core.errors import MissingInput
 _MAP = "workflow-controller-configmap"
 _NAMESPACE = "kubeflow"
 
-# Argo's retryPolicy -> what it leaves as it is; Argo's own default is OnFailure.
-_NOT_RETRIED = {
-    "OnError": "a container that was killed (out of memory) or whose service did not answer",
-    "OnFailure": "a pod that was lost with its node",
-    "OnTransientError": "a container that was killed, and a pod that was lost with its node",
+# Argo's retryPolicy -> what is wrong with it; Argo's own default is OnFailure.
+_FAULTS = {
+    "OnError": "no container that was killed (out of memory) or whose service did not answer",
+    "OnFailure": "no pod that was lost with its node",
+    "OnTransientError": "no container that was killed, and no pod that was lost with its node",
+    "Always": "whole runs and steps that refused, too: retryPolicy Always without an expression",
 }
 
 
@@ -49,7 +50,8 @@ def gives_group(defaults: Mapping[str, Any], user: int) -> bool:
     return bool((defaults.get("securityContext") or {}).get("fsGroup") == user)
 
 
-def not_retried(defaults: Mapping[str, Any]) -> str:
-    """What fails at once although `cluster.retries` is set; empty = nothing."""
-    policy = (defaults.get("retryStrategy") or {}).get("retryPolicy") or "OnFailure"
-    return _NOT_RETRIED.get(policy, "")
+def retry_fault(defaults: Mapping[str, Any]) -> str:
+    """What Argo retries wrongly when `cluster.retries` is set; empty = nothing."""
+    strategy = defaults.get("retryStrategy") or {}
+    policy = strategy.get("retryPolicy") or "OnFailure"
+    return "" if policy == "Always" and strategy.get("expression") else _FAULTS.get(policy, "")

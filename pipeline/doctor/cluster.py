@@ -139,8 +139,8 @@ def retries() -> CheckResult:
     """Whether `cluster.retries` also means containers that were killed, and lost pods."""
     if not (number := _cluster_params().retries):
         return CheckResult("pass", "cluster.retries is 0")
-    if lost := argo.not_retried(argo.read_defaults(_kubectl)):
-        return CheckResult("warn", f"Argo does not retry {lost}", _ARGO_DEFAULTS)
+    if fault := argo.retry_fault(argo.read_defaults(_kubectl)):
+        return CheckResult("warn", f"Argo retries {fault}", _ARGO_DEFAULTS)
     return CheckResult("pass", f"{number} of every step that fails, is killed or is lost")
 
 

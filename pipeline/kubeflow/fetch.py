@@ -92,6 +92,15 @@ def tip(repository: str, branch: str) -> str:
     return listed.split()[0]
 
 
+def check_out(project: Path, repository: str, revision: str) -> None:
+    """The first half of `fetch`: git alone."""
+    _require(r"[0-9a-f]{40}", "revision", revision, "a full git commit, 40 hex digits")
+    project.mkdir(parents=True, exist_ok=True)
+    _run(project, "git", "init", "--quiet")
+    _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
+    _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
+
+
 def _discard_damaged(cache: Path) -> None:
     """Delete what DVC's cache holds under the hash of other bytes."""
     for path in (cache / "files/md5").rglob("*"):

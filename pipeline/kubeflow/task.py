@@ -28,6 +28,10 @@ T = TypeVar("T")
 _ARTIFACTS = Path("artifacts")
 _PIXELS = Path("cache")
 
+# Kubernetes keeps 4096 bytes of it.
+_TERMINATION_LOG = Path("/dev/termination-log")
+_TERMINATION_CHARACTERS = 1000
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -226,6 +230,15 @@ def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
     if code := exit_code_of(once, step):
         raise SystemExit(code)
     return results[0]
+
+
+def _write_refusal(note: Path, message: str) -> None:
+    with contextlib.suppress(OSError):  # where to write may be what is refused
+        note.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(note, message)
+    if _TERMINATION_LOG.exists():  # Kubernetes makes it, and passes on what it holds
+        with contextlib.suppress(OSError):
+            _TERMINATION_LOG.write_text(f"refused: {message}"[:_TERMINATION_CHARACTERS])
 
 
 def data_digest(folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,6 +54,9 @@ class Cluster:
         forbidden: plurals of kinds that the user may not see.
         asked: paths with their queries.
         patched: paths and bodies of PATCH.
+        kubelet: what becomes of a new pod: its status and its log.
+        refused: message with which nothing more is made; empty = all is made.
+        deleted: names.
     """
 
     def __init__(self) -> None:
@@ -84,6 +87,9 @@ class Cluster:
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
         self.patched: list[tuple[str, dict[str, Any]]] = []
+        self.kubelet: Callable[[dict[str, Any]], tuple[dict[str, Any], str]] = _nothing
+        self.refused = ""
+        self.deleted: list[str] = []
         self.url = ""
 
     def write_config(self, path: Path) -> Path:
@@ -112,27 +118,21 @@ class Cluster:
         kind = last if last in _KINDS else words[-2]
         if kind in self.forbidden:
             return 403, _status(403, "Forbidden", f"{kind} is forbidden: User cannot get it")
-        return self._found(kind, words, query)
-
-    def _found(
-        self, kind: str, words: list[str], query: dict[str, list[str]]
-    ) -> tuple[int, dict[str, Any]]:
-        last = words[-1]
-        if kind in _OF_ARGO and "namespaces" in words and self.argo_namespace not in words:
-            return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
         if last in _KINDS:
             found = self._listed(last, query.get("labelSelector", [""])[0])
             version = _VERSIONS.get(last, "v1")
             return 200, {"kind": f"{_KINDS[last]}List", "apiVersion": version, "items": found}
+        elsewhere = "namespaces" in words and self.argo_namespace not in words
         for each in self._listed(kind, ""):
-            if each["metadata"]["name"] == last:
+            if each["metadata"]["name"] == last and not (kind in _OF_ARGO and elsewhere):
                 return 200, each
         return 404, _status(404, "NotFound", f'{kind} "{last}" not found')
 
     def _listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
         found = [self._thing(kind, name) for name in self.names.get(kind, [])]
         if kind == "pods":
-            found = [self._thing(kind, f"pod-{step}") for step in self.logs]
+            made = {each["metadata"]["name"] for each in self.items.get(kind, [])}
+            found = [self._thing(kind, f"pod-{step}") for step in self.logs if step not in made]
         found += self.items.get(kind, [])
         return [each for each in found if _is_selected(each["metadata"]["labels"], selector)]
 
@@ -159,6 +159,26 @@ class Cluster:
         self.argo.update(body.get("data", {}))
         return self.answer(path, {})
 
+    def create(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON; a pod ends at once, as the kubelet says."""
+        if self.refused:
+            return 403, _status(403, "Forbidden", self.refused)
+        kind = path.rpartition("/")[2]
+        body["metadata"]["uid"] = f"uid-{body['metadata']['name']}"
+        if kind == "pods":
+            body["status"], log = self.kubelet(body)
+            self.logs[body["metadata"]["name"]] = log
+        self.items.setdefault(kind, []).append(body)
+        return 201, body
+
+    def delete(self, path: str) -> tuple[int, Any]:
+        """Status and JSON."""
+        *_, kind, name = path.split("/")
+        left = [each for each in self.items.get(kind, []) if each["metadata"]["name"] != name]
+        self.items[kind] = left
+        self.deleted.append(name)
+        return 200, {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+
     def _labels(self, name: str) -> dict[str, str]:
         if name.startswith("pod-"):
             return {"pipeline/runid": RUN, "pipeline-step": name.removeprefix("pod-")}
@@ -166,7 +186,13 @@ class Cluster:
 
     def _log(self, pod: str, query: dict[str, list[str]]) -> list[str]:
         lines = self.logs[pod.removeprefix("pod-")].splitlines(keepends=True)
-        return lines[-int(query["tailLines"][0]) :]
+        return lines[-int(query.get("tailLines", ["0"])[0]) :]
+
+
+def _nothing(pod: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Status and log of a pod that did what it should and said nothing."""
+    assert pod["spec"]["containers"]
+    return {"phase": "Succeeded"}, ""
 
 
 def _is_selected(labels: dict[str, str], selector: str) -> bool:
@@ -182,7 +208,7 @@ def _resources(version: str) -> list[dict[str, Any]]:
             "name": name,
             "kind": _KINDS[name],
             "namespaced": not name.startswith("n"),
-            "verbs": ["get", "list", "patch"],
+            "verbs": ["create", "delete", "get", "list", "patch"],
         }
         for name in _KINDS
         if _VERSIONS.get(name, "v1") == version
@@ -231,8 +257,19 @@ def serve() -> Iterator[Cluster]:
             self._send(*cluster.answer(place.path, parse_qs(place.query)))
 
         def do_PATCH(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._send(*cluster.patch(urlsplit(self.path).path, body))
+            self._send(*cluster.patch(urlsplit(self.path).path, self._body()))
+
+        def do_POST(self) -> None:
+            self._send(*cluster.create(urlsplit(self.path).path, self._body()))
+
+        def do_DELETE(self) -> None:
+            self._body()
+            self._send(*cluster.delete(urlsplit(self.path).path))
+
+        def _body(self) -> dict[str, Any]:
+            text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found: dict[str, Any] = json.loads(text or b"{}")
+            return found
 
         def _send(self, status: int, found: Any) -> None:
             is_text = isinstance(found, str)

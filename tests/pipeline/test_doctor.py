@@ -507,25 +507,24 @@ def test_a_volume_that_belongs_to_root_warns_unless_there_is_a_standing_one(
 
 
 @pytest.mark.parametrize(
-    ("policy", "lost"),
+    ("strategy", "fault"),
     [
-        ("OnError", "does not retry a container that was killed"),
-        ("OnFailure", "does not retry a pod that was lost"),
-        (None, "does not retry a pod that was lost"),
-        ("OnTransientError", "does not retry a container that was killed, and a pod"),
-        ("Always", ""),
+        ({"retryPolicy": "OnError"}, "Argo retries no container that was killed"),
+        ({"retryPolicy": "OnFailure"}, "Argo retries no pod that was lost"),
+        ({}, "Argo retries no pod that was lost"),
+        ({"retryPolicy": "OnTransientError"}, "Argo retries no container that was killed, and no"),
+        ({"retryPolicy": "Always"}, "Argo retries whole runs and steps that refused, too"),
+        ({"retryPolicy": "Always", "expression": "true"}, ""),
     ],
 )
-def test_what_argo_does_not_retry_warns(
-    policy: str | None, lost: str, kube: Cluster, checkout: Checkout
+def test_what_argo_retries_wrongly_warns(
+    strategy: dict[str, str], fault: str, kube: Cluster, checkout: Checkout
 ) -> None:
-    strategy = {"limit": 2, "retryPolicy": policy}
-    kube.argo["workflowDefaults"] = yaml.dump(
-        {"spec": {"templateDefaults": {"retryStrategy": strategy}}}
-    )
+    defaults = {"spec": {"templateDefaults": {"retryStrategy": {"limit": 2, **strategy}}}}
+    kube.argo["workflowDefaults"] = yaml.dump(defaults)
     status, text = look(cluster.retries)
-    assert (status, lost in text) == ("warn" if lost else "pass", True)
-    assert ("sh infra/scripts/argo_defaults.sh" in text) is bool(lost)
+    assert (status, fault in text) == ("warn" if fault else "pass", True)
+    assert ("sh infra/scripts/argo_defaults.sh" in text) is bool(fault)
     change(checkout, cluster__retries=0)
     assert look(cluster.retries)[0] == "pass"
 

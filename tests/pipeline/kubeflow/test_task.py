@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components import train
 from components.core.errors import InvalidData, PipelineError, ServiceUnavailable
@@ -68,6 +69,32 @@ def test_what_may_succeed_later_is_tried_again(tmp_path: Path) -> None:
     worked: list[int] = []
     task.run_once("train", where, lambda: worked.append(1))
     assert worked == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InvalidData("the images break a rule"), "refused: the images break a rule"),
+        (InvalidData("x" * 5000), f"refused: {'x' * 991}"),
+        (ServiceUnavailable("nobody answers"), ""),
+    ],
+)
+def test_kubernetes_is_told_what_no_retry_changes(
+    error: PipelineError, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "termination-log"
+    monkeypatch.setattr(task, "_TERMINATION_LOG", log)
+    for _ in range(2):
+        log.write_text("")
+        with pytest.raises(SystemExit):
+            task.run_once("train", layout(tmp_path), lambda: refuse(error))
+        assert log.read_text() == told
+    defaults = yaml.safe_load((ROOT / "infra/argo-defaults.yaml").read_text())
+    strategy = defaults["workflowDefaults"]["spec"]["templateDefaults"]["retryStrategy"]
+    assert strategy["expression"] == (
+        'lastRetry.status == "Error" || '
+        'asInt(lastRetry.exitCode) > 0 && not (lastRetry.message contains "refused:")'
+    )
 
 
 def test_an_internal_error_ends_with_its_own_code(tmp_path: Path) -> None:
