@@ -1,6 +1,7 @@
 """The steps as kfp components: each is its source text, sent along inside the compiled pipeline.
 
-So a component imports what it calls, and annotations here must not be postponed. All that work in the run's folder have:
+So a component imports what it calls, and annotations here must not be postponed. Those that work
+in the folder of a run have:
 
     workspace      folder of the run: a volume of its own, or a folder of the standing one
     layout         checkout, outputs, shared: where things are, see `task.Layout`
