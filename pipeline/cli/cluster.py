@@ -14,7 +14,6 @@ from pipeline import SETTINGS
 from pipeline.cli.common import check_params, check_settings
 
 _PANEL = "cluster"
-EXPERIMENT = "image-classification"
 _NEVER = "never"
 _DIGEST = "NAME@sha256:DIGEST"
 _IMAGE = f"--image registry.example/pipeline@sha256:{'0' * 8}..."
@@ -79,8 +78,8 @@ def submit(
         str | None, typer.Option(metavar="URL", help="Default: the git remote `origin`.")
     ] = None,
     experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="Experiment of Kubeflow Pipelines.")
-    ] = EXPERIMENT,
+        str | None, typer.Option(metavar="NAME", help="Default: the model's name.")
+    ] = None,
 ) -> int:
     """Start a run of the pushed commit on Kubeflow Pipelines; --wait follows it to its end."""
     _require_one_meaning(image, follow, branch, every, wait)

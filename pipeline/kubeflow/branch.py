@@ -44,7 +44,7 @@ def read(project: Path, repository: str, branch: str) -> Tip:
         ServiceUnavailable: git did not deliver.
     """
     revision = fetch.tip(repository, branch)
-    fetch.checkout(project, repository, revision)
+    fetch.check_out(project, repository, revision)
     found = sections.to_json(project)
     if missing := [name for name in SECTIONS if name not in found]:
         raise InvalidParams(

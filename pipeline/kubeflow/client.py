@@ -3,13 +3,13 @@
 import signal
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from components.core.errors import Interrupted, ServiceUnavailable
-from pipeline.kubeflow import graph, kubectl
+from components.core.errors import Interrupted, MissingInput, ServiceUnavailable
+from pipeline.kubeflow import kubectl
 from pipeline.kubeflow.connection import Connection, not_kubeflow
 from pipeline.kubeflow.monitor import PipelineRun, TaskStatus
+from pipeline.kubeflow.versions import Version
 
 # The server writes the whole workflow before it answers.
 _START_SECONDS = 60.0
@@ -18,14 +18,21 @@ _START_SECONDS = 60.0
 class Server(Connection):
     """A server that has answered, and its runs."""
 
-    def start(self, file: Path, source: Mapping[str, str], title: str, experiment: str) -> str:
-        """Start a run of a compiled pipeline; returns its id.
+    def __init__(self, endpoint: str | None) -> None:
+        """As `Connection`."""
+        super().__init__(endpoint)
+        self._documents: dict[str, Mapping[str, Any]] = {}
+
+    def start(
+        self, version: Version, experiment: str, name: str, parameters: Mapping[str, str]
+    ) -> str:
+        """Start a run of a version of a pipeline; returns its id.
 
         Args:
-            file: the pipeline.
-            source: its arguments.
-            title: what tells its runs apart.
-            experiment: of Kubeflow Pipelines.
+            version: of the pipeline.
+            experiment: of the run; made if it is not there.
+            name: of the run.
+            parameters: of the run.
 
         Raises:
             PipelineError: the server refuses.
@@ -33,13 +40,15 @@ class Server(Connection):
             Interrupted: by the user; the server may have started the run nevertheless.
         """
         warning = f"The run may have started: look at {self.pages}/#/runs before you submit again."
+        experiment_id = self.call(lambda: self.sdk.create_experiment(experiment)).experiment_id
 
         def start() -> Any:
-            return self.sdk.create_run_from_pipeline_package(
-                str(file),
-                arguments=dict(source),
-                run_name=f"{graph.NAME} {title}",
-                experiment_name=experiment,
+            return self.sdk.run_pipeline(
+                experiment_id,
+                name,
+                params=dict(parameters),
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
                 service_account=kubectl.ACCOUNT,
             )
 
@@ -63,16 +72,31 @@ class Server(Connection):
         found = self.call(lambda: self.sdk.get_run(run_id))
         if not found.run_id:
             raise not_kubeflow(self.where)
-        return _read(found)
+        return _read(found, self._document(found))
+
+    def _document(self, found: Any) -> Mapping[str, Any]:
+        """The compiled pipeline of a run, which of a version is not in the run; empty = deleted."""
+        version = found.pipeline_version_reference
+        if not version or not version.pipeline_version_id:
+            return found.pipeline_spec or {}
+        key = version.pipeline_version_id
+        if key not in self._documents:
+            try:
+                of_version = self.call(
+                    lambda: self.sdk.get_pipeline_version(version.pipeline_id, key)
+                )
+                self._documents[key] = of_version.pipeline_spec or {}
+            except MissingInput:
+                self._documents[key] = {}
+        return self._documents[key]
 
     def page(self, run_id: str) -> str:
         """The address of the run's page."""
         return f"{self.pages}/#/runs/details/{run_id}"
 
 
-def _read(found: Any) -> PipelineRun:
+def _read(found: Any, document: Mapping[str, Any]) -> PipelineRun:
     details = found.run_details.task_details if found.run_details else None
-    document = found.pipeline_spec or {}
     return PipelineRun(
         run_id=found.run_id,
         state=found.state or "",
@@ -80,6 +104,7 @@ def _read(found: Any) -> PipelineRun:
         message=_error(found),
         steps=dict(_steps(document)),
         retries=_retries(document),
+        tracking_uri=_tracking_uri(document),
         tasks=tuple(_task(task) for task in details or []),
     )
 
@@ -120,6 +145,15 @@ def _retries(document: Mapping[str, Any]) -> int:
     """All steps have the same."""
     policies = [task.get("retryPolicy", {}) for _, task in _tasks(document)]
     return max((int(policy.get("maxRetryCount", 0)) for policy in policies), default=0)
+
+
+def _tracking_uri(document: Mapping[str, Any]) -> str:
+    """All steps have the same."""
+    for executor in _spec(document).get("deploymentSpec", {}).get("executors", {}).values():
+        for entry in executor.get("container", {}).get("env", []):
+            if entry["name"] == "MLFLOW_TRACKING_URI":
+                return str(entry["value"])
+    return ""
 
 
 def _tasks(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

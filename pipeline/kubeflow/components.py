@@ -1,6 +1,7 @@
 """The steps as kfp components: each is its source text, sent along inside the compiled pipeline.
 
-So a component imports what it calls, and annotations here must not be postponed. All have:
+So a component imports what it calls, and annotations here must not be postponed. Those that work
+in the folder of a run have:
 
     workspace      folder of the run: a volume of its own, or a folder of the standing one
     layout         checkout, outputs, shared: where things are, see `task.Layout`
@@ -178,8 +179,6 @@ def register(
 
 
 def note_branch(
-    workspace: str,
-    layout: dict[str, str],
     branch: str,
     revision: str,
     data_hash: str,
@@ -192,8 +191,7 @@ def note_branch(
     from pipeline.kubeflow.branch import Tip
 
     sections = {"data": data, "training": training, "register": register}
-    tip = Tip(branch, revision, data_hash, sections)
-    task.run_note_branch(task.read_layout(workspace, layout), tip)
+    task.run_note_branch(Tip(branch, revision, data_hash, sections))
 
 
 STEPS = (validate, tune, train, evaluate, register)

@@ -45,9 +45,8 @@ def fetch(
         ChangedInput: the revision has other images, or the storage returned other bytes.
         ServiceUnavailable: git or the storage did not deliver.
     """
-    _require(r"[0-9a-f]{40}", "revision", revision, "a full git commit, 40 hex digits")
     _require(r"[0-9a-f]{32}\.dir", "data_hash", data_hash, f"the md5 in {POINTER}")
-    checkout(project, repository, revision)
+    check_out(project, repository, revision)
     where = f"{short_digest(revision)}:{POINTER}"
     _compare(where, lineage.dvc_hash(project / POINTER), data_hash)
     if cache:
@@ -61,14 +60,6 @@ def fetch(
         shutil.rmtree(project / _IMAGES, ignore_errors=True)
         _discard_damaged(cache or project / ".dvc/cache")
         raise
-
-
-def checkout(project: Path, repository: str, revision: str) -> None:
-    """Check out a revision, without its images; arguments and errors are those of `fetch`."""
-    project.mkdir(parents=True, exist_ok=True)
-    _run(project, "git", "init", "--quiet")
-    _run(project, "git", "fetch", "--quiet", "--depth=1", "--end-of-options", repository, revision)
-    _run(project, "git", "checkout", "--quiet", "--force", "--detach", revision)
 
 
 def tip(repository: str, branch: str) -> str:

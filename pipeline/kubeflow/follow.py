@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from components.core.errors import PipelineError, ServiceUnavailable
-from components.core.gate.policy import Verdict
 from pipeline.exit_codes import EXIT_INTERRUPTED
-from pipeline.kubeflow import failure, kubectl
+from pipeline.kubeflow import failure, kubectl, verdict
 from pipeline.kubeflow.monitor import FINAL_STATES, SUCCEEDED, PipelineRun, RunMonitor, duration
 from pipeline.kubeflow.waiting import WaitingMonitor
 
@@ -22,9 +20,6 @@ PAUSE_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
 
 _LONGEST = 600
-
-# What register prints of its decision.
-_HEADLINE = re.compile(rf"(?<![^ ])({'|'.join(get_args(Verdict))}) .*")
 
 
 def follow(server: Server, run_id: str) -> int:
@@ -44,7 +39,10 @@ def follow(server: Server, run_id: str) -> int:
         return EXIT_INTERRUPTED
     if run.state != SUCCEEDED:
         raise _failure(server, run)
-    print(f"run {run_id}: succeeded; {_verdict(server, run_id)}")
+    headline, link = verdict.read(_namespace(server, run_id), run)
+    print(f"run {run_id}: succeeded; {headline}")
+    if link:
+        print(link)
     return 0
 
 
@@ -100,18 +98,6 @@ class _Followed:
         seconds = f"{self._silence():.0f} s"
         text = f"{error} Last answer {seconds} ago; the run goes on. Follow it: {self._again}"
         return type(error)(text)
-
-
-def _verdict(server: Server, run_id: str) -> str:
-    """What register decided: from its log, because KFP's API does not pass on what tasks return."""
-    try:
-        place = _namespace(server, run_id)
-        label = kubectl.label(run_id, "register")
-        log = kubectl.run("-n", place, "logs", "-l", label, "-c", "main", "--tail=200")
-    except PipelineError:
-        log = ""
-    found = [match[0] for match in map(_HEADLINE.search, log.splitlines()) if match]
-    return found[-1] if found else "its verdict: `python -m pipeline status`, or register's page"
 
 
 def _namespace(server: Server, run_id: str) -> str:

@@ -107,7 +107,8 @@ class Tasks:
 
     def _add(self, name: str, arguments: Mapping[str, Any]) -> Any:
         make = self._make["tune_worker" if "worker" in arguments else name]
-        task = make(workspace=self._workspace, layout=dict(self._layout), **arguments)
+        where: dict[str, Any] = {"workspace": self._workspace, "layout": dict(self._layout)}
+        task = make(**(where if name != "note_branch" else {}), **arguments)
         if self.cluster:
             _apply_resources(task, _LIKE.get(name, name), self.cluster)
             if name == "fetch_branch":

@@ -49,6 +49,7 @@ class PipelineRun:
             pods; the other tasks hold the graph together.
         tasks: all tasks, loops unrolled, in no order.
         retries: how often a step may be tried again.
+        tracking_uri: of MLflow, as its pods see it; empty = not known.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class PipelineRun:
     steps: Mapping[str, str]
     tasks: tuple[TaskStatus, ...]
     retries: int = 0
+    tracking_uri: str = ""
 
     def failed(self) -> list[TaskStatus]:
         """Failed steps, and failed drivers: those prepare a step's pod."""

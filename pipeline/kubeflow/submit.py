@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from components.core.errors import ServiceUnavailable
 from components.core.phrases import short_digest
 from components.io import params
 from pipeline import SETTINGS
-from pipeline.kubeflow import git_state, preflight, remote_images, resources
+from pipeline.kubeflow import git_state, preflight, remote_images, resources, sections
 from pipeline.kubeflow.follow import follow
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def submit(
     *,
     endpoint: str | None,
     repository: str | None,
-    experiment: str,
+    experiment: str | None,
     wait: bool,
 ) -> int:
     """Start a run of the pushed commit; returns the exit code.
@@ -35,7 +36,7 @@ def submit(
         image: of every task, pinned by its digest.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
         repository: where the cluster fetches from; None = the git remote `origin`.
-        experiment: of Kubeflow Pipelines.
+        experiment: of Kubeflow Pipelines; None = the model's name.
         wait: follow the run to its end.
 
     Raises:
@@ -74,13 +75,19 @@ def _start(
     server: Server,
     image: str,
     fetched: git_state.Source,
-    experiment: str,
+    experiment: str | None,
     cluster: resources.ClusterParams,
 ) -> str:
+    """A run of the pipeline that has the model's name, in its version of this commit."""
+    from pipeline.kubeflow import versions
     from pipeline.kubeflow.compiler import compile_to
 
+    settings = sections.to_json(Path.cwd())
+    name, short = json.loads(settings["register"])["model_name"], short_digest(fetched.revision)
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compile_to(compiled, Path.cwd(), image, cluster)
-        title = short_digest(fetched.revision)
-        return server.start(compiled, fetched._asdict(), title, experiment)
+        version = versions.publish(server, compiled, name, short)
+    del settings["cluster"]  # compiled into what each step asks for
+    parameters = {**fetched._asdict(), **settings}
+    return server.start(version, experiment or name, f"{name} {short}", parameters)

@@ -10,7 +10,7 @@ from pathlib import Path
 from components import register
 from components.io import params
 from pipeline import SETTINGS
-from pipeline.kubeflow import fetch, git_state, resources
+from pipeline.kubeflow import fetch, git_state, preflight, resources
 from pipeline.kubeflow.follow import follow
 
 
@@ -20,7 +20,7 @@ def run(
     *,
     endpoint: str | None,
     repository: str | None,
-    experiment: str,
+    experiment: str | None,
     wait: bool,
 ) -> int:
     """Start a run of the tip of a branch, with the params.yaml there; returns the exit code.
@@ -32,19 +32,22 @@ def run(
         branch: of the repository.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
         repository: where the cluster fetches from; None = the git remote `origin`.
-        experiment: of Kubeflow Pipelines.
+        experiment: of Kubeflow Pipelines; None = the model's name.
         wait: follow the run to its end.
 
     Raises:
         PipelineError: there is no such branch, the server refuses, or the run failed.
         ServiceUnavailable: repository or server does not answer.
     """
+    from pipeline.kubeflow import versions
     from pipeline.kubeflow.client import Server
 
-    source = _source(branch, repository)
+    source, model = _source(branch, repository), _model_name()
     server = Server(endpoint)
+    preflight.require(server, params.load(SETTINGS, resources.Params).cluster)
     with _compiled(image) as file:
-        run_id = server.start(file, source, branch, experiment)
+        version = versions.publish(server, file, model, "branch")
+    run_id = server.start(version, experiment or model, f"{model} {branch}", source)
     print(f"run {run_id}: {server.page(run_id)} (branch {branch})", flush=True)
     return follow(server, run_id) if wait else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 from collections.abc import Callable, Mapping
@@ -101,7 +100,7 @@ def run_fetch(
         cache = _prepare(layout, keep_days)
         fetch.fetch(layout.project, repository, revision, data_hash, cache)
 
-    run_once("fetch", layout, act)
+    run_task("fetch", act)
 
 
 def run_fetch_branch(layout: Layout, repository: str, name: str, keep_days: int) -> tuple[str, Tip]:
@@ -127,17 +126,16 @@ def run_fetch_branch(layout: Layout, repository: str, name: str, keep_days: int)
         fetch.fetch(layout.project, repository, tip.revision, tip.data_hash, cache)
         return "yes", tip
 
-    return run_once("fetch_branch", layout, act)
+    return run_task("fetch_branch", act)
 
 
-def run_note_branch(layout: Layout, tip: Tip) -> None:
+def run_note_branch(tip: Tip) -> None:
     """Note that the tip of a branch has its verdict, so that it is not run again.
 
     Args:
-        layout: of the run.
         tip: with the section `register`.
     """
-    run_once("note_branch", layout, lambda: branch.note(_model_name(tip.sections), tip))
+    run_task("note_branch", lambda: branch.note(_model_name(tip.sections), tip))
 
 
 def _model_name(given: Mapping[str, str]) -> str:
@@ -174,7 +172,7 @@ def run_step(step: str, layout: Layout, given: Mapping[str, str], data_digest: s
         _setup(layout, data_digest)
         module.run(layout.place(module.Paths), sections.load(given, module.Params))
 
-    run_once(step, layout, act)
+    run_task(step, act)
     return layout.outputs / step
 
 
@@ -186,7 +184,7 @@ def run_worker(layout: Layout, given: Mapping[str, str], worker: int) -> None:
         settings = sections.load(given, tune.Params)
         tune.run_worker(layout.place(tune.Paths), worker, settings)
 
-    run_once(f"tune-{worker}", layout, act)
+    run_task(f"tune-{worker}", act)
 
 
 def _setup(layout: Layout, data_digest: str = "") -> None:
@@ -199,47 +197,28 @@ def _setup(layout: Layout, data_digest: str = "") -> None:
         _require_digest(layout.place(DataPaths).report, data_digest)
 
 
-def run_once(step: str, layout: Layout, act: Callable[[], T]) -> T:
+def run_task(step: str, act: Callable[[], T]) -> T:
     """Run `act` and return its result, or end the process with the exit code.
 
-    What was refused once stays refused. A cluster retries whatever failed: Kubeflow's launcher ends
-    with 1 whatever the exit code. So a refusal, which no retry changes, is told to Argo
-    (infra/argo-defaults.yaml), and is written down to end the next try at once where Argo does not
-    listen. But a person may mend the cause and press "Retry" on the run's page: then the first pod
-    comes back, under its old name, and tries anew.
+    A refusal, which no retry changes, is also written where Argo looks before it retries.
 
     Raises:
         SystemExit: it failed; the code is that of the error family.
     """
-    note, results, pod = layout.outputs / f".{step}.refused", [], os.environ.get("HOSTNAME", "")
+    results = []
 
-    def once() -> None:
-        if note.is_file():
-            first, _, message = note.read_text(encoding="utf-8").partition("\n")
-            if first != pod:
-                _tell_kubernetes(message)
-                raise PipelineError(message)
-            note.unlink()
+    def told() -> None:
         try:
             results.append(act())
         except PipelineError as error:
-            if error.exit_code == PipelineError.exit_code:
-                with contextlib.suppress(OSError):  # where to write may be what is refused
-                    note.parent.mkdir(parents=True, exist_ok=True)
-                    files.write_text(note, f"{pod}\n{error}")
-                _tell_kubernetes(str(error))
+            # Kubernetes makes the file, and passes on what it holds.
+            if error.exit_code == PipelineError.exit_code and _TERMINATION_LOG.exists():
+                _TERMINATION_LOG.write_text(f"refused: {error}"[:_TERMINATION_CHARACTERS])
             raise
 
-    if code := exit_code_of(once, step):
+    if code := exit_code_of(told, step):
         raise SystemExit(code)
     return results[0]
-
-
-def _tell_kubernetes(refusal: str) -> None:
-    """Write the termination message of the container; Kubernetes has made its file."""
-    if _TERMINATION_LOG.exists():
-        with contextlib.suppress(OSError):
-            _TERMINATION_LOG.write_text(f"refused: {refusal}"[:_TERMINATION_CHARACTERS])
 
 
 def data_digest(folder: Path) -> str:

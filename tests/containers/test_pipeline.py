@@ -122,7 +122,6 @@ def test_a_refused_data_set_fails_the_run(published: Published, pod: Pod, tmp_pa
     with pytest.raises(RuntimeError, match="Inner task failed"):
         run.execute(published.project, validate=json.dumps({**section, "min_images": 1000}))
     assert run.codes == [0, 1]
-    assert "min_images" in (run.outputs / ".validate.refused").read_text()
     assert not (run.outputs / "register").exists()
 
 

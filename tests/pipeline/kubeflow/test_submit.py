@@ -1,6 +1,7 @@
 """The command, through the real SDK, against a server that speaks the API of Kubeflow Pipelines."""
 
 import _thread
+import json
 import os
 import shutil
 import subprocess
@@ -149,15 +150,25 @@ def test_a_run_is_started_with_the_pushed_commit_its_images_and_the_account_of_r
     assert start(kfp) == 0
     posted = kfp.posted["runs"]
     data_hash = yaml.safe_load(Path("data/images.dvc").read_text())["outs"][0]["md5"]
-    assert posted["runtime_config"]["parameters"] == {
+    given = posted["runtime_config"]["parameters"]
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    name = sections["register"]["model_name"]
+    del sections["cluster"]
+    assert {key: json.loads(given.pop(key)) for key in sections} == sections
+    assert given == {
         "repository": str(checkout.bare),
         "revision": checkout.revision(),
         "data_hash": data_hash,
     }
+    version = checkout.revision()[:12]
+    reference = {"pipeline_id": name, "pipeline_version_id": version}
+    assert posted["pipeline_version_reference"] == reference
+    assert posted["display_name"] == f"{name} {version}"
     assert posted["service_account"] == "pipeline-run"
     assert posted["experiment_id"] == "e1"
     assert kfp.posted["experiments"]["namespace"] == "image-classification-runs"
-    tasks = posted["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    assert kfp.posted["experiments"]["display_name"] == name
+    tasks = kfp.versions[version]["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
     assert set(tasks) >= set(STEPS)
     assert not any(task["cachingOptions"].get("enableCache") for task in tasks.values())
     found = capfd.readouterr()
@@ -169,6 +180,55 @@ def test_a_run_is_started_with_the_pushed_commit_its_images_and_the_account_of_r
     assert "details" not in found.err
 
 
+def test_a_version_is_made_once_and_another_image_of_the_commit_is_another_version(
+    checkout: Checkout, kfp: Kubeflow
+) -> None:
+    first, other = checkout.revision()[:12], IMAGE.replace("a" * 64, "b" * 64)
+    assert start(kfp) == 0
+    assert start(kfp) == 0
+    assert list(kfp.versions) == [first]
+    for _ in range(2):
+        assert run("--image", other, "--endpoint", kfp.url) == 0
+        made = kfp.versions[kfp.posted["runs"]["pipeline_version_reference"]["pipeline_version_id"]]
+        digest = made["description"].rpartition(" ")[2]
+        assert list(kfp.versions) == [first, f"{first}-{digest[:8]}"]
+        assert made["display_name"] == f"{first}-{digest[:8]}"
+    commit_without_push(checkout)
+    checkout.run("git", "push", "--quiet", "origin", "main")
+    assert start(kfp) == 0
+    assert list(kfp.versions)[2:] == [checkout.revision()[:12]]
+    assert len(kfp.pipelines) == 1
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_answers_that_are_lost_make_nothing_twice(
+    lost: int, checkout: Checkout, kfp: Kubeflow
+) -> None:
+    kfp.lost = lost
+    assert start(kfp) == 0
+    posts = [path for path in kfp.asked if path.startswith("POST /apis/v2beta1/pipelines")]
+    assert len(posts) == 2
+    assert list(kfp.versions) == [checkout.revision()[:12]]
+
+
+def test_somebody_who_was_faster_has_made_the_version(checkout: Checkout, kfp: Kubeflow) -> None:
+    assert start(kfp) == 0
+    made, hidden = dict(kfp.versions), kfp.versions
+    kfp.versions = HiddenOnce(made)
+    assert start(kfp) == 0
+    assert kfp.versions == hidden
+
+
+class HiddenOnce(dict[str, dict[str, Any]]):
+    """Versions that the first look does not show."""
+
+    looks = 0
+
+    def items(self) -> Any:
+        self.looks += 1
+        return super().items() if self.looks > 1 else {}.items()
+
+
 def test_what_is_started_is_what_compile_writes(
     checkout: Checkout, kfp: Kubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +238,7 @@ def test_what_is_started_is_what_compile_writes(
     file = tmp_path / "compiled.yaml"
     assert cli.main(["compile", "--output", str(file), "--image", IMAGE]) == 0
     spec, platform = yaml.safe_load_all(file.read_text())
-    posted = kfp.posted["runs"]["pipeline_spec"]
+    posted = kfp.versions[checkout.revision()[:12]]["pipeline_spec"]
     assert posted["platform_spec"]["platforms"] == platform["platforms"]
     assert posted["pipeline_spec"]["deploymentSpec"] == spec["deploymentSpec"]
 
@@ -373,7 +433,10 @@ def test_what_the_server_says_against_a_run_is_passed_on(
 def test_a_run_is_followed_from_change_to_change_to_its_verdict(
     checkout: Checkout, kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kube.logs["register"] = f"reading\nregister  cells version 1: {HEADLINE}\nreport: x.html\n"
+    kube.logs["register"] = (
+        f"reading\nregister  cells version 1: {HEADLINE}\nreport: x.html\n"
+        "register  registered: cells version 1, alias candidate\n"
+    )
     kfp.looks = [
         ("PENDING", []),
         ("RUNNING", [*done(), node("fetch-driver", "RUNNING", 10)]),
@@ -384,7 +447,11 @@ def test_a_run_is_followed_from_change_to_change_to_its_verdict(
         ("SUCCEEDED", done(*STEPS)),
     ]
     assert start(kfp, "--wait") == 0
-    first, *lines, last = capfd.readouterr().out.splitlines()
+    first, *lines, last, link = capfd.readouterr().out.splitlines()
+    assert link == (
+        "model: http://127.0.0.1:5000/#/models/cells/versions/1 while "
+        "`kubectl -n image-classification port-forward service/mlflow 5000` runs"
+    )
     assert first.startswith(f"run {RUN}: ")
     assert lines == [
         "    0:10  fetch          running",

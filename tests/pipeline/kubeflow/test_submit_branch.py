@@ -26,7 +26,9 @@ def test_a_run_of_a_branch_has_no_settings_of_this_checkout(
     posted = kfp.posted["runs"]
     expected = {"repository": str(checkout.bare), "branch": "main"}
     assert posted["runtime_config"]["parameters"] == expected
-    assert posted["display_name"] == "image-classification main"
+    assert posted["display_name"] == "solar-cells main"
+    reference = {"pipeline_id": "solar-cells", "pipeline_version_id": "branch"}
+    assert posted["pipeline_version_reference"] == reference
 
 
 def test_a_followed_run_says_that_nothing_was_new(

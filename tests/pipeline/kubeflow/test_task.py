@@ -12,10 +12,6 @@ from pipeline.kubeflow import task
 from tests.components.conftest import ROOT
 
 
-def layout(folder: Path) -> task.Layout:
-    return task.Layout(folder, folder / "artifacts", folder)
-
-
 def refuse(error: PipelineError) -> None:
     raise error
 
@@ -31,44 +27,18 @@ def test_paths_below_artifacts_move_with_the_outputs_and_data_stay() -> None:
     assert paths.model == Path("/volume/checkout/artifacts/mine/train/model")
 
 
-def test_a_refusal_is_repeated_by_retries_and_tried_anew_by_a_person_s_retry(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_task_returns_what_it_did_or_ends_with_the_code_of_its_error(
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    where = layout(tmp_path)
-    worked: list[int] = []
-    monkeypatch.setenv("HOSTNAME", "train-0")
-    with pytest.raises(SystemExit) as first:
-        task.run_once("train", where, lambda: refuse(InvalidData("the images break a rule")))
-    codes = [first.value.code]
-    for pod in ("train-1", "train-2"):
-        monkeypatch.setenv("HOSTNAME", pod)
-        with pytest.raises(SystemExit) as again:
-            task.run_once("train", where, lambda: worked.append(1))
-        codes.append(again.value.code)
-    assert codes == [1, 1, 1]
-    assert worked == []
-    assert capfd.readouterr().err == "error: the images break a rule\n" * 3
-    task.run_once("evaluate", where, lambda: worked.append(1))
-    assert worked == [1]
-
-    # "Retry" on the run's page starts with the name of the first pod.
-    monkeypatch.setenv("HOSTNAME", "train-0")
-    task.run_once("train", where, lambda: worked.append(2))
-    assert worked == [1, 2]
-    # The step has done its work: what another pod is asked for is no refusal any more.
-    monkeypatch.setenv("HOSTNAME", "train-3")
-    task.run_once("train", where, lambda: worked.append(3))
-    assert worked == [1, 2, 3]
-
-
-def test_what_may_succeed_later_is_tried_again(tmp_path: Path) -> None:
-    where = layout(tmp_path)
-    with pytest.raises(SystemExit) as raised:
-        task.run_once("train", where, lambda: refuse(ServiceUnavailable("MLflow does not answer")))
-    assert raised.value.code == 5
-    worked: list[int] = []
-    task.run_once("train", where, lambda: worked.append(1))
-    assert worked == [1]
+    assert task.run_task("train", lambda: "done") == "done"
+    codes = []
+    for error in (InvalidData("the images break a rule"), ServiceUnavailable("nobody answers")):
+        with pytest.raises(SystemExit) as raised:
+            task.run_task("train", lambda error=error: refuse(error))  # type: ignore[misc]
+        codes.append(raised.value.code)
+    assert codes == [1, 5]
+    expected = "error: the images break a rule\nerror: nobody answers\n"
+    assert capfd.readouterr().err == expected
 
 
 @pytest.mark.parametrize(
@@ -84,12 +54,10 @@ def test_kubernetes_is_told_what_no_retry_changes(
 ) -> None:
     log = tmp_path / "termination-log"
     monkeypatch.setattr(task, "_TERMINATION_LOG", log)
-    for pod in ("first", "second"):
-        monkeypatch.setenv("HOSTNAME", pod)
-        log.write_text("")
-        with pytest.raises(SystemExit):
-            task.run_once("train", layout(tmp_path), lambda: refuse(error))
-        assert log.read_text() == told
+    log.write_text("")
+    with pytest.raises(SystemExit):
+        task.run_task("train", lambda: refuse(error))
+    assert log.read_text() == told
     defaults = yaml.safe_load((ROOT / "infra/argo-defaults.yaml").read_text())
     strategy = defaults["workflowDefaults"]["spec"]["templateDefaults"]["retryStrategy"]
     assert strategy["expression"] == (
@@ -98,9 +66,9 @@ def test_kubernetes_is_told_what_no_retry_changes(
     )
 
 
-def test_an_internal_error_ends_with_its_own_code(tmp_path: Path) -> None:
+def test_an_internal_error_ends_with_its_own_code() -> None:
     with pytest.raises(SystemExit) as raised:
-        task.run_once("train", layout(tmp_path), lambda: int("none"))
+        task.run_task("train", lambda: int("none"))
     assert raised.value.code == 70
 
 
@@ -125,4 +93,3 @@ def test_a_step_reads_the_settings_it_was_given_and_refuses_wrong_ones(tmp_path:
     assert 'evaluate.top_losses is "many"' in done.stderr.replace("'", '"')
     assert "section data is missing" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "top_losses" in (tmp_path / "mine/.evaluate.refused").read_text()
