@@ -30,6 +30,7 @@ def checks(endpoint: str | None) -> dict[str, Check]:
         "pushed": pushed,
         "data pushed": data_pushed,
         "kubeflow": lambda: kubeflow(endpoint),
+        "schedules": lambda: recurring(endpoint),
         "its mlflow": cluster_mlflow,
         "kubectl": context,
         "namespace": namespace,
@@ -80,6 +81,21 @@ def kubeflow(endpoint: str | None) -> CheckResult:
         hint = f"what {kubectl.NAMESPACE} has must be there: account, secrets, policies"
         return CheckResult("warn", f"{found}, for one user: runs are in {server.namespace}", hint)
     return CheckResult("pass", f"{found}, runs in {server.namespace}")
+
+
+def recurring(endpoint: str | None) -> CheckResult:
+    """Which branches Kubeflow runs by itself."""
+    try:
+        from pipeline.kubeflow import schedules
+        from pipeline.kubeflow.client import Server
+    except ImportError as error:
+        return CheckResult("skipped", str(error), "make install, or install the extra `kubeflow`")
+    found = schedules.read(Server(endpoint))
+    lines = [f"{each.model}: {each.branch} at {each.every!r}" for each in found]
+    if off := [line for line, each in zip(lines, found, strict=True) if not each.enabled]:
+        hint = "switched off on its page; `submit --branch NAME --every CRON` makes it anew"
+        return CheckResult("warn", "; ".join(off), hint)
+    return CheckResult("pass", "; ".join(lines) or "no branch is run by itself")
 
 
 def cluster_mlflow() -> CheckResult:

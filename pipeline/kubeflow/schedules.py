@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.core.errors import InvalidParams
 from pipeline.kubeflow import kubectl
 from pipeline.kubeflow.connection import Connection
+from pipeline.kubeflow.versions import Version
 
 NEVER = "never"
 
@@ -115,12 +115,14 @@ def _schedule(found: Any) -> Schedule | None:
     )
 
 
-def replace(server: Connection, file: Path, model: str, source: dict[str, str], every: str) -> str:
+def replace(
+    server: Connection, version: Version, model: str, source: dict[str, str], every: str
+) -> str:
     """Make a recurring run, then remove the one that it replaces; returns its id.
 
     Args:
         server: of Kubeflow Pipelines.
-        file: the compiled pipeline of a branch.
+        version: of the pipeline of a branch.
         model: that it makes.
         source: its arguments: repository and branch.
         every: cron expression of five fields.
@@ -140,7 +142,8 @@ def replace(server: Connection, file: Path, model: str, source: dict[str, str], 
             max_concurrency=1,
             no_catchup=True,
             params=source,
-            pipeline_package_path=str(file),
+            pipeline_id=version.pipeline_id,
+            version_id=version.version_id,
             service_account=kubectl.ACCOUNT,
         )
 

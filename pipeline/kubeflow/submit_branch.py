@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components import register
 from components.io import params
 from pipeline import SETTINGS
 from pipeline.kubeflow import fetch, git_state, preflight, resources
 from pipeline.kubeflow.follow import follow
+
+if TYPE_CHECKING:
+    from pipeline.kubeflow.client import Server
+    from pipeline.kubeflow.versions import Version
 
 
 def run(
@@ -39,14 +42,11 @@ def run(
         PipelineError: there is no such branch, the server refuses, or the run failed.
         ServiceUnavailable: repository or server does not answer.
     """
-    from pipeline.kubeflow import versions
     from pipeline.kubeflow.client import Server
 
     source, model = _source(branch, repository), _model_name()
     server = Server(endpoint)
-    preflight.require(server, params.load(SETTINGS, resources.Params).cluster)
-    with _compiled(image) as file:
-        version = versions.publish(server, file, model, "branch")
+    version = _publish(server, image, model)
     run_id = server.start(version, experiment or model, f"{model} {branch}", source)
     print(f"run {run_id}: {server.page(run_id)} (branch {branch})", flush=True)
     return follow(server, run_id) if wait else 0
@@ -77,10 +77,9 @@ def schedule(
     from pipeline.kubeflow.client import Server
 
     every = schedules.require_cron(every)
-    source = _source(branch, repository)
-    server, model = Server(endpoint), _model_name()
-    with _compiled(image) as file:
-        schedules.replace(server, file, model, source, every)
+    source, model = _source(branch, repository), _model_name()
+    server = Server(endpoint)
+    schedules.replace(server, _publish(server, image, model), model, source, every)
     print(
         f"{model}: Kubeflow runs the branch {branch} at {every!r} (its clock), and ends at once "
         f"where nothing is new; {server.pages}/#/recurringruns"
@@ -118,11 +117,14 @@ def _model_name() -> str:
     return params.load(SETTINGS, register.Params).register.model_name
 
 
-@contextmanager
-def _compiled(image: str) -> Iterator[Path]:
+def _publish(server: Server, image: str, model: str) -> Version:
+    """The version `branch` of the model's pipeline, on a cluster where it can run."""
+    from pipeline.kubeflow import versions
     from pipeline.kubeflow.compiler import compile_branch
 
+    cluster = params.load(SETTINGS, resources.Params).cluster
+    preflight.require(server, cluster)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
-        compile_branch(file, image, params.load(SETTINGS, resources.Params).cluster)
-        yield file
+        compile_branch(file, image, cluster)
+        return versions.publish(server, file, model, "branch")

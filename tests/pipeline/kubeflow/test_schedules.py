@@ -1,27 +1,18 @@
 """Recurring runs, through the real SDK, on a server that speaks the API of Kubeflow Pipelines."""
 
-from pathlib import Path
-
 import pytest
 
 from components.core.errors import InvalidParams
-from components.io import params
-from pipeline.kubeflow import compiler, resources, schedules
+from pipeline.doctor import cluster as doctor
+from pipeline.doctor.check import CheckResult
+from pipeline.kubeflow import schedules
 from pipeline.kubeflow.client import Server
 from pipeline.kubeflow.schedules import Schedule
-from tests.components.conftest import ROOT
+from pipeline.kubeflow.versions import Version
 from tests.pipeline.kfp_server import Kubeflow
 
-IMAGE = f"registry.example.org/classifier@sha256:{'a' * 64}"
+VERSION = Version("p1", "v1")
 SOURCE = {"repository": "https://git.example.org/cells.git", "branch": "main"}
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    cluster = params.load(ROOT / "params.yaml", resources.Params).cluster
-    compiler.compile_branch(file, IMAGE, cluster)
-    return file
 
 
 @pytest.mark.parametrize(
@@ -64,14 +55,14 @@ def test_what_is_no_cron_expression_is_refused_by_its_field(text: str, found: st
 
 
 def test_a_second_schedule_replaces_the_first_and_never_removes_it(
-    kfp: Kubeflow, compiled: Path
+    kfp: Kubeflow,
 ) -> None:
     server = Server(kfp.url)
-    schedules.replace(server, compiled, "cells", SOURCE, "0 3 * * 1")
+    schedules.replace(server, VERSION, "cells", SOURCE, "0 3 * * 1")
     other = {**SOURCE, "branch": "next"}
-    schedules.replace(server, compiled, "cells", other, "0 4 * * *")
-    schedules.replace(server, compiled, "solar", SOURCE, "0 5 * * *")
-    schedules.replace(server, compiled, "cells", SOURCE, "0 3 * * 2")
+    schedules.replace(server, VERSION, "cells", other, "0 4 * * *")
+    schedules.replace(server, VERSION, "solar", SOURCE, "0 5 * * *")
+    schedules.replace(server, VERSION, "cells", SOURCE, "0 3 * * 2")
     assert schedules.read(server) == [
         Schedule("recurring-2", "cells", "next", "0 4 * * *", enabled=True),
         Schedule("recurring-3", "solar", "main", "0 5 * * *", enabled=True),
@@ -83,7 +74,8 @@ def test_a_second_schedule_replaces_the_first_and_never_removes_it(
     facts = {"display_name": "cells main", "max_concurrency": 1, "no_catchup": True}
     assert {name: posted[name] for name in facts} == facts
     assert (posted["mode"], posted["service_account"]) == ("ENABLE", "pipeline-run")
-    assert "fetch-branch" in posted["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    expected = {"pipeline_id": "p1", "pipeline_version_id": "v1"}
+    assert posted["pipeline_version_reference"] == expected
 
     assert schedules.remove(server, "cells", "main") == 1
     assert schedules.remove(server, "cells", "main") == 0
@@ -107,3 +99,16 @@ def test_recurring_runs_of_other_pipelines_are_left_alone(kfp: Kubeflow) -> None
     assert schedules.read(server) == [Schedule("c", "cells", "main", "0 3 * * 1", enabled=False)]
     schedules.remove(server, "cells", "main")
     assert [each["recurring_run_id"] for each in kfp.schedules] == ["a", "b"]
+
+
+def test_doctor_lists_them_and_names_what_somebody_switched_off(kfp: Kubeflow) -> None:
+    assert doctor.recurring(kfp.url) == CheckResult("pass", "no branch is run by itself")
+    server = Server(kfp.url)
+    schedules.replace(server, VERSION, "cells", SOURCE, "0 3 * * 1")
+    schedules.replace(server, VERSION, "cells", {**SOURCE, "branch": "next"}, "0 4 * * *")
+    found = "cells: main at '0 3 * * 1'; cells: next at '0 4 * * *'"
+    assert doctor.recurring(kfp.url) == CheckResult("pass", found)
+    kfp.schedules[1]["status"] = "DISABLED"
+    result = doctor.recurring(kfp.url)
+    assert (result.status, result.found) == ("warn", "cells: next at '0 4 * * *'")
+    assert "submit --branch NAME --every CRON" in result.hint
