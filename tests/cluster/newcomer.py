@@ -125,11 +125,13 @@ class Newcomer(Project):
 
     def submit(self, *words: str, code: int = 0) -> str:
         """`submit` and what it prints, both streams."""
+        return self.with_images("submit", "--repository", self.repository, *words, code=code)
+
+    def with_images(self, *words: str, code: int = 0) -> str:
+        """A command about the image, which also looks at the pushed images."""
         with port_forward("seaweedfs", 8333) as url:
             self.environment["AWS_ENDPOINT_URL_S3"] = url
-            image = os.environ["CLUSTER_IMAGE"]
-            words = ("submit", "--image", image, "--repository", self.repository, *words)
-            return self.pipeline(*words, code=code)
+            return self.pipeline(*words, "--image", os.environ["CLUSTER_IMAGE"], code=code)
 
     @contextmanager
     def submitting(self, folder: Path, *words: str) -> Iterator[Submission]:

@@ -1,5 +1,6 @@
 """From nothing to a champion, as infra/README.md says."""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,17 @@ from tests.cluster.kubernetes import RUNS, get, until
 from tests.cluster.newcomer import Newcomer, run_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+
+def test_before_a_run_doctor_and_its_probe_find_nothing_to_fix(project: Newcomer) -> None:
+    output = project.with_images(
+        "doctor", "--cluster", "--probe", "--repository", project.repository, "--json"
+    )
+    rows = {row["check"]: row for row in json.loads(output)}
+    assert {name: row for name, row in rows.items() if row["status"] == "fail"} == {}
+    inside = {name for name, row in rows.items() if row["status"] == "pass"}
+    assert {"data pushed", "kubeflow", "secrets", "volume", "retries"} <= inside
+    assert get("pods,pvc", "-n", RUNS, "-l", "pipeline-probe") == []
 
 
 def test_from_a_commit_to_a_champion(project: Newcomer) -> None:
