@@ -14,7 +14,7 @@ _READ, _SHOWN = 500, 30
 
 # Lines of Kubeflow's launcher, of Argo's executor and of the SDK between those of the step.
 _FOREIGN = re.compile(
-    r"[IWEF]\d{4} [\d:.]+ +\d+ \S+\.go:\d+\]|time=\"\S+\" level=\w+ msg=|\[KFP Executor "
+    r"[IWEF]\d{4} [\d:.]+ +\d+ \S+\.go:\d+\]|time=\S+ level=\w+ msg=|\[KFP Executor "
     r"|Error: (exit status|signal: )"
 )
 # Behind it the SDK prints one structure, and then the step begins.

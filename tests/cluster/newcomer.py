@@ -68,6 +68,17 @@ class Submission:
 
         until(seconds, f"{pattern} in:\n{self.text}", found)
 
+    def until_log(self, step: str, pattern: str, seconds: float = 900) -> None:
+        """Wait until a step of its run has printed this."""
+        run = self.run
+
+        def found() -> bool:
+            printed = re.search(pattern, log_of(run, step))
+            assert printed or self._process.poll() is None, self.text
+            return bool(printed)
+
+        until(seconds, f"{pattern} in the log of {step}", found)
+
     def end(self, code: int = 0, seconds: float = 1800) -> str:
         """What it printed, after its end with this exit code."""
         found = self._process.wait(seconds)
@@ -189,11 +200,6 @@ def log_of(run: str, step: str) -> str:
     """What all pods of a step that are still there have printed."""
     labels = f"pipeline/runid={run},pipeline-step={step}"
     return kubectl("-n", RUNS, "logs", "-l", labels, "-c", "main", "--tail=-1", check=False)
-
-
-def until_log(run: str, step: str, pattern: str, seconds: float = 900) -> None:
-    """Wait until a step has printed this."""
-    until(seconds, f"{pattern} in the log of {step}", lambda: re.search(pattern, log_of(run, step)))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.gateway import gateway
 from tests.cluster.kubernetes import RUNS, SERVICES, get, kubectl, until
-from tests.cluster.newcomer import Newcomer, ask_kubeflow, log_of, pods_of, until_log
+from tests.cluster.newcomer import Newcomer, ask_kubeflow, log_of, pods_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -71,15 +71,15 @@ def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_pat
     with gateway() as api, project.submitting(
         tmp_path, "--branch", "main", "--endpoint", api.url
     ) as submission:  # fmt: skip
-        run = submission.run
+        assert submission.run
         with away("statefulset", "seaweedfs"):
-            until_log(run, "fetch", "error: fetch: ")
+            submission.until_log("fetch", "error: fetch: ")
         submission.until("validate +succeeded", 600)
         api.close()
         submission.until("does not answer", 60)
         api.open()
         submission.until("answers again", 60)
-        until_log(run, "train", "epoch 1/4")
+        submission.until_log("train", "epoch 1/4")
         with without_secret("mlflow-promoter"):
             with away("deployment", "mlflow"):
                 pass
@@ -102,13 +102,13 @@ def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
     project.publish(**LONGER, **shared, cluster__workers=2)
     with project.submitting(tmp_path) as submission:
         run = submission.run
-        until_log(run, "tune", r"trial \d +epoch 2/4")
+        submission.until_log("tune", r"trial \d +epoch 2/4")
         assert len(delete_pods(run, "tune")) == 2
-        until_log(run, "train", "epoch 2/4")
+        submission.until_log("train", "epoch 2/4")
         with project.submitting(tmp_path) as other:
             assert other.run != run
             delete_pods(run, "train")
-            until_log(run, "train", r"resumed after \d epochs")
+            submission.until_log("train", r"resumed after \d epochs")
             until(600, "evaluate runs", lambda: log_of(run, "evaluate"))
             drain(run)
             outputs = [submission.end(), other.end()]

@@ -16,6 +16,9 @@ def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
     version = {"name": MODEL, "source": "models:/m-" + "0" * 32}
     alias = {"name": MODEL, "alias": "champion", "version": "999"}
     assert services.call("model-versions/create", version, "trainer") == 403
+    tag = {"name": MODEL, "key": "branch/main", "value": "1"}
+    assert services.call("registered-models/set-tag", tag, "trainer") == 403
+    assert services.call(f"registered-models/get?name={MODEL}", {}, "trainer", "GET") == 200
     assert services.call("registered-models/alias", alias, "anonymous") == 401
     assert services.call("registered-models/alias", alias, "trainer") == 403
     # past the authorization: there is no such version

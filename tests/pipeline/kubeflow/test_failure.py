@@ -24,6 +24,7 @@ AFTER = """\
 I1125 10:13:01.335956      20 launcher_v2.go:193] publish success.
 F1125 10:13:01.568909      20 main.go:54] failed to execute component: {end}
 time="2026-11-25T10:13:02.294Z" level=info msg="sub-process exited" argo=true error="<nil>"
+time=2026-11-29T07:36:10.644Z level=INFO msg="sub-process exited" error="exit status 1" argo=true
 Error: exit status 1
 """
 ARGO = (
