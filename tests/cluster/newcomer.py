@@ -173,15 +173,6 @@ class Newcomer(Project):
         return text
 
 
-def ask_kubeflow(method: str, path: str) -> dict[str, Any]:
-    """What Kubeflow's API answers, as its pages ask it."""
-    url = f"{os.environ['KF_PIPELINES_ENDPOINT'].rstrip('/')}/apis/v2beta1/{path}"
-    request = urllib.request.Request(url, method=method, data=b"{}" if method == "POST" else None)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
-
-
 def run_of(output: str) -> str:
     """The id of the run that `submit` started."""
     found = re.search(r"^run ([0-9a-f-]{36}): http", output, re.MULTILINE)

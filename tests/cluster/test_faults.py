@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.gateway import gateway
+from tests.cluster.kubeflow_api import ask
 from tests.cluster.kubernetes import RUNS, SERVICES, get, kubectl, until
-from tests.cluster.newcomer import Newcomer, ask_kubeflow, log_of, pods_of
+from tests.cluster.newcomer import Newcomer, log_of, pods_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -145,7 +146,7 @@ def test_a_wrong_digest_is_said_while_it_waits(project: Newcomer, tmp_path: Path
     wrong = f"localhost/no-such-image@sha256:{'0' * 64}"
     with project.submitting(tmp_path, "--image", wrong) as submission:
         submission.until("fetch +waits: ErrImagePull: ", 60)
-        ask_kubeflow("POST", f"runs/{submission.run}:terminate")
+        ask("POST", f"runs/{submission.run}:terminate")
         assert "ended as" in submission.end(code=1)
 
 
@@ -163,7 +164,7 @@ def test_retry_after_a_refusal_goes_on_where_it_was(project: Newcomer, tmp_path:
             kubectl("replace", "--force", "-f", "-", stdin=secret)
     assert "register failed" in output
     weights = log_of(run, "train")
-    ask_kubeflow("POST", f"runs/{run}:retry")
+    ask("POST", f"runs/{run}:retry")
     output = project.pipeline("submit", "--follow", run)
     assert "succeeded; " in output
     assert log_of(run, "train") == weights
