@@ -54,16 +54,17 @@ def without_secret(name: str) -> Iterator[None]:
         kubectl("apply", "-f", "-", stdin=saved)
 
 
-def delete_pods(run: str, step: str) -> list[str]:
-    """Delete the running pods of a step, at once; returns their names."""
-    names = [
-        str(pod["metadata"]["name"])
-        for pod in pods_of(run, step)
-        if pod["status"]["phase"] == "Running"
-    ]
-    assert names, f"no pod of {step} runs"
+def running(run: str, step: str) -> list[str]:
+    """Names of the running pods of a step."""
+    pods = [pod for pod in pods_of(run, step) if pod["status"]["phase"] == "Running"]
+    return [str(pod["metadata"]["name"]) for pod in pods]
+
+
+def delete_pods(run: str, step: str, count: int) -> None:
+    """Delete the running pods of a step, at once, when there are so many."""
+    until(300, f"{count} pods of {step} run", lambda: len(running(run, step)) == count)
+    names = running(run, step)
     kubectl("-n", RUNS, "delete", "pod", "--grace-period=0", "--force", *names)
-    return names
 
 
 def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_path: Path) -> None:
@@ -103,12 +104,12 @@ def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
     project.publish(**LONGER, **shared, cluster__workers=2)
     with project.submitting(tmp_path) as submission:
         run = submission.run
-        submission.until_log("tune", r"trial \d +epoch 2/4")
-        assert len(delete_pods(run, "tune")) == 2
+        submission.until_log("tune", r"trial \d +epoch 1/4")
+        delete_pods(run, "tune", 2)
         submission.until_log("train", "epoch 2/4")
         with project.submitting(tmp_path) as other:
             assert other.run != run
-            delete_pods(run, "train")
+            delete_pods(run, "train", 1)
             submission.until_log("train", r"resumed after \d epochs")
             until(600, "evaluate runs", lambda: log_of(run, "evaluate"))
             drain(run)
