@@ -3,9 +3,12 @@
 import sys
 from collections.abc import Sequence
 
+from pipeline.starter import end_with_starter
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, or say how to get the environment that it needs."""
+    end_with_starter()
     try:
         from pipeline import cli
     except ModuleNotFoundError as error:

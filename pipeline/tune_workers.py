@@ -15,6 +15,7 @@ from components.io import params
 from components.io.process import Stop, stop_on_signal
 from components.tracking.store import open_store
 from pipeline import SETTINGS
+from pipeline.starter import STARTED_BY
 
 _POLL_SECONDS = 0.2
 
@@ -37,7 +38,8 @@ def run_workers(workers: int) -> None:
         ["step", "tune"],
         *(["tune", "--worker", f"{worker}"] for worker in range(1, workers)),
     ]
-    environments = [os.environ | share for share in share_machine(workers, os.environ)]
+    mine = os.environ | {STARTED_BY: str(os.getpid())}
+    environments = [mine | share for share in share_machine(workers, os.environ)]
     with open_store():  # MLflow's tables, which no two processes can make at once
         pass
     with stop_on_signal() as stop, ExitStack() as stack:

@@ -21,7 +21,7 @@ from typer.core import TyperCommand
 
 from components import STEPS
 from components.core.errors import PipelineError
-from pipeline import IMAGES, SETTINGS
+from pipeline import IMAGES, SETTINGS, step_lock
 from pipeline.cli.common import (
     CommandGroup,
     Json,
@@ -242,12 +242,13 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         # DVC deletes its copies of the project; what was decoded stays with the original.
         paths = {**paths, "cache": original / "cache"}
     module = import_module(f"components.{name}")
-    with timed(name):
-        module.run(module.Paths(**paths), params.load(SETTINGS, module.Params))
+    places = module.Paths(**paths)
+    with timed(name), step_lock.held(name, places):
+        module.run(places, params.load(SETTINGS, module.Params))
     if name == "validate":
         from pipeline import foresight
 
-        for notice in foresight.notices(module.Paths(**paths)):
+        for notice in foresight.notices(places):
             print(f"validate  warning: {notice}")
 
 

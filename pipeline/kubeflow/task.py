@@ -17,6 +17,7 @@ from components.core.phrases import short_digest
 from components.io import files, params
 from components.io.data.dataset import DataPaths
 from components.tracking import server
+from pipeline import step_lock
 from pipeline.exit_codes import exit_code_of
 from pipeline.kubeflow import branch, fetch, sections, workspace
 from pipeline.kubeflow.branch import Tip
@@ -170,7 +171,9 @@ def run_step(step: str, layout: Layout, given: Mapping[str, str], data_digest: s
 
     def act() -> None:
         _setup(layout, data_digest)
-        module.run(layout.place(module.Paths), sections.load(given, module.Params))
+        paths = layout.place(module.Paths)
+        with step_lock.held(step, paths):
+            module.run(paths, sections.load(given, module.Params))
 
     run_task(step, act)
     return layout.outputs / step

@@ -1,0 +1,75 @@
+"""What DVC starts ends with it; what a person starts does not."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import starter
+from tests.components.conftest import ROOT
+
+CHILD = """
+import sys
+from pipeline.starter import end_with_starter
+end_with_starter()
+print("ready", flush=True)
+for line in sys.stdin:
+    print("alive", flush=True)
+"""
+
+# Starts what follows on its command line, and waits for it like DVC.
+STARTER = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+
+WITHOUT_KERNEL = """import pipeline.starter
+pipeline.starter._ask_kernel = lambda: False
+end_with_starter()
+"""
+
+DIRECTLY = [sys.executable, "-c", CHILD]
+THROUGH_A_SHELL = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, CHILD]
+
+
+def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", STARTER, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+@pytest.mark.parametrize("command", [DIRECTLY, THROUGH_A_SHELL])
+def test_a_stage_ends_with_the_dvc_that_started_it(command: list[str]) -> None:
+    with start(command, DVC_STAGE="train") as dvc:
+        assert dvc.stdout
+        assert dvc.stdout.readline() == "ready\n"
+        dvc.kill()
+        assert dvc.stdout.read() == "", "the end of the pipe: its last writer, the stage, is gone"
+
+
+@pytest.mark.parametrize("command", [DIRECTLY, THROUGH_A_SHELL])
+def test_without_help_of_the_kernel_the_stage_looks_itself(command: list[str]) -> None:
+    blind = [word.replace("end_with_starter()\n", WITHOUT_KERNEL) for word in command]
+    with start(blind, DVC_STAGE="train") as dvc:
+        assert dvc.stdout
+        assert dvc.stdout.readline() == "ready\n"
+        dvc.kill()
+        assert dvc.stdout.read() == ""
+
+
+def test_what_a_person_starts_goes_on_when_the_terminal_is_gone() -> None:
+    with start(DIRECTLY) as shell:
+        assert shell.stdin
+        assert shell.stdout
+        assert shell.stdout.readline() == "ready\n"
+        shell.kill()
+        shell.stdin.write("are you there\n")
+        shell.stdin.flush()
+        assert shell.stdout.readline() == "alive\n"
+
+
+def test_who_finds_its_starter_gone_at_once_ends() -> None:
+    with start(DIRECTLY, **{starter.STARTED_BY: "1"}) as gone:
+        assert gone.communicate()[0] == ""
