@@ -1,6 +1,7 @@
 """MLflow runs; with `registry` the only place that knows MLflow.
 
 server   where MLflow is, and whether it answers: cheap, imports no MLflow
+database its SQLite file, made whole or not at all
 store    the open store: client, experiment, failures as errors of the pipeline
 runs     one run per pipeline execution, found again by its key
 lineage  git revision, DVC hash, and who acts

@@ -32,7 +32,7 @@ def tracking_uri() -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
-        return _sqlite_uri(project_folder() / "mlflow.db")
+        return sqlite_uri(project_folder() / "mlflow.db")
     scheme, separator, _ = uri.partition("://")
     if separator and scheme.partition("+")[0] in {"http", "https", *_DATABASES}:
         return uri
@@ -43,8 +43,8 @@ def tracking_uri() -> str:
     )
 
 
-def _sqlite_uri(file: Path) -> str:
-    """The URI of a file below or above the current folder.
+def sqlite_uri(file: Path) -> str:
+    """The URI of a database file.
 
     In a URI `?` ends the path and %41 means A. Quoted it would be right for SQLAlchemy, but MLflow
     makes the folders of the quoted path; the path from the current folder has no such character.

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.io.project import project_folder
-from components.tracking import server
+from components.tracking import database, server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -133,7 +133,8 @@ def _connect(uri: str, injected: str | None) -> Store:
     from mlflow.exceptions import MlflowException
 
     try:
-        _make_database(uri)
+        if file := server.sqlite_file(uri):
+            database.make(file, _artifact_location(uri))
         client = MlflowClient(uri)
         experiment_id = _experiment_of(client, injected) if injected else _experiment(client)
     except MlflowException as error:
@@ -144,15 +145,6 @@ def _connect(uri: str, injected: str | None) -> Store:
             "Correct MLFLOW_TRACKING_URI, or unset it to use ./mlflow.db."
         ) from error
     return Store(client, uri, experiment_id, injected)
-
-
-def _make_database(uri: str) -> None:
-    """Fill a new SQLite file. The client would, but writes the current folder unquoted into SQL."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    file = server.sqlite_file(uri)
-    if file and file.stat().st_size == 0:
-        SqlAlchemyStore(uri, _artifact_location(uri))  # type: ignore[no-untyped-call]
 
 
 def _experiment(client: MlflowClient) -> str:

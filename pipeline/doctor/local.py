@@ -20,7 +20,7 @@ from components.core.phrases import count, listing, short_digest
 from components.io import params
 from components.io.data.links import foreign_links, missing_objects
 from components.io.data.scan import list_files, printable
-from components.tracking import server
+from components.tracking import database, server
 from pipeline import IMAGES, SETTINGS
 from pipeline.doctor import tracking
 from pipeline.doctor.check import Check, CheckResult
@@ -228,13 +228,20 @@ def mlflow() -> CheckResult:
     if server.is_server(uri):
         return tracking.check_version(uri)
     file = server.sqlite_file(uri)
-    if file and not file.exists():
+    if file and not (file.exists() and file.stat().st_size):
         return CheckResult("pass", f"{file}: the first run makes it")
     try:
         server.require_reachable(uri)
+        problem = database.schema_problem(file) if file else ""
     except ServiceUnavailable:
         raise
     except PipelineError as error:
         return CheckResult("fail", str(error))
+    if file and database.is_half_made(file):
+        found = f"{file}: half made when it was interrupted; the next run makes it again"
+        return CheckResult("warn", found)
+    if problem:
+        hint = f"make install; or copy the file, then mlflow db upgrade {uri}"
+        return CheckResult("fail", f"{file}: {problem}", hint)
     found = f"{server.without_credentials(uri)}, by mlflow {metadata.version('mlflow')}"
     return tracking.compare_versions(found, metadata.version("mlflow"), "make install")

@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +310,24 @@ def test_a_file_that_is_no_database_fails(checkout: Checkout) -> None:
     assert "the first run makes it" in look(local.mlflow)[1]
     (checkout.root / "mlflow.db").write_text("no database, but long enough to be read as one" * 99)
     assert look(local.mlflow)[0] == "fail"
+
+
+def test_a_database_of_another_schema_or_half_made_is_named(checkout: Checkout) -> None:
+    import mlflow.store.db.utils  # noqa: F401 - see above
+
+    with closing(sqlite3.connect(checkout.root / "mlflow.db")) as connection:
+        connection.execute("CREATE TABLE experiments (artifact_location)")
+        connection.execute("CREATE TABLE alembic_version (version_num)")
+        connection.execute("INSERT INTO alembic_version VALUES ('older')")
+        connection.commit()
+        status, text = look(local.mlflow)
+        assert (status, "half made" in text) == ("warn", True)
+        connection.execute("INSERT INTO experiments VALUES ('somewhere')")
+        connection.commit()
+    status, text = look(local.mlflow)
+    assert status == "fail"
+    assert "its schema is older, this MLflow's is" in text
+    assert "then mlflow db upgrade sqlite:///" in text
 
 
 def commit(checkout: Checkout) -> None:
