@@ -114,7 +114,9 @@ class Newcomer(Project):
 
             def ask(path: str, **body: Any) -> dict[str, Any]:
                 data = json.dumps(body).encode() if body else None
-                headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
+                # One of the names that the server answers to: the port here is another one.
+                headers = {"Host": "127.0.0.1:5000", "Authorization": f"Basic {key}"}
+                headers["Content-Type"] = "application/json"
                 request = urllib.request.Request(f"{url}/api/2.0/mlflow/{path}", data, headers)
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     found: dict[str, Any] = json.load(answer)
