@@ -1,6 +1,7 @@
 """What a run survives, and what it says of what it does not."""
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -29,6 +30,9 @@ LONGER = {
 
 AWAY_SECONDS = 120
 
+# The gate may well block one of two models that 44 images cannot tell apart.
+VERDICT = r"succeeded; (passed|blocked) 0\.\d+ accuracy on 44 test images"
+
 
 @contextmanager
 def away(kind: str, name: str, namespace: str = SERVICES) -> Iterator[None]:
@@ -46,12 +50,19 @@ def away(kind: str, name: str, namespace: str = SERVICES) -> Iterator[None]:
 @contextmanager
 def without_secret(name: str) -> Iterator[None]:
     """No such secret while the block runs."""
-    saved = kubectl("-n", RUNS, "get", "secret", name, "-o", "yaml")
+    saved = read_secret(name)
     kubectl("-n", RUNS, "delete", "secret", name)
     try:
         yield
     finally:
         kubectl("apply", "-f", "-", stdin=saved)
+
+
+def read_secret(name: str) -> str:
+    """A secret as a manifest that makes it anew."""
+    (found,) = get("secret", name, "-n", RUNS)
+    metadata = {"name": name, "namespace": RUNS}
+    return json.dumps({**found, "metadata": metadata})
 
 
 def running(run: str, step: str) -> list[str]:
@@ -89,7 +100,7 @@ def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_pat
             assert project.points("train/loss") == [1, 2, 3, 4]
             submission.until('register +waits: CreateContainerConfigError: secret "mlflow-pro', 300)
         output = submission.end()
-    assert re.search(r"succeeded; passed 0\.\d+ accuracy on 44 test images", output), output
+    assert re.search(VERDICT, output), output
 
     again = project.submit("--branch", "main", "--wait")
     assert "unchanged since its last verdict" in again, again
@@ -106,17 +117,17 @@ def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
         run = submission.run
         submission.until_log("tune", r"trial \d +epoch 1/4")
         delete_pods(run, "tune", 2)
-        submission.until_log("train", "epoch 2/4")
+        submission.until_log("train", "epoch 1/4")
+        delete_pods(run, "train", 1)
         with project.submitting(tmp_path) as other:
             assert other.run != run
-            delete_pods(run, "train", 1)
             submission.until_log("train", r"resumed after \d epochs")
             until(600, "evaluate runs", lambda: log_of(run, "evaluate"))
             drain(run)
             outputs = [submission.end(), other.end()]
     for output in outputs:
-        assert re.search(r"succeeded; (passed|held) .* on 44 test images", output), output
-    assert "broken" not in project.pipeline("status")
+        assert re.search(VERDICT, output), output
+    assert project.status()["problems"] == []
 
 
 def drain(run: str) -> None:
@@ -138,7 +149,7 @@ def test_a_step_that_is_killed_for_memory_says_so(project: Newcomer) -> None:
         cluster__retries=1, **{f"cluster__tune__{name}": value for name, value in small.items()}
     )
     output = project.submit("--wait", code=1)
-    assert re.search(r"tune.*(OOMKilled|out of memory)", output), output
+    assert re.search(r"tune: .*OOMKilled.*cluster\.tune\.memory_gib", output), output
     assert "not run: evaluate, register, train" in output
 
 
@@ -148,13 +159,13 @@ def test_a_wrong_digest_is_said_while_it_waits(project: Newcomer, tmp_path: Path
     with project.submitting(tmp_path, "--image", wrong) as submission:
         submission.until("fetch +waits: ErrImagePull: ", 60)
         ask("POST", f"runs/{submission.run}:terminate")
-        assert "ended as" in submission.end(code=1)
+        assert "not run: evaluate" in submission.end(code=1)
 
 
 def test_retry_after_a_refusal_goes_on_where_it_was(project: Newcomer, tmp_path: Path) -> None:
     """As on the run's page: a person mends the cause, and presses Retry."""
     project.publish()
-    secret = kubectl("-n", RUNS, "get", "secret", "mlflow-promoter", "-o", "yaml")
+    secret = read_secret("mlflow-promoter")
     with project.submitting(tmp_path) as submission:
         run = submission.run
         wrong = '{"stringData": {"password": "not the promoter\'s password"}}'
@@ -162,7 +173,7 @@ def test_retry_after_a_refusal_goes_on_where_it_was(project: Newcomer, tmp_path:
         try:
             output = submission.end(code=1)
         finally:
-            kubectl("replace", "--force", "-f", "-", stdin=secret)
+            kubectl("apply", "-f", "-", stdin=secret)
     assert "register failed" in output
     weights = log_of(run, "train")
     ask("POST", f"runs/{run}:retry")
