@@ -133,7 +133,7 @@ def run(paths: Paths, params: Params) -> None:
         plots.history(history, config.epochs, paths.plot)
         for file in (paths.history, paths.plot):
             mlflow_run.file(file, "train")
-    paths.checkpoint.unlink(missing_ok=True)
+    checkpoints.remove(paths.checkpoint)
 
 
 def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:

@@ -154,7 +154,7 @@ def run_worker(paths: Paths, worker: int, params: Params) -> None:
 
     Args:
         paths: those of `run`.
-        worker: number of this worker, from 1; no two live workers have the same.
+        worker: number of this worker, from 1.
         params: settings, those of `run`.
     """
     context = _open_context(paths, params)

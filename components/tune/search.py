@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
 from components.tune import storage
 from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun
-from components.tune.trial_queue import RELEASED, Heartbeat, TrialQueue, reason
+from components.tune.trial_queue import RELEASED, WORKER_LOST, Heartbeat, TrialQueue, reason
 
 if TYPE_CHECKING:
     import optuna
@@ -31,9 +32,6 @@ _POLL_SECONDS = 1.0
 @contextmanager
 def open_study(journal: Path, context: StudyContext, worker: int) -> Iterator[TrialQueue]:
     """Open or create the study.
-
-    The seed moves on with the trials that were started, and differs between workers: samplers that
-    start from the same seed would suggest the same trials.
 
     Args:
         journal: file of the study, unless OPTUNA_STORAGE names a database.
@@ -52,9 +50,9 @@ def open_study(journal: Path, context: StudyContext, worker: int) -> Iterator[Tr
             study_name=context.name, storage=opened, direction="minimize", load_if_exists=True
         )
         _require_same_hardware(study, f"{context.config.device} in {context.config.precision}")
-        queue = TrialQueue(study, worker, context.num_trials, context.space.first_trials)
-        seed = context.config.seed + 1000 * worker + len(queue.started())
-        study.sampler = optuna.samplers.TPESampler(seed=seed)
+        place = f"the study {context.name}" if storage.VARIABLE in os.environ else str(journal)
+        first = context.space.first_trials
+        queue = TrialQueue(study, worker, context.num_trials, first, context.config.seed, place)
         study.pruner = optuna.pruners.MedianPruner(
             n_startup_trials=1, n_warmup_steps=PRUNING_QUARTER
         )
@@ -129,12 +127,15 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
     complete, finished = queue.complete(), queue.finished()
     if not complete:
         reasons = sorted({reason(trial) for trial in finished})
+        advice = "lower the upper end of tune.learning_rate"
+        if reasons == [WORKER_LOST]:
+            advice = f"find out what killed them, then delete {queue.place}"
         raise PipelineError(
             f"tune: none of {len(finished)} trials is complete ({'; '.join(reasons)}), so there "
-            "are no hyperparameters; lower the upper end of tune.learning_rate and run again."
+            f"are no hyperparameters; {advice} and run again."
         )
     states = [trial.state for trial in finished]
-    best = min(complete, key=lambda trial: (trial.value, trial.number))
+    best = min(complete, key=lambda trial: (trial.value, trial.user_attrs["slot"]))
     assert best.value is not None
     return Hyperparameters(
         learning_rate=best.params["learning_rate"],

@@ -28,13 +28,13 @@ def open_storage(journal: Path) -> Iterator[BaseStorage]:
         ServiceUnavailable: the database does not answer, now or while it is open.
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend
     from sqlalchemy import exc, make_url
+
+    from components.tune.journal import open_journal
 
     address = os.environ.get(VARIABLE)
     if not address:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        yield optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        yield optuna.storages.JournalStorage(open_journal(journal))
         return
     try:
         url = make_url(address)

@@ -14,6 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from components.core.training.schedule import derive_seed
+from components.tune.worker import has_ended, identify
+
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
@@ -22,9 +25,12 @@ HEARTBEAT_SECONDS = 10.0  # a running trial says that it is alive, this often
 STALE_SECONDS = 60.0  # without a heartbeat for so long, it is requeued
 MAX_RETRIES = 2  # of the trials of one slot that lose their worker
 
+_SETTINGS = 2  # of a trial that the sampler chooses
+
 # Why a trial was lost: it failed for a reason that is not its own.
 WORKER_LOST = "heartbeat lost"
 RELEASED = "released"
+RESTARTED = "worker restarted"
 DUPLICATE = "duplicate"
 
 
@@ -34,33 +40,54 @@ class TrialQueue:
 
     Attributes:
         study: open in the storage that all workers share.
-        worker: number of this worker, from 0; no two live workers have the same.
+        worker: number of this worker, from 0.
         slots: trials of the budget.
         first_trials: settings of the first slots; the sampler chooses the others.
+        seed: of the sampler.
+        place: where the study lies, for messages.
     """
 
     study: optuna.Study
     worker: int
     slots: int
     first_trials: Sequence[Mapping[str, float]]
+    seed: int
+    place: str
     _heard: dict[int, tuple[object, float]] = field(default_factory=dict)
 
     def enqueue_missing(self) -> bool:
-        """Enqueue a trial for every slot that has none; returns whether any is waiting."""
+        """Enqueue a trial for the first slot that has none, if no trial waits; whether one does.
+
+        One at a time: whatever was killed, a single worker fills the slots in their order.
+        """
         from optuna.trial import TrialState
 
         by_slot = self._by_slot()
-        for slot in range(self.slots):
-            if _owner(by_slot[slot]) is None:
-                earlier = [dict(trial.params) for trial in by_slot[slot] if trial.params]
-                first = [dict(settings) for settings in self.first_trials[slot : slot + 1]]
-                settings = (earlier or first or [{}])[-1]
-                self.study.enqueue_trial(settings, user_attrs={"slot": slot})
-        owners = [_owner(trials) for trials in self._by_slot().values()]
-        return any(trial and trial.state == TrialState.WAITING for trial in owners)
+        owners = [_owner(trials) for trials in by_slot.values()]
+        if any(owner and owner.state == TrialState.WAITING for owner in owners):
+            return True
+        if None not in owners:
+            return False
+        slot = owners.index(None)
+        earlier = [dict(t.params) for t in by_slot[slot] if len(t.params) == _SETTINGS]
+        first = [dict(settings) for settings in self.first_trials[slot : slot + 1]]
+        notes = {"slot": slot, "process": identify()}
+        self.study.enqueue_trial((earlier or first or [{}])[-1], user_attrs=notes)
+        return True
 
     def claim(self) -> optuna.Trial | None:
-        """Start a waiting trial; None when another worker was faster."""
+        """Start a waiting trial; None when another worker was faster.
+
+        What the sampler chooses depends on the slot and on the trials that have ended: not on how
+        often the search was stopped.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.samplers import TPESampler
+        from optuna.trial import TrialState
+
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        slot = min((t.user_attrs.get("slot", 0) for t in waiting), default=0)
+        self.study.sampler = TPESampler(seed=derive_seed(self.seed, f"trial {slot}") % 2**32)
         trial = self.study.ask()
         trials = self._by_slot().get(trial.user_attrs.get("slot", -1), [])
         owner = _owner(trials)
@@ -68,8 +95,12 @@ class TrialQueue:
             self.release(trial, DUPLICATE)
             return None
         now = time.time()
-        for name, value in {"worker": self.worker, "started": now, "heartbeat": now}.items():
-            trial.set_user_attr(name, value)
+        notes = {"process": identify(), "worker": self.worker, "started": now, "heartbeat": now}
+        try:
+            for name, value in notes.items():
+                trial.set_user_attr(name, value)
+        except UpdateFinishedTrialError:  # whoever enqueued it is gone, and it was requeued
+            return None
         return trial
 
     def release(self, trial: optuna.Trial, reason: str) -> None:
@@ -108,33 +139,37 @@ class TrialQueue:
             pair = [t for k in range(len(choices)) if (t := _owner(by_slot[k]))]
             complete = [t for t in pair if t.state == TrialState.COMPLETE]
             if complete:
-                best = min(complete, key=lambda t: (t.value, t.number))
+                best = min(complete, key=lambda t: (t.value, t.user_attrs["slot"]))
                 chosen = best.user_attrs["horizontal_flip"]
         trial.set_user_attr("horizontal_flip", chosen)
         return chosen
 
     def reclaim_stale(self) -> None:
-        """Fail running trials that lost their worker: own ones at once, others when stale."""
+        """Fail running trials whose process has ended, or cannot be seen and gives no heartbeat."""
         from optuna.trial import TrialState
 
         now = time.monotonic()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            notes = trial.user_attrs
             heartbeat, since = self._heard.get(trial.number, (None, now))
-            if heartbeat != trial.user_attrs.get("heartbeat"):
+            if heartbeat != notes.get("heartbeat"):
                 since = now
-            self._heard[trial.number] = (trial.user_attrs.get("heartbeat"), since)
-            mine = trial.user_attrs.get("worker") == self.worker
-            if mine or now - since > STALE_SECONDS:
-                self._mark_failed(trial)
+            self._heard[trial.number] = (notes.get("heartbeat"), since)
+            if has_ended(notes.get("process", "")) or now - since > STALE_SECONDS:
+                self._requeue(trial)
 
-    def _mark_failed(self, trial: FrozenTrial) -> None:
+    def _requeue(self, lost: FrozenTrial) -> None:
+        """Fail a trial that lost its worker; if that worker is back, it was no retry."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
+        why = RESTARTED if lost.user_attrs.get("worker", self.worker) == self.worker else ""
         # Somebody else was faster, or it ended after all.
         with suppress(UpdateFinishedTrialError, ValueError):
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            print(f"tune      trial {trial.number} requeued: {WORKER_LOST}", flush=True)
+            if why:
+                self.study._storage.set_trial_user_attr(lost._trial_id, "lost", why)
+            self.study.tell(lost.number, state=TrialState.FAIL)
+            print(f"tune      trial {lost.number} requeued: {why or WORKER_LOST}", flush=True)
 
     def _tell(
         self,

@@ -26,11 +26,14 @@ from components.core.data.files import ImageFile, ImageInfo, Scan
 from components.core.data.fingerprints import fingerprint, perceptual_hash, pixel_digest
 from components.core.data.layout import split_folders
 from components.core.data.names import is_ignored
-from components.io.data import links
+from components.io.data import links, recorded
 from components.io.data.known_images import KnownImages
 
 IGNORED = "hidden or junk file"
 LINK = "a symbolic link"
+
+# Edited since `dvc add`, or damaged in DVC's cache, whose label would then be another image's.
+_CHANGED = "not the bytes in {pointer}; `dvc add` an edit, else delete it from DVC's cache and pull"
 
 _KINDS_OF_LINK = {"object": "file", "missing": links.MISSING, "foreign": LINK}
 
@@ -56,7 +59,7 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
     labels = {printable(path).split("/")[-1] for path in folders if path.count("/") == bool(splits)}
     labels |= {file.label for file in found if file.label}
     known = KnownImages(cache, params)
-    measured = _measure_all(images, found, params, known)
+    measured = _measure_all(images, found, params, known, recorded.read(images))
     return Scan(measured, sorted(labels), splits, known.fingerprints)
 
 
@@ -147,14 +150,18 @@ def _classify(path: str, kind: str, why_ignored: str, splits: Mapping[str, Split
 
 
 def _measure_all(
-    images: Path, found: Sequence[ImageFile], params: ImageParams, known: KnownImages
+    images: Path,
+    found: Sequence[ImageFile],
+    params: ImageParams,
+    known: KnownImages,
+    md5s: Mapping[str, str],
 ) -> list[ImageFile]:
     from tqdm import tqdm
 
     chunks = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)]
 
     def measure(chunk: Sequence[ImageFile]) -> list[ImageFile]:
-        return [_measure(images, file, params, known) for file in chunk]
+        return [_measure(images, file, params, known, md5s.get(file.path)) for file in chunk]
 
     measured: list[ImageFile] = []
     # disable=None: a bar on terminals only
@@ -173,7 +180,9 @@ def _measure_all(
     return measured
 
 
-def _measure(images: Path, file: ImageFile, params: ImageParams, known: KnownImages) -> ImageFile:
+def _measure(
+    images: Path, file: ImageFile, params: ImageParams, known: KnownImages, md5: str | None
+) -> ImageFile:
     """The file with what it decodes to, which is known from now on."""
     if file.status != "used":
         return file
@@ -183,6 +192,8 @@ def _measure(images: Path, file: ImageFile, params: ImageParams, known: KnownIma
         reason = f"cannot be read ({error.strerror or error})"
         return file.quarantined("max_unreadable", reason)
     file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    if md5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        return file.quarantined("max_unreadable", _CHANGED.format(pointer=f"{images}.dvc"))
     if info := known.get(file.sha256):
         return replace(file, info=info)
     try:

@@ -47,7 +47,37 @@ def test_a_newer_checkpoint_takes_the_place_of_the_older(path: Path) -> None:
     loaded = checkpoints.load(path, "key")
     assert loaded is not None
     assert loaded[0]["epoch"] == 3
-    assert [p.name for p in path.parent.iterdir()] == ["train.ckpt"]
+    assert {p.name for p in path.parent.iterdir()} == {"train.ckpt", "train.previous.ckpt"}
+    checkpoints.remove(path)
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("newest", [b"damaged", b"", None])
+def test_the_checkpoint_before_is_used_when_the_newest_is_damaged_or_was_never_finished(
+    newest: bytes | None, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints.save(path, "key", {**STATE, "epoch": 3}, HISTORY)
+    if newest is None:
+        path.unlink()  # killed while it was written
+    else:
+        path.write_bytes(newest)
+    loaded = checkpoints.load(path, "key")
+    assert loaded is not None
+    assert loaded[0]["epoch"] == 2
+    text = f"{path} is damaged: starting from {path.with_name('train.previous.ckpt')}"
+    assert [record.message.strip()[10:] for record in caplog.records] == [text] * (
+        newest is not None
+    )
+
+
+def test_when_both_are_damaged_training_starts_over(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints.save(path, "key", STATE, HISTORY)
+    for file in path.parent.iterdir():
+        file.write_bytes(b"damaged")
+    assert checkpoints.load(path, "key") is None
+    assert caplog.records[-1].message.endswith("is damaged: starting from the first epoch")
 
 
 def test_without_a_file_there_is_nothing_to_resume(tmp_path: Path) -> None:
@@ -104,6 +134,7 @@ def test_a_pickled_object_is_refused_without_running_it(
         assert checkpoints.load(path, "key") is None
     assert not marker.exists()
     assert "cannot be read" in caplog.text
+    assert "weights_only=False" not in caplog.text
 
 
 def test_a_full_disk_keeps_the_older_checkpoint(small_disk: Path) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -16,6 +17,7 @@ from components.tune import search, trial_queue
 from components.tune.trial_queue import (
     DUPLICATE,
     RELEASED,
+    RESTARTED,
     WORKER_LOST,
     Heartbeat,
     TrialQueue,
@@ -99,16 +101,16 @@ def test_a_slot_is_enqueued_once_however_often_and_by_whichever_worker(
     assert queue.enqueue_missing()
     assert other.enqueue_missing()
     assert queue.enqueue_missing()
-    assert len(queue.study.trials) == 3
+    assert [trial.user_attrs["slot"] for trial in queue.study.trials] == [0]
 
 
 def test_of_two_trials_for_one_slot_only_the_first_runs(queue: TrialQueue) -> None:
     assert queue.enqueue_missing()
-    queue.study.enqueue_trial({}, user_attrs={"slot": 1})  # as two workers do at the same moment
-    numbers = [trial.number for _ in range(4) if (trial := queue.claim())]
-    assert numbers == [0, 1, 2]
-    assert reason(queue.study.trials[3]) == DUPLICATE
-    assert not queue.enqueue_missing()
+    queue.study.enqueue_trial({}, user_attrs={"slot": 0})  # as two workers do at the same moment
+    numbers = [trial.number for _ in range(2) if (trial := queue.claim())]
+    assert numbers == [0]
+    assert reason(queue.study.trials[1]) == DUPLICATE
+    assert claim(queue).user_attrs["slot"] == 1
 
 
 def test_a_trial_that_nobody_enqueued_is_not_run(queue: TrialQueue) -> None:
@@ -126,19 +128,55 @@ def test_a_released_trial_is_run_again_with_its_settings_by_any_worker(
     queue.release(trial, RELEASED)
     other = open_another(tmp_path, 1)
     assert reason(other.study.trials[trial.number]) == RELEASED
-    seen = [suggest_rate(claim(other)) for _ in range(2)]
-    assert rate in seen
+    assert suggest_rate(claim(other)) == rate
+    claim(other)
     assert not other.enqueue_missing()
 
 
-def test_own_trials_of_an_earlier_process_are_requeued_at_once(
+def test_own_trials_of_an_earlier_process_are_requeued_at_once_and_that_is_no_retry(
+    queue: TrialQueue, tmp_path: Path, dead: None
+) -> None:
+    rates = set()
+    for number in range(trial_queue.MAX_RETRIES + 3):
+        rates.add(suggest_rate(claim(queue)))
+        queue = open_another(tmp_path, 0)
+        queue.reclaim_stale()
+        assert reason(queue.study.trials[number]) == RESTARTED
+    assert len(rates) == 1
+    assert claim(queue).user_attrs["slot"] == 0
+
+
+def test_two_live_workers_of_one_number_leave_each_others_trials_alone(
     queue: TrialQueue, tmp_path: Path
 ) -> None:
-    rate = suggest_rate(claim(queue))
-    again = open_another(tmp_path, 0)
-    again.reclaim_stale()
-    assert reason(again.study.trials[0]) == WORKER_LOST
-    assert rate in [suggest_rate(claim(again)) for _ in range(3)]
+    trial = claim(queue)
+    suggest_rate(trial)
+    other = open_another(tmp_path, 0)
+    other.reclaim_stale()
+    assert other.running() == 1
+    assert claim(other).user_attrs["slot"] == 1
+    assert queue.tell(trial, TrialState.COMPLETE, 0.1)
+
+
+def test_a_trial_that_is_requeued_while_it_is_claimed_is_left_to_the_others(
+    queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = queue.study.ask
+
+    def ask_and_requeue() -> optuna.Trial:
+        trial = ask()
+        queue.study.tell(trial.number, state=TrialState.FAIL)
+        return trial
+
+    assert queue.enqueue_missing()
+    monkeypatch.setattr(queue.study, "ask", ask_and_requeue)
+    assert queue.claim() is None
+
+
+@pytest.fixture
+def dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process that ran a trial is known to be gone."""
+    monkeypatch.setattr(trial_queue, "has_ended", lambda process: process != "")
 
 
 def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
@@ -166,7 +204,7 @@ def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
 def test_a_trial_whose_worker_was_killed_before_its_first_heartbeat_is_requeued(
     queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert queue.enqueue_missing()
+    queue.study.enqueue_trial({}, user_attrs={"slot": 0})
     queue.study.ask()
     clock = [0.0]
     monkeypatch.setattr("components.tune.trial_queue.time.monotonic", lambda: clock[0])
@@ -177,7 +215,9 @@ def test_a_trial_whose_worker_was_killed_before_its_first_heartbeat_is_requeued(
     assert queue.enqueue_missing()
 
 
-def test_a_late_result_of_a_requeued_trial_is_dropped(queue: TrialQueue, tmp_path: Path) -> None:
+def test_a_late_result_of_a_requeued_trial_is_dropped(
+    queue: TrialQueue, tmp_path: Path, dead: None
+) -> None:
     trial = claim(queue)
     suggest_rate(trial)
     open_another(tmp_path, 0).reclaim_stale()
@@ -192,17 +232,18 @@ def test_a_value_of_none_is_a_bug_and_not_taken_for_a_lost_trial(queue: TrialQue
 
 
 def test_a_trial_that_loses_three_workers_uses_its_slot_up(
-    queue: TrialQueue, tmp_path: Path
+    queue: TrialQueue, tmp_path: Path, dead: None
 ) -> None:
     rates = set()
-    for _ in range(3 * (trial_queue.MAX_RETRIES + 1)):
+    for turn in range(1, 1 + 3 * (trial_queue.MAX_RETRIES + 1)):
         rates.add(suggest_rate(claim(queue)))
-        queue = open_another(tmp_path, 0)
+        queue = open_another(tmp_path, turn)
         queue.reclaim_stale()
     assert not queue.enqueue_missing()
     assert len(rates) == 3
     assert [reason(trial) for trial in queue.finished()] == [WORKER_LOST] * 3
-    with pytest.raises(PipelineError, match=f"none of 3 trials is complete .{WORKER_LOST}"):
+    message = rf"none of 3 trials is complete .{WORKER_LOST}.*delete \S+/study.journal and run"
+    with pytest.raises(PipelineError, match=message):
         search.best_hyperparameters(queue, workers.make_context(3))
 
 
@@ -217,9 +258,8 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(queue: TrialQueue) ->
     for _ in range(3):
         assert queue.tell(claim(queue), TrialState.PRUNED, reason="slow")
     assert not queue.enqueue_missing()
-    more = TrialQueue(queue.study, 0, 5, queue.first_trials)
-    assert more.enqueue_missing()
-    assert [trial.number for _ in range(2) if (trial := more.claim())] == [3, 4]
+    more = replace(queue, slots=5)
+    assert [claim(more).number for _ in range(2)] == [3, 4]
 
 
 def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
@@ -240,7 +280,7 @@ def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
 
 
 def test_the_heartbeat_notices_that_its_trial_was_requeued(
-    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: None
 ) -> None:
     monkeypatch.setattr(trial_queue, "HEARTBEAT_SECONDS", 0.05)
     with Heartbeat(claim(queue)) as heartbeat:
@@ -252,7 +292,7 @@ def test_the_heartbeat_notices_that_its_trial_was_requeued(
 
 
 def test_used_seconds_are_those_in_which_a_trial_ran(
-    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: None
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr("components.tune.trial_queue.time.time", lambda: clock[0])
@@ -263,7 +303,7 @@ def test_used_seconds_are_those_in_which_a_trial_ran(
     clock[0] += 100
     lost = claim(queue)  # its only heartbeat is its first
     clock[0] += 10
-    again = open_another(tmp_path, 0)
+    again = open_another(tmp_path, 1)
     again.reclaim_stale()
     assert reason(again.study.trials[lost.number]) == WORKER_LOST
     assert again.used_seconds() == 4
@@ -313,16 +353,38 @@ def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
 
 
 @pytest.mark.parametrize("workers", [(1, 2, 3), (1, 1, 1), (2, 1, 2)])
-def test_workers_and_restarts_sample_from_different_seeds(
+def test_what_is_drawn_differs_between_slots_and_not_between_workers(
     workers: tuple[int, ...], tmp_path: Path
 ) -> None:
     drawn = [claim(open_another(tmp_path, k)).suggest_float("weight", 0, 1) for k in workers]
+    again = [claim(open_another(tmp_path / "b", 0)).suggest_float("weight", 0, 1) for _ in drawn]
     assert len(set(drawn)) == 3
+    assert drawn == again
+
+
+def test_a_search_that_is_killed_again_and_again_finds_the_same_as_one_that_is_not(
+    tmp_path: Path,
+) -> None:
+    budget = 14  # more than the ten after which the sampler begins to learn
+    whole, broken = tmp_path / "whole/study.journal", tmp_path / "broken/study.journal"
+    workers.run_worker_to_the_end(whole, budget)
+    queue = workers.open_queue(broken, budget)
+    processes = [workers.start(broken, 0, budget, True)]
+    kills = workers.kill_some(
+        queue, processes, 12, lambda _: workers.start(broken, 0, budget, True)
+    )
+    processes[0].join()
+    assert processes[0].exitcode == 0
+    assert kills > 3
+    context = workers.make_context(budget)
+    expected, found = (
+        search.best_hyperparameters(workers.open_queue(journal, budget), context)
+        for journal in (whole, broken)
+    )
+    assert found == expected
 
 
 def test_trials_on_other_hardware_are_not_mixed_in(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     context = workers.make_context(3)
     journal = tmp_path / "study.journal"
     with search.open_study(journal, context, 0):

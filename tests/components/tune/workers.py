@@ -94,6 +94,13 @@ def start(*arguments: Any) -> Any:
     return process
 
 
+def run_worker_to_the_end(journal: Path, num_trials: int) -> None:
+    """Run all trials in a process of its own."""
+    process = start(journal, 0, num_trials, True)
+    process.join()
+    assert process.exitcode == 0
+
+
 @contextmanager
 def running(
     place: Path | str, workers: int, num_trials: int, wait: bool = False
