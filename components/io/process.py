@@ -47,7 +47,11 @@ def keep_freed_memory() -> None:
 
 
 def make_deterministic() -> None:
-    """Ask torch for kernels that give equal bits in equal circumstances."""
+    """Ask torch for kernels that give equal bits in equal circumstances.
+
+    Tensors are not filled before they are written, as torch would do from here on: that guards only
+    against reading what nobody wrote, and costs a seventh of the speed.
+    """
     # Must be set before CUDA starts; cuBLAS needs it to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -55,6 +59,7 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def hardware_facts(device: str) -> dict[str, str]:

@@ -80,6 +80,9 @@ def submit(
     experiment: Annotated[
         str | None, typer.Option(metavar="NAME", help="Default: the model's name.")
     ] = None,
+    no_kubectl: Annotated[
+        bool, typer.Option("--no-kubectl", help="Start although kubectl cannot see the cluster.")
+    ] = False,
 ) -> int:
     """Start a run of the pushed commit on Kubeflow Pipelines; --wait follows it to its end."""
     _require_one_meaning(image, follow, branch, every, wait)
@@ -94,10 +97,10 @@ def submit(
         submit_branch.unschedule(branch, endpoint=endpoint)
         return 0
     assert image is not None
+    there: dict[str, Any] = {"endpoint": endpoint, "repository": repository, "unseen": no_kubectl}
     if branch is not None and every is not None:
-        submit_branch.schedule(image, branch, every, endpoint=endpoint, repository=repository)
+        submit_branch.schedule(image, branch, every, **there)
         return 0
-    there: dict[str, Any] = {"endpoint": endpoint, "repository": repository}
     if branch is not None:
         return submit_branch.run(image, branch, **there, experiment=experiment, wait=wait)
     return submission.submit(image, **there, experiment=experiment, wait=wait)

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 _RUNS = 3
 
 
-def require(server: Server, cluster: ClusterParams) -> None:
-    """Refuse a run that could not start; only a warning where kubectl cannot look at all.
+def require(server: Server, cluster: ClusterParams, unseen: bool) -> None:
+    """Refuse a run that could not start; what the user may not look at is taken as it is.
+
+    Args:
+        server: of Kubeflow Pipelines.
+        cluster: settings of the run.
+        unseen: only a warning where kubectl cannot look at all.
 
     Raises:
-        PipelineError: kubectl's context is another cluster than Kubeflow's, or the namespace of
-            runs lacks the account or the claim.
+        PipelineError: kubectl cannot look, its context is another cluster than Kubeflow's, or the
+            namespace of runs lacks the account or the claim.
+        ServiceUnavailable: the cluster of kubectl's context does not answer.
     """
     try:
         context = kubectl.context()
@@ -29,10 +35,12 @@ def require(server: Server, cluster: ClusterParams) -> None:
         runs = _find_runs(namespace) if namespace else []
         missing = _find_missing(namespace, cluster.workspace_claim) if namespace else []
     except PipelineError as error:
-        # Who may not look at something may still start a run.
-        if "(Forbidden)" not in str(error):
-            what = "logs of failed steps, and what steps wait for, will not be shown"
-            print(f"submit: warning: {error} Without it {what}.", file=sys.stderr)
+        if "(Forbidden)" in str(error):
+            return  # who may not look at something may still start a run
+        what = "logs of failed steps, and what steps wait for, will not be shown"
+        if not unseen:
+            raise type(error)(f"{error} Or pass --no-kubectl; {what} then.") from error
+        print(f"submit: warning: {error} Without it {what}.", file=sys.stderr)
         return
     where = f"{namespace} (kubectl's context {context})"
     if runs and not any(_knows(server, run_id) for run_id in runs):

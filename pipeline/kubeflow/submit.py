@@ -27,6 +27,7 @@ def submit(
     *,
     endpoint: str | None,
     repository: str | None,
+    unseen: bool,
     experiment: str | None,
     wait: bool,
 ) -> int:
@@ -36,6 +37,7 @@ def submit(
         image: of every task, pinned by its digest.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
         repository: where the cluster fetches from; None = the git remote `origin`.
+        unseen: start although kubectl cannot look at the cluster.
         experiment: of Kubeflow Pipelines; None = the model's name.
         wait: follow the run to its end.
 
@@ -49,7 +51,7 @@ def submit(
     _require_images(fetched.data_hash)
     cluster = params.load(SETTINGS, resources.Params).cluster
     server = Server(endpoint)
-    preflight.require(server, cluster)
+    preflight.require(server, cluster, unseen)
     run_id = _start(server, image, fetched, experiment, cluster)
     facts = f"git {short_digest(fetched.revision)}, data {short_digest(fetched.data_hash)}"
     print(f"run {run_id}: {server.page(run_id)} ({facts})", flush=True)

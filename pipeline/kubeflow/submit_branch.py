@@ -23,6 +23,7 @@ def run(
     *,
     endpoint: str | None,
     repository: str | None,
+    unseen: bool,
     experiment: str | None,
     wait: bool,
 ) -> int:
@@ -35,6 +36,7 @@ def run(
         branch: of the repository.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
         repository: where the cluster fetches from; None = the git remote `origin`.
+        unseen: start although kubectl cannot look at the cluster.
         experiment: of Kubeflow Pipelines; None = the model's name.
         wait: follow the run to its end.
 
@@ -46,7 +48,7 @@ def run(
 
     source, model = _source(branch, repository), _model_name()
     server = Server(endpoint)
-    version = _publish(server, image, model)
+    version = _publish(server, image, model, unseen)
     run_id = server.start(version, experiment or model, f"{model} {branch}", source)
     print(f"run {run_id}: {server.page(run_id)} (branch {branch})", flush=True)
     return follow(server, run_id) if wait else 0
@@ -59,6 +61,7 @@ def schedule(
     *,
     endpoint: str | None,
     repository: str | None,
+    unseen: bool,
 ) -> None:
     """Have Kubeflow run a branch again and again, in place of what it had for it before.
 
@@ -68,6 +71,7 @@ def schedule(
         every: cron expression of five fields, by the server's clock.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
         repository: where the cluster fetches from; None = the git remote `origin`.
+        unseen: start although kubectl cannot look at the cluster.
 
     Raises:
         PipelineError: there is no such branch, or the server refuses.
@@ -79,7 +83,7 @@ def schedule(
     every = schedules.require_cron(every)
     source, model = _source(branch, repository), _model_name()
     server = Server(endpoint)
-    schedules.replace(server, _publish(server, image, model), model, source, every)
+    schedules.replace(server, _publish(server, image, model, unseen), model, source, every)
     print(
         f"{model}: Kubeflow runs the branch {branch} at {every!r} (its clock), and ends at once "
         f"where nothing is new; {server.pages}/#/recurringruns"
@@ -117,13 +121,13 @@ def _model_name() -> str:
     return params.load(SETTINGS, register.Params).register.model_name
 
 
-def _publish(server: Server, image: str, model: str) -> Version:
+def _publish(server: Server, image: str, model: str, unseen: bool) -> Version:
     """The version `branch` of the model's pipeline, on a cluster where it can run."""
     from pipeline.kubeflow import versions
     from pipeline.kubeflow.compiler import compile_branch
 
     cluster = params.load(SETTINGS, resources.Params).cluster
-    preflight.require(server, cluster)
+    preflight.require(server, cluster, unseen)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         compile_branch(file, image, cluster)

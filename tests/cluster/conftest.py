@@ -17,6 +17,7 @@ import pytest
 
 from tests.cluster import installation as installing
 from tests.cluster.installation import IMAGES, Installation
+from tests.cluster.kubeflow_api import forget_model
 from tests.cluster.kubernetes import find
 from tests.cluster.newcomer import Newcomer, newcomer
 
@@ -43,6 +44,7 @@ def installation(
         installing.install(found)
         yield found
     finally:
+        forget_model()
         installing.remove(found)
 
 

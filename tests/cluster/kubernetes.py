@@ -47,9 +47,10 @@ def until(seconds: float, what: str, found: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def port_forward(service: str, port: int, namespace: str = SERVICES) -> Iterator[str]:
-    """`http://127.0.0.1:<free port>` of a service, until the block ends."""
-    command = [find(), "-n", namespace, "port-forward", f"service/{service}", f":{port}"]
+def port_forward(service: str, port: int, *, here: int | None = None) -> Iterator[str]:
+    """`http://127.0.0.1:<port>` of a service, until the block ends; None = any free port."""
+    ports = f"{here or ''}:{port}"
+    command = [find(), "-n", SERVICES, "port-forward", f"service/{service}", ports]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,29 +101,38 @@ class Newcomer(Project):
         self.run("git", "commit", "-q", "--allow-empty", "-m", "settings")
         self.run("git", "push", "-q", "origin", "HEAD:refs/heads/main")
 
+    def status(self) -> dict[str, Any]:
+        """What `status` says of the registry, to the trainer."""
+        with self._mlflow():
+            found: dict[str, Any] = json.loads(self.pipeline("status", "--json"))
+        return found
+
     def points(self, metric: str) -> list[int]:
         """The steps of a metric of the newest training, as MLflow has them for the trainer."""
-        names = [
-            self.installation.secret(RUNS, "mlflow-trainer", k) for k in ("username", "password")
-        ]
-        key = base64.b64encode(":".join(names).encode()).decode()
-        with port_forward("mlflow", 5000) as url:
+        code = (
+            "from components.tracking.store import open_store\n"
+            "with open_store() as store:\n"
+            "    query = \"tags.`pipeline.kind` = 'model'\"\n"
+            "    run = store.client.search_runs([store.experiment_id], query, max_results=1)[0]\n"
+            f"    points = store.client.get_metric_history(run.info.run_id, {metric!r})\n"
+            "    print([point.step for point in points])\n"
+        )
+        with self._mlflow():
+            found: list[int] = json.loads(self.run(sys.executable, "-c", code))
+        return found
 
-            def ask(path: str, **body: Any) -> dict[str, Any]:
-                data = json.dumps(body).encode() if body else None
-                headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
-                request = urllib.request.Request(f"{url}/api/2.0/mlflow/{path}", data, headers)
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    found: dict[str, Any] = json.load(answer)
-                return found
-
-            experiment = ask("experiments/get-by-name?experiment_name=image-classification")
-            place = [experiment["experiment"]["experiment_id"]]
-            kind = "tags.`pipeline.kind` = 'model'"
-            (run,) = ask("runs/search", experiment_ids=place, filter=kind, max_results=1)["runs"]
-            query = urllib.parse.urlencode({"run_id": run["info"]["run_id"], "metric_key": metric})
-            history = ask(f"metrics/get-history?{query}")["metrics"]
-        return [int(each.get("step", 0)) for each in history]
+    @contextmanager
+    def _mlflow(self) -> Iterator[None]:
+        """As the trainer, at an address that the server answers to: the one of the README."""
+        names = {"MLFLOW_TRACKING_USERNAME": "username", "MLFLOW_TRACKING_PASSWORD": "password"}
+        trainer = {n: self.installation.secret(RUNS, "mlflow-trainer", k) for n, k in names.items()}
+        before = self.environment
+        with port_forward("mlflow", 5000, here=5000) as url:
+            self.environment = {**before, **trainer, "MLFLOW_TRACKING_URI": url}
+            try:
+                yield
+            finally:
+                self.environment = before
 
     def push_images(self) -> None:
         """dvc push, through a port-forward to S3."""
@@ -171,15 +177,6 @@ class Newcomer(Project):
         assert done.returncode == code, text
         assert "Traceback" not in text, text
         return text
-
-
-def ask_kubeflow(method: str, path: str) -> dict[str, Any]:
-    """What Kubeflow's API answers, as its pages ask it."""
-    url = f"{os.environ['KF_PIPELINES_ENDPOINT'].rstrip('/')}/apis/v2beta1/{path}"
-    request = urllib.request.Request(url, method=method, data=b"{}" if method == "POST" else None)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
 
 
 def run_of(output: str) -> str:

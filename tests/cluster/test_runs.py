@@ -1,21 +1,46 @@
 """From nothing to a champion, as infra/README.md says."""
 
 import json
+import os
 import re
 
 import pytest
 
-from tests.cluster.kubernetes import RUNS, get, until
+from tests.cluster.installation import Installation
+from tests.cluster.kubernetes import RUNS, get, kubectl, until
 from tests.cluster.newcomer import Newcomer, run_of
 
+# What Pod Security demands of a container.
+RESTRICTED = {
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+}
+
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+
+def test_a_container_that_says_nothing_gets_no_gpu(installation: Installation) -> None:
+    image = os.environ["CLUSTER_IMAGE"]
+    words = ("run", "bare", f"--image={image}", "--dry-run=server", "--output=json")
+    overrides = json.dumps(
+        {"spec": {"containers": [{"name": "bare", "image": image, **RESTRICTED}]}}
+    )
+    made = json.loads(kubectl("-n", RUNS, *words, f"--overrides={overrides}"))
+    (container,) = made["spec"]["containers"]
+    assert set(container["resources"]["limits"]) <= {"cpu", "memory"}
 
 
 def test_before_a_run_doctor_and_its_probe_find_nothing_to_fix(project: Newcomer) -> None:
     output = project.with_images(
         "doctor", "--cluster", "--probe", "--repository", project.repository, "--json"
     )
-    rows = {row["check"]: row for row in json.loads(output)}
+    found, _ = json.JSONDecoder().raw_decode(output)  # behind it: why pods waited
+    rows = {row["check"]: row for row in found}
     assert {name: row for name, row in rows.items() if row["status"] == "fail"} == {}
     inside = {name for name, row in rows.items() if row["status"] == "pass"}
     assert {"data pushed", "kubeflow", "secrets", "volume", "retries"} <= inside

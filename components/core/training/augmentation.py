@@ -50,8 +50,7 @@ def normalize(pixels: Tensor) -> Tensor:
     """
     import torch
 
-    mean = torch.tensor(MEAN, device=pixels.device) * 255
-    std = torch.tensor(STD, device=pixels.device) * 255
+    mean, std = (_send(torch.tensor(of) * 255, pixels) for of in (MEAN, STD))
     return (pixels.to(torch.float32).sub_(mean).div_(std)).permute(0, 3, 1, 2)
 
 
@@ -89,6 +88,11 @@ def augment(
     )
     batch = _color_jitter(batch, settings, generator)
     return _random_erasing(batch, settings, generator) if settings.erase else batch
+
+
+def _send(drawn: Tensor, batch: Tensor) -> Tensor:
+    """`drawn` on the device of `batch`, without waiting for what the device still has to do."""
+    return drawn.to(batch.device, non_blocking=True)
 
 
 def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -129,7 +133,7 @@ def _random_affine(batch: Tensor, affine: Tensor) -> Tensor:
     import torch
     from torch.nn import functional
 
-    grid = functional.affine_grid(affine.to(batch.device), list(batch.shape), align_corners=False)
+    grid = functional.affine_grid(_send(affine, batch), list(batch.shape), align_corners=False)
     out = functional.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
     return out.contiguous(memory_format=torch.channels_last)
 
@@ -139,7 +143,7 @@ def _color_jitter(batch: Tensor, settings: AugmentationConfig, generator: Genera
     count = len(batch)
     gain = 1 + _uniform(count, -settings.color_jitter, settings.color_jitter, generator)
     shift = _uniform(count, -settings.color_jitter, settings.color_jitter, generator)
-    gain, shift = (t.to(batch.device).view(-1, 1, 1, 1) for t in (gain, shift))
+    gain, shift = (_send(t, batch).view(-1, 1, 1, 1) for t in (gain, shift))
     mean = batch.mean(dim=(1, 2, 3), keepdim=True)
     return (batch - mean) * gain + mean + shift
 
@@ -156,4 +160,4 @@ def _random_erasing(batch: Tensor, settings: AugmentationConfig, generator: Gene
     inside = (at >= start[..., None]) & (at < (start + side)[..., None])  # (2, N, S)
     hole = inside[0, :, :, None] & inside[1, :, None, :] & chosen[:, None, None]
     # In place, on `_color_jitter`'s fresh tensor: masked_fill would lose channels_last.
-    return batch.masked_fill_(hole[:, None].to(batch.device), 0.0)
+    return batch.masked_fill_(_send(hole[:, None], batch), 0.0)

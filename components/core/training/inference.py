@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from components.core.errors import InvalidParams
+from components.core.training.prefetch import prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,16 +85,19 @@ def predict_logits(
     from components.core.training import augmentation
 
     network.eval()
-    parts = []
     batch_size = batch_size or max(1, _PIXELS_AT_ONCE // pixels[slice(0, 1)].shape[1] ** 2)
+    starts, parts = range(0, len(pixels), batch_size), []
+
+    def read(start: int) -> NDArray[np.uint8]:
+        return pixels[start : start + batch_size]
+
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, precision == "bf16"):
-        for start in range(0, len(pixels), batch_size):
-            images = torch.from_numpy(pixels[slice(start, start + batch_size)]).to(device)
-            batch = augmentation.normalize(images)
+        for images in prefetch(read, starts, device=device):
+            batch = augmentation.normalize(torch.from_numpy(images).to(device))
             if image_size is not None:
                 batch = augmentation.resize(batch, image_size)
-            parts.append(network(batch).float().cpu().numpy())
-    return np.concatenate(parts)
+            parts.append(network(batch).float())
+        return np.asarray(torch.cat(parts).cpu().numpy())
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from components.core.errors import Diverged
 from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import ImageArray, predict_logits
+from components.core.training.prefetch import prefetch
 from components.core.training.schedule import (
     derive_seed,
     learning_rate_at,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 AfterBatch = Callable[[int, int], bool]
+
+# Steps between two looks at the loss: a look waits for a GPU to finish all that it was given.
+_STEPS_PER_CHECK = 8
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class _Loop:
         self.class_weights = torch.tensor(config.class_weights, device=config.device)
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the epoch under way
-        self.loss_sum = 0.0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=config.device)
         self.best: State = {"epoch": 0, "val_loss": math.inf, "network": {}}
 
     def patience_left(self) -> bool:
@@ -139,61 +144,78 @@ class _Loop:
         config, number = self.config, self.epoch + 1
         batches = shuffled_batches(len(self.train.labels), config.batch_size, config.seed, number)
         total = config.epochs * len(batches)
-        for index in range(self.batch, len(batches)):
-            rate = learning_rate_at(
-                self.epoch * len(batches) + index,
-                total,
-                config.learning_rate,
-                config.warmup_fraction,
-            )
-            self.step(batches[index], rate, number, index)
-            if after_batch is not None and after_batch(index + 1, len(batches)):
-                raise Stopped(self.state())
+        left = prefetch(self.read, batches[self.batch :], device=config.device)
+        with closing(left):
+            for index, (pixels, labels) in enumerate(left, start=self.batch):
+                rate = learning_rate_at(
+                    self.epoch * len(batches) + index,
+                    total,
+                    config.learning_rate,
+                    config.warmup_fraction,
+                )
+                self.step(pixels, labels, rate, derive_seed(config.seed, number, index))
+                self.batch = index + 1
+                if self.batch % _STEPS_PER_CHECK == 0 or self.batch == len(batches):
+                    self.train_loss()
+                if after_batch is not None and after_batch(self.batch, len(batches)):
+                    self.train_loss()
+                    raise Stopped(self.state())
         return self.close_epoch()
 
-    def step(self, rows: NDArray[np.int64], rate: float, epoch: int, index: int) -> None:
-        """One batch: forward, backward, update."""
+    def read(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Pixels and labels of these rows, ready to be sent; runs in a thread, too."""
+        import torch
+
+        pixels = torch.from_numpy(self.train.pixels[rows])
+        labels = torch.from_numpy(self.train.labels[rows])
+        if self.config.device == "cuda":  # from pinned memory, without waiting
+            return pixels.pin_memory(), labels.pin_memory()
+        return pixels, labels
+
+    def step(self, pixels: Tensor, labels: Tensor, rate: float, seed: int) -> None:
+        """One batch: forward, backward, update; nothing here waits for the device."""
         import torch
         from torch.nn import functional
 
         config = self.config
-        seed = derive_seed(config.seed, epoch, index)
         torch.manual_seed(seed)  # for networks with dropout
-        images, labels = self.read(rows, seed)
+        images = self.augment(pixels.to(config.device, non_blocking=True), seed)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
         with torch.autocast(config.device, torch.bfloat16, config.precision == "bf16"):
             logits = self.network(images)
         loss = functional.cross_entropy(
-            logits.float(), labels, self.class_weights, label_smoothing=config.label_smoothing
+            logits.float(),
+            labels.to(config.device, non_blocking=True),
+            self.class_weights,
+            label_smoothing=config.label_smoothing,
         )
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update_parameters(self.network)
-        self.loss_sum += _finite(float(loss.detach()), "train", epoch) * len(rows)
-        self.batch = index + 1
+        self.loss_sum += loss.detach().double() * len(labels)
 
-    def read(self, rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Tensor]:
-        """Augmented network input and labels of these rows, on the device."""
+    def augment(self, pixels: Tensor, seed: int) -> Tensor:
+        """Network input: normalized, at the size of the training, changed at random."""
         import torch
 
         from components.core.training import augmentation
 
         config = self.config
-        pixels = torch.from_numpy(self.train.pixels[rows]).to(config.device)
-        batch = augmentation.resize(augmentation.normalize(pixels), config.image_size)
-        generator = torch.Generator().manual_seed(seed)
-        batch = augmentation.augment(
-            batch,
+        return augmentation.augment(
+            augmentation.resize(augmentation.normalize(pixels), config.image_size),
             config.augmentation,
             horizontal_flip=config.horizontal_flip,
             rotate_90=config.rotate_90,
-            generator=generator,
+            generator=torch.Generator().manual_seed(seed),
         )
-        return batch, torch.from_numpy(self.train.labels[rows]).to(config.device)
+
+    def train_loss(self) -> float:
+        """Sum of the epoch's losses so far; raises `Diverged` unless it is finite."""
+        return _finite(float(self.loss_sum), "train", self.epoch + 1)
 
     def close_epoch(self) -> Epoch:
         """Score the val split, remember the best weights, move on to the next epoch."""
@@ -204,10 +226,11 @@ class _Loop:
         if best:
             weights = copy.deepcopy(network.state_dict())
             self.best = {"epoch": self.epoch, "val_loss": loss, "network": weights}
-        mean = self.loss_sum / len(self.train.labels)
+        mean = self.train_loss() / len(self.train.labels)
         # Read back: a training resumed after its last batch runs no step that would set it.
         rate = float(self.optimizer.param_groups[0]["lr"])
-        self.batch, self.loss_sum = 0, 0.0
+        self.batch = 0
+        self.loss_sum.zero_()
         return Epoch(self.epoch, rate, mean, loss, accuracy, best, self.state())
 
     def score(self, network: nn.Module) -> tuple[float, float]:
@@ -246,7 +269,7 @@ class _Loop:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "epoch": self.epoch,
             "batch": self.batch,
-            "loss_sum": self.loss_sum,
+            "loss_sum": float(self.loss_sum),
             "best": self.best,
         }
 
@@ -257,7 +280,8 @@ class _Loop:
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.epoch, self.batch = state["epoch"], state["batch"]
-        self.loss_sum, self.best = state["loss_sum"], state["best"]
+        self.loss_sum.fill_(state["loss_sum"])
+        self.best = state["best"]
 
 
 def _finite(loss: float, split: str, epoch: int) -> float:

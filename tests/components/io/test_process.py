@@ -7,10 +7,19 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from components.core.training.architectures import build_network
+from components.core.training.loop import LabeledImages, fit
 from components.io import process
+from tests.factories import training_config
+
+
+def fill_memory(on: bool) -> None:
+    """Torch's switch; on is its default."""
+    torch.utils.deterministic.fill_uninitialized_memory = on  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -20,6 +29,7 @@ def deterministic() -> Iterator[None]:
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     yield
     torch.use_deterministic_algorithms(before)
+    fill_memory(True)
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
 
 
@@ -102,6 +112,35 @@ def test_kernels_are_deterministic(deterministic: None, monkeypatch: pytest.Monk
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def trained() -> dict[str, torch.Tensor]:
+    """Weights of a ResNet after an epoch of two steps, all kinds of kernels in use."""
+    labels = np.arange(8, dtype=np.int64) % 2
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    images = LabeledImages(pixels, labels)
+    config = training_config(
+        image_size=64, batch_size=4, epochs=1, augmentation="maximum", precision="bf16"
+    )
+    torch.manual_seed(0)
+    network = build_network("resnet18", 2)
+    list(fit(network, images, images, config))
+    return network.state_dict()
+
+
+def test_equal_runs_are_equal_though_new_tensors_hold_what_was_there(deterministic: None) -> None:
+    fill_memory(True)
+    process.make_deterministic()
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    first = trained()
+    # Freed at once: the next run's tensors begin with these values.
+    for power in range(8, 24):
+        torch.full((1 << power,), float("nan"))
+    second = trained()
+    fill_memory(True)
+    filled = trained()
+    for other in (second, filled):
+        assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_facts_name_what_a_number_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:

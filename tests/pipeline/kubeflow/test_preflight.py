@@ -13,8 +13,11 @@ WHERE = f"error: {RUNS} (kubectl's context test): "
 OTHER = "or `kubectl config use-context NAME` if Kubeflow is in another cluster."
 
 
-def start(kfp: Kubeflow) -> int:
-    return cli.main(["submit", "--image", IMAGE, "--endpoint", kfp.url])
+LOST = "logs of failed steps, and what steps wait for, will not be shown"
+
+
+def start(kfp: Kubeflow, *words: str) -> int:
+    return cli.main(["submit", "--image", IMAGE, "--endpoint", kfp.url, *words])
 
 
 def use_claim(checkout: Checkout) -> None:
@@ -69,27 +72,31 @@ def test_a_context_of_another_cluster_is_refused(
     assert start(kfp) == 0
 
 
-def test_an_expired_login_of_kubectl_is_a_warning_because_only_logs_need_it(
+def test_an_expired_login_of_kubectl_is_refused_or_said(
     kfp: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kube.expired = True
-    assert start(kfp) == 0
+    assert start(kfp) == 1
+    error = refusal(capfd)
+    assert error.startswith("error: kubectl -n image-classification-runs get ")
+    assert "; your login to the cluster has expired: sign in again" in error
+    assert error.endswith(f"Or pass --no-kubectl; {LOST} then.\n")
+    assert kfp.posted == {}
+    assert start(kfp, "--no-kubectl") == 0
     error = capfd.readouterr().err
     assert error.count("\n") == 1
     assert error.startswith("submit: warning: kubectl -n image-classification-runs get ")
-    assert "; your login to the cluster has expired: sign in again" in error
-    assert error.endswith("and what steps wait for, will not be shown.\n")
+    assert error.endswith(f"Without it {LOST}.\n")
 
 
 @pytest.mark.usefixtures("checkout")
-def test_no_context_is_a_warning_because_only_logs_need_it(
-    kfp: Kubeflow, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert start(kfp) == 0
-    assert capfd.readouterr().err == (
-        "submit: warning: kubectl: has no context; `kubectl config use-context NAME`. Without it "
-        "logs of failed steps, and what steps wait for, will not be shown.\n"
-    )
+def test_no_context_is_refused_or_said(kfp: Kubeflow, capfd: pytest.CaptureFixture[str]) -> None:
+    found = "kubectl: has no context; `kubectl config use-context NAME`."
+    assert start(kfp) == 1
+    assert refusal(capfd) == f"error: {found} Or pass --no-kubectl; {LOST} then.\n"
+    assert kfp.posted == {}
+    assert start(kfp, "--no-kubectl") == 0
+    assert capfd.readouterr().err == f"submit: warning: {found} Without it {LOST}.\n"
 
 
 @pytest.mark.parametrize("kind", ["pods", "serviceaccounts"])

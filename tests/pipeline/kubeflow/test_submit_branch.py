@@ -49,7 +49,7 @@ def test_a_followed_run_says_that_nothing_was_new(
 
 
 def test_every_makes_and_changes_a_recurring_run_and_never_removes_it(
-    kfp: Kubeflow, checkout: Checkout, capsys: pytest.CaptureFixture[str]
+    kfp: Kubeflow, kube: Cluster, checkout: Checkout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--branch", "main", "--endpoint", kfp.url)
     for every in ("0 3 * * 1", "0 4 * * 1"):

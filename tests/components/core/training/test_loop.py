@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from components.core.errors import Diverged
 from components.core.training import loop, schedule
@@ -401,6 +402,54 @@ def test_a_loss_that_is_not_a_number_stops_the_training(mode: bool, split: str) 
 
     with pytest.raises(Diverged, match=rf"^training: the {split} loss is nan in epoch 1; "):
         list(fit(Broken(), TRAIN, VAL, CONFIG))
+
+
+class NanFrom(Recorder):
+    """Its logits are NaN in training, from this step on."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits * (math.nan if len(self.seen) >= self.step else 1.0)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8, 9])
+def test_a_training_goes_few_steps_beyond_the_first_nan(step: int) -> None:
+    network = NanFrom(step)
+    with pytest.raises(Diverged, match="the train loss is nan in epoch 1; "):
+        list(fit(network, TRAIN, VAL, replace(CONFIG, batch_size=2)))  # 12 batches
+    assert step <= len(network.seen) < step + 8
+
+
+def test_a_stop_leaves_no_state_whose_loss_is_nan() -> None:
+    with pytest.raises(Diverged, match="the train loss is nan in epoch 1; "):
+        list(fit(NanFrom(1), TRAIN, VAL, CONFIG, after_batch=lambda _done, _total: True))
+
+
+class ScalarReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts how often a value is fetched from the device, which then must have finished."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **kwargs or {})
+
+
+def test_most_steps_do_not_wait_for_the_device() -> None:
+    counts = [0]
+
+    def after_batch(_done: int, _total: int) -> bool:
+        counts.append(reads.count)
+        return False
+
+    config = replace(CONFIG, batch_size=2, augmentation="maximum", epochs=1)
+    with ScalarReads() as reads:  # type: ignore[no-untyped-call]
+        next(fit(tiny(), TRAIN, VAL, config, after_batch=after_batch))
+    assert np.diff(counts).tolist() == [0] * 7 + [1] + [0] * 3 + [1]
 
 
 def test_class_weights_change_what_is_learned() -> None:

@@ -1,6 +1,7 @@
 """What a run survives, and what it says of what it does not."""
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.gateway import gateway
+from tests.cluster.kubeflow_api import ask
 from tests.cluster.kubernetes import RUNS, SERVICES, get, kubectl, until
-from tests.cluster.newcomer import Newcomer, ask_kubeflow, log_of, pods_of
+from tests.cluster.newcomer import Newcomer, log_of, pods_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -27,6 +29,9 @@ LONGER = {
 }
 
 AWAY_SECONDS = 120
+
+# The gate may well block one of two models that 44 images cannot tell apart.
+VERDICT = r"succeeded; (passed|blocked) 0\.\d+ accuracy on 44 test images"
 
 
 @contextmanager
@@ -45,7 +50,7 @@ def away(kind: str, name: str, namespace: str = SERVICES) -> Iterator[None]:
 @contextmanager
 def without_secret(name: str) -> Iterator[None]:
     """No such secret while the block runs."""
-    saved = kubectl("-n", RUNS, "get", "secret", name, "-o", "yaml")
+    saved = read_secret(name)
     kubectl("-n", RUNS, "delete", "secret", name)
     try:
         yield
@@ -53,16 +58,24 @@ def without_secret(name: str) -> Iterator[None]:
         kubectl("apply", "-f", "-", stdin=saved)
 
 
-def delete_pods(run: str, step: str) -> list[str]:
-    """Delete the running pods of a step, at once; returns their names."""
-    names = [
-        str(pod["metadata"]["name"])
-        for pod in pods_of(run, step)
-        if pod["status"]["phase"] == "Running"
-    ]
-    assert names, f"no pod of {step} runs"
+def read_secret(name: str) -> str:
+    """A secret as a manifest that makes it anew."""
+    (found,) = get("secret", name, "-n", RUNS)
+    metadata = {"name": name, "namespace": RUNS}
+    return json.dumps({**found, "metadata": metadata})
+
+
+def running(run: str, step: str) -> list[str]:
+    """Names of the running pods of a step."""
+    pods = [pod for pod in pods_of(run, step) if pod["status"]["phase"] == "Running"]
+    return [str(pod["metadata"]["name"]) for pod in pods]
+
+
+def delete_pods(run: str, step: str, count: int) -> None:
+    """Delete the running pods of a step, at once, when there are so many."""
+    until(300, f"{count} pods of {step} run", lambda: len(running(run, step)) == count)
+    names = running(run, step)
     kubectl("-n", RUNS, "delete", "pod", "--grace-period=0", "--force", *names)
-    return names
 
 
 def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_path: Path) -> None:
@@ -87,7 +100,7 @@ def test_services_that_are_away_cost_nothing_but_time(project: Newcomer, tmp_pat
             assert project.points("train/loss") == [1, 2, 3, 4]
             submission.until('register +waits: CreateContainerConfigError: secret "mlflow-pro', 300)
         output = submission.end()
-    assert re.search(r"succeeded; passed 0\.\d+ accuracy on 44 test images", output), output
+    assert re.search(VERDICT, output), output
 
     again = project.submit("--branch", "main", "--wait")
     assert "unchanged since its last verdict" in again, again
@@ -102,19 +115,19 @@ def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
     project.publish(**LONGER, **shared, cluster__workers=2)
     with project.submitting(tmp_path) as submission:
         run = submission.run
-        submission.until_log("tune", r"trial \d +epoch 2/4")
-        assert len(delete_pods(run, "tune")) == 2
-        submission.until_log("train", "epoch 2/4")
+        submission.until_log("tune", r"trial \d +epoch 1/4")
+        delete_pods(run, "tune", 2)
+        submission.until_log("train", "epoch 1/4")
+        delete_pods(run, "train", 1)
         with project.submitting(tmp_path) as other:
             assert other.run != run
-            delete_pods(run, "train")
             submission.until_log("train", r"resumed after \d epochs")
             until(600, "evaluate runs", lambda: log_of(run, "evaluate"))
             drain(run)
             outputs = [submission.end(), other.end()]
     for output in outputs:
-        assert re.search(r"succeeded; (passed|held) .* on 44 test images", output), output
-    assert "broken" not in project.pipeline("status")
+        assert re.search(VERDICT, output), output
+    assert project.status()["problems"] == []
 
 
 def drain(run: str) -> None:
@@ -136,7 +149,7 @@ def test_a_step_that_is_killed_for_memory_says_so(project: Newcomer) -> None:
         cluster__retries=1, **{f"cluster__tune__{name}": value for name, value in small.items()}
     )
     output = project.submit("--wait", code=1)
-    assert re.search(r"tune.*(OOMKilled|out of memory)", output), output
+    assert re.search(r"tune: .*OOMKilled.*cluster\.tune\.memory_gib", output), output
     assert "not run: evaluate, register, train" in output
 
 
@@ -145,14 +158,14 @@ def test_a_wrong_digest_is_said_while_it_waits(project: Newcomer, tmp_path: Path
     wrong = f"localhost/no-such-image@sha256:{'0' * 64}"
     with project.submitting(tmp_path, "--image", wrong) as submission:
         submission.until("fetch +waits: ErrImagePull: ", 60)
-        ask_kubeflow("POST", f"runs/{submission.run}:terminate")
-        assert "ended as" in submission.end(code=1)
+        ask("POST", f"runs/{submission.run}:terminate")
+        assert "not run: evaluate" in submission.end(code=1)
 
 
 def test_retry_after_a_refusal_goes_on_where_it_was(project: Newcomer, tmp_path: Path) -> None:
     """As on the run's page: a person mends the cause, and presses Retry."""
     project.publish()
-    secret = kubectl("-n", RUNS, "get", "secret", "mlflow-promoter", "-o", "yaml")
+    secret = read_secret("mlflow-promoter")
     with project.submitting(tmp_path) as submission:
         run = submission.run
         wrong = '{"stringData": {"password": "not the promoter\'s password"}}'
@@ -160,10 +173,10 @@ def test_retry_after_a_refusal_goes_on_where_it_was(project: Newcomer, tmp_path:
         try:
             output = submission.end(code=1)
         finally:
-            kubectl("replace", "--force", "-f", "-", stdin=secret)
+            kubectl("apply", "-f", "-", stdin=secret)
     assert "register failed" in output
     weights = log_of(run, "train")
-    ask_kubeflow("POST", f"runs/{run}:retry")
+    ask("POST", f"runs/{run}:retry")
     output = project.pipeline("submit", "--follow", run)
     assert "succeeded; " in output
     assert log_of(run, "train") == weights
