@@ -111,5 +111,6 @@ def _quiet_down() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    for noisy in ("alembic", "great_expectations", "matplotlib", "mlflow", "optuna", "urllib3"):
+    for noisy in ("alembic", "great_expectations", "matplotlib", "mlflow", "optuna"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries: we say what does not answer
