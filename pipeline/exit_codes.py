@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -20,6 +21,9 @@ EXIT_NEEDS_ACTION = 3
 EXIT_INTERNAL_ERROR = 70
 EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 128 + 13
+
+# Of a disk or a quota; libraries that write do not always say which file.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def exit_code_of(action: Callable[[], object], name: str) -> int:
@@ -50,6 +54,10 @@ def exit_code_of(action: Callable[[], object], name: str) -> int:
         if error.filename is not None:
             what = f"{error.filename}: {error.strerror}"
             print(f"error: {what}; fix that, then run the same command again.", file=sys.stderr)
+            return PipelineError.exit_code
+        if error.errno in _FULL:
+            what = f"{name}: {error.strerror}"
+            print(f"error: {what}; free some, then run the same command again.", file=sys.stderr)
             return PipelineError.exit_code
         return _report_internal_error(name)
     except Exception:  # noqa: BLE001 - the one place where our own error becomes an exit code

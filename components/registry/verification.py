@@ -68,6 +68,7 @@ def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
         ChangedInput: the model folder has another digest, or is not there.
     """
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
 
     gone = ChangedInput(f"MLflow: the files of model {model_id} are gone: {_RESTORE}")
     logged = get_or_none(store.client.get_logged_model, model_id)
@@ -77,6 +78,10 @@ def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
     try:
         package = get_or_none(download_artifacts, logged.artifact_location, **place)
     except OSError as error:
+        raise gone from error
+    except MlflowException as error:  # a link in place of a folder leads elsewhere
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
         raise gone from error
     if package is None:
         raise gone

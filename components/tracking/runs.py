@@ -11,19 +11,20 @@ import math
 import posixpath
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from components.core.errors import Interrupted
-from components.tracking import lineage
-from components.tracking.store import Store, open_store
+from components.tracking import lineage, server
+from components.tracking.store import Store, is_away, open_store
 
 if TYPE_CHECKING:
     from mlflow import entities
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # Limits of MLflow's servers: entries per request, characters.
@@ -49,6 +50,8 @@ class Run:
         self._params: dict[str, str] = dict(run.data.params)
         self._known_metrics = set(run.data.metrics)
         self._points: dict[str, set[tuple[int, float]]] = {}
+        self._waiting: list[entities.Metric] = []
+        self._away = False
 
     @property
     def link(self) -> str:
@@ -71,7 +74,7 @@ class Run:
         texts = {_name(name): str(value)[:_TAG_CHARACTERS] for name, value in values.items()}
         new = {name: text for name, text in texts.items() if self._tags.get(name) != text}
         for batch in _batches([RunTag(*item) for item in new.items()], _TAGS):
-            self.store.client.log_batch(self.id, tags=batch)
+            self._call(self.store.client.log_batch, self.id, tags=batch)
         self._tags |= new
 
     def params(self, values: Mapping[str, object]) -> None:
@@ -85,7 +88,7 @@ class Run:
         texts = {_name(name): str(value)[:_PARAM_CHARACTERS] for name, value in values.items()}
         new = {name: text for name, text in texts.items() if name not in self._params}
         for batch in _batches([Param(*item) for item in new.items()], _PARAMS):
-            self.store.client.log_batch(self.id, params=batch)
+            self._call(self.store.client.log_batch, self.id, params=batch)
         self._params |= new
         changed = {name: text for name, text in texts.items() if self._params[name] != text}
         self.tags({f"changed.{name}": text for name, text in changed.items()})
@@ -93,21 +96,49 @@ class Run:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers, to six significant digits; those that are not finite are left out.
 
+        While the server is away they are kept, and logged once when it is back; nothing waits.
+
         Args:
             values: name -> number; `train/loss` becomes the chart `loss` in section `train`.
             step: epoch, or None for a number of the whole run.
         """
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
 
         now = time.time_ns() // 1_000_000
-        new = []
-        for name, value in values.items():
-            key, point = _name(name), (step or 0, float(f"{value:.6g}"))
-            if math.isfinite(value) and point not in self._history(key):
-                self._history(key).add(point)
-                new.append(Metric(key, point[1], now, point[0]))
+        self._waiting += [
+            Metric(_name(name), float(f"{value:.6g}"), now, step or 0)
+            for name, value in values.items()
+            if math.isfinite(value)
+        ]
+        if self._away and not server.answers(self.store.uri):
+            return
+        try:
+            self._log_waiting()
+            self._away = False
+        except MlflowException as error:
+            if not is_away(error):
+                raise
+            if not self._away:
+                print("mlflow    does not answer: what is measured is kept for it", flush=True)
+            self._away = True
+
+    def _log_waiting(self) -> None:
+        """Log the points that wait; MLflow stores one of the same time only once."""
+        points = {(m.key, m.step, m.value): m for m in reversed(self._waiting)}
+        new = [m for m in points.values() if (m.step, m.value) not in self._history(m.key)]
         for batch in _batches(new, _METRICS):
             self.store.client.log_batch(self.id, metrics=batch)
+        for metric in new:
+            self._history(metric.key).add((metric.step, metric.value))
+        self._waiting.clear()
+
+    def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.store.patiently(call, *args, **kwargs)
+
+    def flush(self) -> None:
+        """Log the metrics that wait for the server, and wait for it."""
+        self._call(self._log_waiting)
 
     def _history(self, key: str) -> set[tuple[int, float]]:
         """Points (step, value) of a metric: MLflow would store an equal one twice."""
@@ -142,7 +173,7 @@ class Run:
 
     def file(self, path: Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts, into `folder` there."""
-        self.store.client.log_artifact(self.id, str(path), folder or None)
+        self._call(self.store.client.log_artifact, self.id, str(path), folder or None)
 
     def dataset(self, name: str, digest: str, context: str) -> None:
         """Log what data the run used.
@@ -157,7 +188,7 @@ class Run:
         source = json.dumps({"data_digest": digest})
         dataset = Dataset(name, digest[:_DIGEST_CHARACTERS], source_type="manifest", source=source)
         tags = [InputTag("mlflow.data.context", context)]
-        self.store.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
+        self._call(self.store.client.log_inputs, self.id, [DatasetInput(dataset, tags)])
 
     @contextmanager
     def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
@@ -188,7 +219,7 @@ def open_run(
     Raises:
         ServiceUnavailable: MLflow does not answer.
     """
-    with open_store() as store:
+    with open_store(patient=True) as store:
         parent = {_PARENT: store.parent_run_id} if store.parent_run_id else {}
         with _opened(store, kind, name, key, {**(tags or {}), **parent}) as run:
             yield run
@@ -211,12 +242,13 @@ def join_run(
         ServiceUnavailable: MLflow does not answer.
     """
     deadline = time.monotonic() + patience
-    with open_store() as store:
-        while (run := _find(store, kind, key)) is None and time.monotonic() < deadline:
+    with open_store(patient=True) as store:
+        while (run := store.patiently(_find, store, kind, key)) is None:
+            if time.monotonic() > deadline:
+                run = store.patiently(_find_or_create, store, kind, name, key)
+                run.tags(tags)
+                break
             time.sleep(1)
-        if run is None:
-            run = _create(store, kind, name, key)
-            run.tags(tags)
         yield run
 
 
@@ -224,20 +256,18 @@ def join_run(
 def _opened(store: Store, kind: str, name: str, key: str, tags: Mapping[str, str]) -> Iterator[Run]:
     from mlflow.exceptions import MlflowException
 
-    run = _find(store, kind, key)
-    if run:
-        store.client.update_run(run.id, status="RUNNING")
-    else:
-        run = _create(store, kind, name, key)
+    run = store.patiently(_find_or_create, store, kind, name, key)
+    store.patiently(store.client.update_run, run.id, status="RUNNING")
     run.tags(tags)
     try:
         yield run
+        run.flush()
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, Interrupted))
         with suppress(MlflowException):  # the error at hand matters more
             store.client.set_terminated(run.id, "KILLED" if stopped else "FAILED")
         raise
-    store.client.set_terminated(run.id, "FINISHED")
+    store.patiently(store.client.set_terminated, run.id, "FINISHED")
 
 
 def _find(store: Store, kind: str, key: str) -> Run | None:
@@ -248,7 +278,9 @@ def _find(store: Store, kind: str, key: str) -> Run | None:
     return Run(store, runs[0]) if runs else None
 
 
-def _create(store: Store, kind: str, name: str, key: str) -> Run:
+def _find_or_create(store: Store, kind: str, name: str, key: str) -> Run:
+    if run := _find(store, kind, key):
+        return run
     tags = {"pipeline.kind": kind, "pipeline.key": key, **lineage.tags()}
     return Run(store, store.client.create_run(store.experiment_id, run_name=name, tags=tags))
 

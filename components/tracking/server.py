@@ -19,8 +19,13 @@ _DATABASES = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 _TRIES = 3
 _TRY_SECONDS = 10.0
-_TOTAL_SECONDS = 25.0
 _PAUSE_SECONDS = 1.0
+
+# How long to wait for a server that may not be there, s.
+START_SECONDS = 25.0
+
+# Says how long to wait for one that restarts under a step, s.
+OUTAGE = "PIPELINE_MLFLOW_OUTAGE_SECONDS"
 
 
 def tracking_uri() -> str:
@@ -71,11 +76,12 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s@]*@", "", text)
 
 
-def require_reachable(uri: str | None = None) -> None:
-    """Return when MLflow can be used; raise within 30 seconds when it cannot.
+def require_reachable(uri: str | None = None, *, patience: float = START_SECONDS) -> None:
+    """Return when MLflow can be used; raise when it cannot, by default within 30 seconds.
 
     Args:
         uri: a server or a database; None = `tracking_uri()`.
+        patience: how long to wait for it, s; a wait that may be longer is announced.
 
     Raises:
         ServiceUnavailable: the server does not answer, or only with server errors; nothing
@@ -89,18 +95,44 @@ def require_reachable(uri: str | None = None) -> None:
         return
     started = time.monotonic()
     problem = _probe(uri, _TRY_SECONDS)
-    for _ in range(_TRIES - 1):
-        left = _TOTAL_SECONDS - (time.monotonic() - started)
-        if not problem or left <= _PAUSE_SECONDS:
+    if problem and patience > START_SECONDS:
+        announce_wait(uri, problem)
+    tries = 1
+    while problem and (tries < _TRIES or patience > START_SECONDS):
+        left = patience - (time.monotonic() - started)
+        if left <= _PAUSE_SECONDS:
             break
         time.sleep(_PAUSE_SECONDS)
         problem = _probe(uri, min(_TRY_SECONDS, left))
+        tries += 1
     if problem:
         raise ServiceUnavailable(
             f"MLflow at {without_credentials(uri)} does not answer ({problem}; waited "
             f"{time.monotonic() - started:.0f} s). Start the server or correct "
             "MLFLOW_TRACKING_URI; unset it to use ./mlflow.db. Then run the same command again."
         )
+
+
+def outage_seconds() -> float:
+    """How long a step waits for a server that restarts: five minutes, or what the variable says."""
+    text = os.environ.get(OUTAGE, "300")
+    if not text.isdecimal():
+        raise InvalidParams(f"{OUTAGE} is {text!r}; it should be seconds, like 300: set it so.")
+    return float(text)
+
+
+def announce_wait(uri: str, problem: str) -> None:
+    """Say that MLflow is away, and for how long it is waited for."""
+    print(
+        f"mlflow    {without_credentials(uri)} does not answer ({problem}): waiting for it, "
+        f"{outage_seconds():.0f} s at most",
+        flush=True,
+    )
+
+
+def answers(uri: str) -> bool:
+    """Whether MLflow answers now: one short try."""
+    return sqlite_file(uri) is not None or not _probe(uri, _PAUSE_SECONDS)
 
 
 def _probe(uri: str, timeout: float) -> str:

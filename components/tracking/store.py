@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 
+_PAUSE_SECONDS = 2.0  # between two tries of a call while the server is away
+
 _REFUSALS = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
 
 
@@ -69,6 +72,32 @@ class Store:
             return f"{server.without_credentials(self.uri).rstrip('/')}/{self.route(run_id)}"
         return f"`make ui`, then http://127.0.0.1:5000/{self.route(run_id)}"
 
+    def patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a call to MLflow returns, through restarts of the server.
+
+        Args:
+            call: harmless to repeat: its answer may have been lost.
+            args: for the call.
+            kwargs: for the call.
+
+        Raises:
+            MlflowException: it failed for another reason, or the server stays away.
+        """
+        from mlflow.exceptions import MlflowException
+
+        deadline = None
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except MlflowException as error:
+                now = time.monotonic()
+                if not is_away(error) or (deadline and now > deadline):
+                    raise
+                if deadline is None:
+                    deadline = now + server.outage_seconds()
+                    server.announce_wait(self.uri, _message(error))
+                time.sleep(_PAUSE_SECONDS)
+
 
 def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
     """What a call to MLflow returns; None if the thing that it names does not exist.
@@ -88,19 +117,30 @@ def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | 
         return None
 
 
+def is_away(error: MlflowException) -> bool:
+    """Whether a call failed because the server does not answer, or only with server errors."""
+    from requests.exceptions import RequestException
+
+    return isinstance(error.__cause__ or error.__context__, RequestException)
+
+
 @contextmanager
-def open_store() -> Iterator[Store]:
+def open_store(*, patient: bool = False) -> Iterator[Store]:
     """Connect to MLflow; while open, its failures become errors of the pipeline.
 
     An injected `MLFLOW_RUN_ID` leaves the environment here, so that no child process takes the run
     for its own.
+
+    Args:
+        patient: wait for a server that restarts.
 
     Raises:
         ServiceUnavailable: the server does not answer.
         PipelineError: MLflow refuses.
     """
     uri = server.tracking_uri()
-    server.require_reachable(uri)
+    patience = server.outage_seconds() if patient else server.START_SECONDS
+    server.require_reachable(uri, patience=patience)
     injected = os.environ.pop("MLFLOW_RUN_ID", None)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -192,10 +232,8 @@ def _experiment_of(client: MlflowClient, run_id: str) -> str:
 
 def _translate(error: MlflowException, uri: str) -> PipelineError | MlflowException:
     """What a failed call means: the service is away, it refuses us, or else `error` itself."""
-    from requests.exceptions import RequestException
-
     where = f"MLflow at {server.without_credentials(uri)}"
-    if isinstance(error.__cause__ or error.__context__, RequestException):
+    if is_away(error):
         return ServiceUnavailable(
             f"{where} stopped answering ({_message(error)}). Run the same command again once it is "
             "back."

@@ -7,8 +7,6 @@ run continue where it was: run the same command again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,31 +19,20 @@ from components.core.data.decoding import DataParams
 from components.core.errors import Interrupted
 from components.core.phrases import count
 from components.core.training.architectures import ModelParams
-from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
-from components.core.training.presets import Preset, choose_preset
+from components.core.training.config import TrainingConfig, TrainingParams
+from components.core.training.presets import Preset
 from components.io import checkpoints, files, models, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
 from components.io.progress import Progress
 from components.io.reports import plots
+from components.train.key import CODE as CODE  # read as that of the step
+from components.train.key import resolve, training_key
 from components.train.shortfalls import Outcome, find_shortfalls
 
 if TYPE_CHECKING:
     from torch import nn
 
     from components.core.training.loop import Epoch, State
-
-# What a result of this step depends on besides its inputs: the same as in dvc.yaml.
-CODE = (
-    "train",
-    "core/artifacts.py",
-    "core/data",
-    "core/training",
-    "io/checkpoints.py",
-    "io/data",
-    "io/files.py",
-    "io/models.py",
-    "io/process.py",
-)
 
 
 class TrainParams(BaseModel):
@@ -137,25 +124,10 @@ def run(paths: Paths, params: Params) -> None:
 
 
 def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
-    labels = dataset.splits["train"].labels
-    preset = choose_preset(params.training.preset, len(labels), params.model.weights)
-    rate, epochs = params.train.learning_rate, params.train.epochs
-    config = resolve_config(
-        params.training,
-        preset,
-        architecture=params.model.architecture,
-        learning_rate=tuned.learning_rate if rate == "tuned" else rate,
-        epochs=tuned.epochs if epochs == "tuned" else epochs,
-        early_stopping=params.train.early_stopping,
-        horizontal_flip=tuned.horizontal_flip,
-        image_size=params.model.image_size,
-        labels=labels,
-        num_classes=len(dataset.class_names),
-    )
-    network, initial = models.create_model(params.model, len(dataset.class_names), config.seed)
-    settings = [params.model.architecture, asdict(config), params.data.decode_params.model_dump()]
-    facts = [dataset.digest, files.digest_sources(CODE), initial, *settings]
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    names = dataset.class_names
+    config, preset = resolve(params, tuned, dataset.splits["train"].labels, len(names))
+    network, initial = models.create_model(params.model, len(names), config.seed)
+    key = training_key(dataset.digest, initial, config, params)
     return _Job(dataset, config, preset, network, initial, key)
 
 
@@ -169,6 +141,8 @@ def _train(
     state, history = saved or ({}, [])
     if saved:
         print(f"train     resumed after {state['epoch']} epochs, batch {state['batch']}")
+    for row in history:  # what a kill or an outage kept from MLflow; it knows the others
+        mlflow_run.metrics(_curves(row), step=int(row["epoch"]))
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
     with process.stop_on_signal() as stop:
         progress = Progress("train", job.config, len(train.labels), stop)

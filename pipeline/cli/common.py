@@ -107,8 +107,12 @@ def check_params() -> None:
     params.check(SETTINGS, SECTIONS)
 
 
-def check_settings() -> None:
-    """Refuse wrong settings, missing weights and an MLflow server that does not answer."""
+def check_settings(*, patient: bool = False) -> None:
+    """Refuse wrong settings, missing weights and an MLflow server that does not answer.
+
+    Args:
+        patient: wait for a server that restarts.
+    """
     from components import train
     from components.io import models, params
     from components.tracking import server
@@ -116,7 +120,7 @@ def check_settings() -> None:
     check_params()
     settings = params.load(SETTINGS, train.Params)
     models.find_initial_weights(settings.model.weights, settings.model.architecture)
-    server.require_reachable(os.environ.get("MLFLOW_TRACKING_URI"))
+    server.require_reachable(patience=server.outage_seconds() if patient else server.START_SECONDS)
 
 
 def model_name(option: str | None) -> str:

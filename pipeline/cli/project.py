@@ -237,12 +237,17 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
     from components.io import params
     from components.io.project import original_folder
 
-    check_settings()
+    # A server that answered when the run began is restarting; at its begin the address is wrong.
+    check_settings(patient=name != "validate")
     if (original := original_folder()) and paths.get("cache") == Path("cache"):
         # DVC deletes its copies of the project; what was decoded stays with the original.
         paths = {**paths, "cache": original / "cache"}
     module = import_module(f"components.{name}")
     places = module.Paths(**paths)
+    if name == "register":
+        from pipeline import current_model
+
+        current_model.require(places)
     with timed(name), step_lock.held(name, places):
         module.run(places, params.load(SETTINGS, module.Params))
     if name == "validate":

@@ -195,7 +195,7 @@ def _setup(layout: Layout, data_digest: str = "") -> None:
     if layout.shared:
         workspace.note_start(layout.run)
     os.chdir(layout.project)
-    server.require_reachable()
+    server.require_reachable(patience=server.outage_seconds())
     if data_digest:
         _require_digest(layout.place(DataPaths).report, data_digest)
 

@@ -37,6 +37,8 @@ def act():
                 raise errors.Interrupted("train: stopped; run again.", signal.SIGTERM)
             case "unreadable":
                 open("/dev/null/x")
+            case "full":
+                raise OSError(28, "No space left on device")
             case "unnamed":
                 raise OSError(5, "no file at all")
             case "bug":
@@ -91,6 +93,11 @@ def test_a_command_may_return_an_exit_code_of_its_own() -> None:
             "unreadable",
             1,
             "error: /dev/null/x: Not a directory; fix that, then run the same command again.\n",
+        ),
+        (
+            "full",
+            1,
+            "error: toy: No space left on device; free some, then run the same command again.\n",
         ),
         ("stopped", 143, "error: train: stopped; run again.\n"),
     ],

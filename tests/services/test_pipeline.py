@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from components.tracking import server
 from tests.services.overlay import Services
 from tests.services.user_project import FirstModel, UserProject
 
@@ -95,6 +96,7 @@ def second(first_model: FirstModel) -> UserProject:
     """Another model, trained and not registered."""
     first_model.project.set_params({"tune.num_trials": 1, "train.epochs": 1})
     first_model.project.run("dvc", "repro", "evaluate")
+    first_model.project.environment[server.OUTAGE] = "15"
     return first_model.project
 
 

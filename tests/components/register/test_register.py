@@ -21,6 +21,7 @@ from components.core.errors import ChangedInput, PipelineError, ServiceUnavailab
 from components.core.gate.record import DecisionRecord
 from components.io import files, models
 from components.registry import promotion, versions
+from components.tracking import server
 from components.tracking.store import open_store
 from pipeline.verify_decision import verify
 from tests.planted import (
@@ -484,6 +485,7 @@ def test_a_dead_server_is_a_service_that_does_not_answer(
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv(server.OUTAGE, "1")
     with pytest.raises(ServiceUnavailable, match="does not answer"):
         register_model(planted, folder)
 

@@ -56,6 +56,15 @@ def test_files_that_are_gone_are_found(stored: Stored, model_folder: Path) -> No
         verification.verify(stored[0], stored[1], digest)
 
 
+def test_a_link_in_place_of_the_files_is_refused_in_our_words(
+    stored: Stored, model_folder: Path, tmp_path: Path
+) -> None:
+    stored[2].rename(tmp_path / "elsewhere")
+    stored[2].symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ChangedInput, match=r"the files of model .* are gone"):
+        verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
+
+
 def test_one_changed_byte_of_the_code_beside_the_model_is_found(
     stored: Stored, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,14 +2,18 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as Stored
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
 
 from components import tracking
-from components.core.errors import Interrupted, PipelineError
-from components.tracking.runs import join_run, open_run
+from components.core.errors import Interrupted, InvalidParams, PipelineError, ServiceUnavailable
+from components.tracking import server
+from components.tracking.runs import Run, join_run, open_run
 
 
 def stored(uri: str, kind: str = "model") -> list[Stored]:
@@ -106,6 +110,90 @@ def test_metrics_keep_six_digits_and_their_step(store: str) -> None:
     assert points(store, "val/loss") == [(3, 0.123457)]
     assert points(store, "train/learning_rate") == [(3, 0.0000123457)]
     assert points(store, "test/accuracy") == [(0, 0.79)]
+
+
+class Outage:
+    """Makes the next calls of a client's method fail, as an HTTP server does that is away.
+
+    Args:
+        reached: whether the server did what was asked, and only its answer was lost.
+    """
+
+    def __init__(self, run: Run, method: str, failures: int, reached: bool = False) -> None:
+        self._call = getattr(run.store.client, method)
+        self.failures, self._reached = failures, reached
+        setattr(run.store.client, method, self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            if self._reached:
+                self._call(*args, **kwargs)
+            raise MlflowException("refused") from RequestException()
+        return self._call(*args, **kwargs)
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_metrics_of_an_outage_are_logged_once_when_it_is_over(
+    reached: bool, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([False, True, True])
+    monkeypatch.setattr(server, "answers", lambda _: next(answers))
+    with open_run(kind="model", name="n", key="k") as run:
+        run.metrics({"loss": 1.0}, step=1)
+        Outage(run, "log_batch", 2, reached)
+        for step in (2, 3, 4, 5):
+            run.metrics({"loss": 1.0 / step}, step=step)
+    assert [step for step, _ in points(store, "loss")] == [1, 2, 3, 4, 5]
+    assert capsys.readouterr().out.count("what is measured is kept for it") == 1
+
+
+def test_what_still_waits_at_the_end_is_logged_before_the_run_ends(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("components.tracking.store._PAUSE_SECONDS", 0.0)
+    with open_run(kind="model", name="n", key="k") as run:
+        Outage(run, "log_batch", 3)
+        run.metrics({"loss": 0.5}, step=1)
+        run.metrics({"loss": 0.5}, step=1)
+        assert points(store, "loss") == []
+    assert points(store, "loss") == [(1, 0.5)]
+    assert capsys.readouterr().out.count("waiting for it, 300 s at most") == 1
+
+
+def test_a_server_that_stays_away_ends_the_step_as_a_service_that_does_not_answer(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(server.OUTAGE, "0")
+    monkeypatch.setattr("components.tracking.store._PAUSE_SECONDS", 0.0)
+
+    def tag() -> None:
+        with open_run(kind="model", name="n", key="k") as run:
+            Outage(run, "log_batch", 1000)
+            run.tags({"gate": "pass"})
+
+    with pytest.raises(ServiceUnavailable, match="stopped answering"):
+        tag()
+
+
+def test_a_run_whose_creation_was_not_answered_is_not_created_again(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.tracking.store._PAUSE_SECONDS", 0.0)
+    with open_run(kind="model", name="n", key="k") as run:
+        Outage(run, "create_run", 1, reached=True)
+        with run.child("trial 0"):
+            pass
+    assert len(stored(store, "trial")) == 1
+
+
+@pytest.mark.parametrize("text", ["", "-1", "five"])
+def test_a_patience_that_is_no_number_is_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(server.OUTAGE, text)
+    with pytest.raises(InvalidParams, match="PIPELINE_MLFLOW_OUTAGE_SECONDS is"):
+        server.outage_seconds()
 
 
 def test_metrics_that_are_not_finite_are_left_out(store: str) -> None:

@@ -232,3 +232,15 @@ def test_credentials_are_taken_out_of_every_uri_of_a_text() -> None:
         server.without_credentials(text)
         == "at http://host:1/x and postgresql+psycopg2://db/y, mail a@b"
     )
+
+
+def test_a_server_that_restarts_is_waited_for_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(["refused"] * 7 + [""])
+    monkeypatch.setattr(server, "_probe", lambda *_: next(answers))
+    monkeypatch.setattr(server, "_PAUSE_SECONDS", 0.0)
+    server.require_reachable("http://ann:secret@mlflow:5000", patience=server.outage_seconds())
+    said = capsys.readouterr().out
+    assert said.count("http://mlflow:5000 does not answer (refused): waiting for it, 300 s") == 1
+    assert next(answers, "all were asked for") == "all were asked for"

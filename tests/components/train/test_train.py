@@ -15,11 +15,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
-from components import train
+from components import tracking, train
 from components.core.artifacts import Hyperparameters, ModelCard, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
 from components.io import files, models, process, progress
 from components.io.params import load as load_params
+from components.train.key import expected_key
 from tests.components.conftest import ROOT, Settings, Workspace, write_params
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -110,6 +111,30 @@ def test_the_run_holds_curves_settings_and_the_data_digest(trained: Trained) -> 
     assert run.inputs is not None
     digests = [i.dataset.digest for i in run.inputs.dataset_inputs]
     assert trained.card.data_digest[:32] in digests
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"training.device": "auto", "training.precision": "auto"}, True),
+        ({"train.learning_rate": 0.002}, False),
+        ({"train.epochs": 3}, False),
+        ({"training.seed": 6}, False),
+        ({"data.background": [0, 0, 0]}, False),
+    ],
+)
+def test_the_key_of_a_model_is_that_of_what_it_was_trained_with(
+    changes: dict[str, object],
+    same: bool,
+    trained: Trained,
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    params = settings(train.Params, {**CHANGES, **changes})
+    found = expected_key(train.Paths(**paths(workspace, tmp_path)), params, trained.card)
+    assert (found == trained.card.training_key) is same
 
 
 def test_two_trainings_of_the_same_bytes_give_the_same_model(
@@ -287,3 +312,29 @@ def test_a_checkpoint_of_other_code_is_not_resumed(
     with caplog.at_level(logging.INFO):
         train.run(train.Paths(**paths(workspace, tmp_path)), params)
     assert "belongs to other data, settings or code" in caplog.text
+
+
+def test_an_epoch_that_was_saved_and_not_logged_is_logged_by_the_next_run(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = settings(train.Params, {"train.epochs": 3, "training.seed": 77})
+    log = tracking.Run.metrics
+
+    def kill_at_2(run: tracking.Run, values: dict[str, float], step: int | None = None) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+        log(run, values, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking.Run, "metrics", kill_at_2)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(train.Paths(**paths(workspace, tmp_path)), params)
+    train.run(train.Paths(**paths(workspace, tmp_path)), params)
+    run = run_of(store, models.load_card(tmp_path / "model"))
+    for name in ("train/loss", "val/loss", "train/learning_rate", "train/images_per_second"):
+        history = MlflowClient(store).get_metric_history(run.info.run_id, name)
+        assert [point.step for point in history] == [1, 2, 3]

@@ -116,3 +116,14 @@ def test_the_program_is_called_as_it_was_started(
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/pipeline"])
     assert main(["chekc"]) == 2
     assert "usage: pipeline --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "file:///somewhere/mlruns", ""])
+def test_a_folder_as_tracking_uri_is_refused_in_one_line_before_a_step_starts(
+    uri: str, project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert main(["step", "train"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: MLFLOW_TRACKING_URI is ")
+    assert error.count("\n") == 1
