@@ -6,8 +6,11 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 from collections.abc import Iterator
-from types import FrameType
+from importlib import import_module
+from types import FrameType, ModuleType
+from typing import Any
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -17,9 +20,10 @@ _SPINS = 1_000
 
 
 def configure() -> None:
-    """Set up memory and threads; call it before torch is imported."""
+    """Set up memory, threads and imports; call it before torch is imported."""
     keep_freed_memory()
     limit_openmp_spin()
+    skip_compiler()
 
 
 def limit_openmp_spin() -> None:
@@ -46,6 +50,32 @@ def keep_freed_memory() -> None:
         mallopt(_M_TOP_PAD, 64 << 20)
 
 
+class _StandIn(ModuleType):
+    """A module of torch's compiler, until somebody asks for more than eager code does."""
+
+    def __getattr__(self, name: str) -> Any:
+        is_package = self.__name__ == "torch._dynamo"
+        if name.startswith("__") and not (is_package and name == "__path__"):
+            raise AttributeError(name)  # asked of every module
+        for module in [name for name, each in sys.modules.items() if isinstance(each, _StandIn)]:
+            del sys.modules[module]
+        return getattr(import_module(self.__name__), name)
+
+
+def skip_compiler() -> None:
+    """Keep torch.compile's 900 modules out of a process that does not compile.
+
+    Every optimizer imports torch._dynamo, and so does torchvision; that takes half as long as torch
+    itself. Whoever does compile still can: the stand-ins make room for the modules themselves.
+    """
+    if "torch._dynamo" in sys.modules:
+        return
+    dynamo, utils = _StandIn("torch._dynamo"), _StandIn("torch._dynamo.utils")
+    vars(dynamo).update(graph_break=lambda: None, disable=lambda function, *_, **__: function)
+    vars(utils).update(is_compile_supported=lambda _device: False)
+    sys.modules |= {module.__name__: module for module in (dynamo, utils)}
+
+
 def make_deterministic() -> None:
     """Ask torch for kernels that give equal bits in equal circumstances.
 
@@ -58,7 +88,7 @@ def make_deterministic() -> None:
 
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

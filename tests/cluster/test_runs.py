@@ -42,8 +42,8 @@ def test_before_a_run_doctor_and_its_probe_find_nothing_to_fix(project: Newcomer
     found, _ = json.JSONDecoder().raw_decode(output)  # behind it: why pods waited
     rows = {row["check"]: row for row in found}
     assert {name: row for name, row in rows.items() if row["status"] == "fail"} == {}
-    inside = {name for name, row in rows.items() if row["status"] == "pass"}
-    assert {"data pushed", "kubeflow", "secrets", "volume", "retries"} <= inside
+    passed = {name for name, row in rows.items() if row["status"] == "pass"}
+    assert {"data pushed", "secrets", "volume", "retries", "fetch volume", "gone"} <= passed
     assert get("pods,pvc", "-n", RUNS, "-l", "pipeline-probe") == []
 
 

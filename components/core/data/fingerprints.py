@@ -63,6 +63,10 @@ def _gray_plane(image: Image.Image) -> bytes:
     """One channel of an image without color; empty for one with color."""
     if image.mode == "L":
         return image.tobytes()
+    # Most images in color show it in their first row: their planes need not be taken apart.
+    first = np.asarray(image.crop((0, 0, image.width, 1)))
+    if (first != first[..., :1]).any():
+        return b""
     red, green, blue = (channel.tobytes() for channel in image.split())
     return red if red == green == blue else b""
 

@@ -4,6 +4,8 @@ import ctypes
 import os
 import platform
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,6 +143,39 @@ def test_equal_runs_are_equal_though_new_tensors_hold_what_was_there(determinist
     filled = trained()
     for other in (second, filled):
         assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+_EAGER = """
+from components.io import process
+process.configure()
+process.make_deterministic()
+import sys
+import torch
+from torch.optim import swa_utils
+from components.core.training.architectures import build_network
+
+network = build_network("resnet18", 2)
+optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+average = swa_utils.AveragedModel(network)
+network(torch.ones(2, 3, 32, 32)).sum().backward()
+optimizer.step()
+average.update_parameters(network)
+assert torch.are_deterministic_algorithms_enabled()
+assert not {"torch._inductor", "torch._dynamo.symbolic_convert", "sympy"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item() == 2",
+        "from torch._dynamo.utils import counters; import torch._dynamo.config",
+        "import torch._inductor.config; torch._dynamo.reset()",
+    ],
+)
+def test_a_step_does_not_load_the_compiler_and_can_still_have_it(use: str) -> None:
+    code = f"{_EAGER}{use}\nassert 'torch._dynamo.symbolic_convert' in sys.modules\n"
+    subprocess.run([sys.executable, "-c", code + "optimizer.step()"], check=True)
 
 
 def test_facts_name_what_a_number_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,13 @@ def test_gray_has_one_digest_whether_it_is_stored_as_gray_or_as_color() -> None:
     assert pixel_digest(tinted) != pixel_digest(gray)
 
 
+def test_an_image_in_color_below_a_gray_row_has_the_digest_of_its_color() -> None:
+    image = Image.new("RGB", (2, 2), (5, 5, 5))
+    image.putpixel((1, 1), (5, 5, 6))
+    content = struct.pack("<2I", 2, 2) + bytes([5] * 11 + [6])
+    assert pixel_digest(image) == hashlib.sha256(content).hexdigest()
+
+
 def test_gray_has_one_fingerprint_whether_it_is_stored_as_gray_or_as_color() -> None:
     gray = scene(3).convert("L")
     assert np.array_equal(fingerprint(gray), fingerprint(gray.convert("RGB")))
