@@ -19,6 +19,7 @@ from components.io.progress import Progress
 from components.tune import storage
 from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun
 from components.tune.trial_queue import RELEASED, WORKER_LOST, Heartbeat, TrialQueue, reason
+from components.tune.worker import is_here
 
 if TYPE_CHECKING:
     import optuna
@@ -90,6 +91,9 @@ def run_trials(
     with stop_on_signal() as stop:
         while True:
             queue.reclaim_stale()
+            if _predecessor_may_live(queue):
+                _pause(queue, stop)
+                continue
             left = context.timeout_seconds - queue.used_seconds()
             timed_out = left <= 0 and bool(queue.complete())
             if not timed_out and queue.enqueue_missing():
@@ -104,6 +108,19 @@ def run_trials(
         if timed_out:
             limit = f"{context.timeout_seconds} s (tune.timeout_seconds)"
             print(f"tune      time limit reached: {limit}", flush=True)
+
+
+def _predecessor_may_live(queue: TrialQueue) -> bool:
+    """Whether a trial of this worker's number runs on a machine that cannot be seen from here.
+
+    After a pod was lost that is its trial: it is run again before any later one, so that the search
+    finds what it would have found.
+    """
+    from optuna.trial import TrialState
+
+    running = queue.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    mine = [t.user_attrs for t in running if t.user_attrs.get("worker") == queue.worker]
+    return any(not is_here(notes.get("process", "")) for notes in mine)
 
 
 def _pause(queue: TrialQueue, stop: Stop) -> None:

@@ -19,9 +19,13 @@ def has_ended(worker: str) -> bool:
     Args:
         worker: what `identify` gave in it.
     """
-    host, _, rest = worker.rpartition("] ")
-    number, _, started = rest.partition(" ")
-    return f"{host}]" == _host() and _started(int(number)) != started
+    number, _, started = worker.rpartition("] ")[2].partition(" ")
+    return is_here(worker) and _started(int(number)) != started
+
+
+def is_here(worker: str) -> bool:
+    """Whether the process runs, or ran, where this one can see it."""
+    return worker.startswith(f"{_host()} ")
 
 
 def _host() -> str:

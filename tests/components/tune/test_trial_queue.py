@@ -352,6 +352,18 @@ def test_worker_0_waits_for_the_trials_of_others_and_says_so_once(
     assert len(queue.complete()) == 3
 
 
+def test_the_trial_of_a_lost_pod_is_run_again_before_any_later_one(
+    queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_train", workers.nap)
+    monkeypatch.setattr(search, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(trial_queue, "STALE_SECONDS", 0.5)
+    claim(queue).set_user_attr("process", "pod-1 pid:[1] 1 1")
+    search.run_trials(queue, workers.make_context(3), workers.Unlogged(), wait=True)  # type: ignore[arg-type]
+    assert [trial.user_attrs["slot"] for trial in queue.study.trials] == [0, 0, 1, 2]
+    assert reason(queue.study.trials[0]) == RESTARTED
+
+
 @pytest.mark.parametrize("workers", [(1, 2, 3), (1, 1, 1), (2, 1, 2)])
 def test_what_is_drawn_differs_between_slots_and_not_between_workers(
     workers: tuple[int, ...], tmp_path: Path
