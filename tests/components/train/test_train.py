@@ -287,3 +287,15 @@ def test_a_checkpoint_of_other_code_is_not_resumed(
     with caplog.at_level(logging.INFO):
         train.run(train.Paths(**paths(workspace, tmp_path)), params)
     assert "belongs to other data, settings or code" in caplog.text
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_kernels_are_those_that_params_ask_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    def choose(*, deterministic: bool) -> None:
+        raise InterruptedError(deterministic)
+
+    monkeypatch.setattr(process, "choose_kernels", choose)
+    with pytest.raises(InterruptedError, match=str(wanted)):
+        train.run(train.Paths(), settings(train.Params, {"training.deterministic": wanted}))

@@ -1,6 +1,7 @@
 """Words on the command line: usage errors, folders, exit codes."""
 
 import contextlib
+import gc
 import shutil
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.__main__ import main as start
 from pipeline.cli import main
 from pipeline.cli.common import enter_project
 from tests.components.conftest import ROOT, write_params
@@ -116,3 +118,13 @@ def test_the_program_is_called_as_it_was_started(
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/pipeline"])
     assert main(["chekc"]) == 2
     assert "usage: pipeline --help" in capsys.readouterr().err
+
+
+def test_imports_set_off_few_searches_for_garbage() -> None:
+    before = gc.get_threshold()
+    try:
+        assert start(["--help"]) == 0
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] == 50_000
+    finally:
+        gc.set_threshold(*before)
