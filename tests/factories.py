@@ -281,6 +281,7 @@ def training_config(**changes: Any) -> TrainingConfig:
         "seed": 0,
         "device": "cpu",
         "precision": "fp32",
+        "deterministic": True,
         "class_weights": (1.0, 1.0),
     }
     return TrainingConfig(**(plain | changes))

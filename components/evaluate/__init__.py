@@ -82,7 +82,7 @@ def run(paths: Paths, params: Params) -> None:
         PipelineError: the model gives NaN or infinite outputs.
     """
     process.configure()
-    process.make_deterministic()
+    process.choose_kernels(deterministic=True)
     loaded = models.load(paths.model)
     card = loaded.card
     _require_same_data(paths.model, card, files.read_artifact(paths.report, ValidationReport))

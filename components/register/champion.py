@@ -179,7 +179,7 @@ def _predict(
         if files.digest_file(path) == (digest := path.stem.partition("-")[2]):
             return prediction_table.read(path, digest), digest
     process.configure()
-    process.make_deterministic()
+    process.choose_kernels(deterministic=True)
     data = DataParams(**loaded.card.images.model_dump(), cache_gib=context.data.cache_gib)
     test = open_dataset(context.data_paths, data, loaded.card.image_size, ("test",))
     logits = prediction_table.logits_of(loaded, test, inference.resolve_device(context.device))

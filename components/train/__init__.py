@@ -96,7 +96,7 @@ class Paths(DataPaths):
 def run(paths: Paths, params: Params) -> None:
     """Train; write the model folder, its curves as CSV and as a figure."""
     process.configure()
-    process.make_deterministic()
+    process.choose_kernels(deterministic=params.training.deterministic)
     tuned = files.read_artifact(paths.hyperparameters, Hyperparameters)
     dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
     require_same_data(paths.hyperparameters, tuned.data_digest, dataset.digest, "tune")

@@ -175,7 +175,7 @@ def run_worker(paths: Paths, worker: int, params: Params) -> None:
 
 def _open_context(paths: DataPaths, params: Params) -> StudyContext:
     process.configure()
-    process.make_deterministic()
+    process.choose_kernels(deterministic=params.training.deterministic)
     dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
     return prepare(dataset, params)
 

@@ -60,6 +60,10 @@ class TrainingParams(BaseModel):
     precision: Precision = Field(
         description="Number format of training; auto = bf16 where the hardware computes it."
     )
+    deterministic: bool = Field(
+        description="Equal runs give equal weights, to the byte; false = a GPU's fastest kernels, "
+        "and a resumed or repeated run differs a little."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,7 @@ class TrainingConfig:
     seed: int
     device: str
     precision: str
+    deterministic: bool
     class_weights: tuple[float, ...]
 
 
@@ -135,5 +140,6 @@ def resolve_config(
         seed=training.seed,
         device=device,
         precision=resolve_precision(training.precision, device, architecture),
+        deterministic=training.deterministic,
         class_weights=tuple(w**power for w in balanced_weights(labels, num_classes)),
     )

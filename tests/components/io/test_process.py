@@ -109,11 +109,19 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kernels_are_deterministic(deterministic: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    process.make_deterministic()
+    process.choose_kernels(deterministic=True)
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_the_fastest_kernels_are_there_for_those_who_want_them(deterministic: None) -> None:
+    process.choose_kernels(deterministic=True)
+    process.choose_kernels(deterministic=False)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.deterministic
+    assert torch.backends.cudnn.benchmark
 
 
 def trained() -> dict[str, torch.Tensor]:
@@ -132,7 +140,7 @@ def trained() -> dict[str, torch.Tensor]:
 
 def test_equal_runs_are_equal_though_new_tensors_hold_what_was_there(deterministic: None) -> None:
     fill_memory(True)
-    process.make_deterministic()
+    process.choose_kernels(deterministic=True)
     assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     first = trained()
     # Freed at once: the next run's tensors begin with these values.
@@ -148,7 +156,7 @@ def test_equal_runs_are_equal_though_new_tensors_hold_what_was_there(determinist
 _EAGER = """
 from components.io import process
 process.configure()
-process.make_deterministic()
+process.choose_kernels(deterministic=True)
 import sys
 import torch
 from torch.optim import swa_utils

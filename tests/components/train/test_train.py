@@ -338,3 +338,15 @@ def test_an_epoch_that_was_saved_and_not_logged_is_logged_by_the_next_run(
     for name in ("train/loss", "val/loss", "train/learning_rate", "train/images_per_second"):
         history = MlflowClient(store).get_metric_history(run.info.run_id, name)
         assert [point.step for point in history] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_kernels_are_those_that_params_ask_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    def choose(*, deterministic: bool) -> None:
+        raise InterruptedError(deterministic)
+
+    monkeypatch.setattr(process, "choose_kernels", choose)
+    with pytest.raises(InterruptedError, match=str(wanted)):
+        train.run(train.Paths(), settings(train.Params, {"training.deterministic": wanted}))

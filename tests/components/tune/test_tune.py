@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from components import tune
 from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
-from components.io import files
+from components.io import files, process
 from components.io.progress import Progress
 from components.tune.trial import StudyContext, Subset, TrialRun
 from components.tune.trial_queue import WORKER_LOST, TrialQueue
@@ -311,3 +311,15 @@ def test_a_subset_has_new_indices() -> None:
     assert len(subset) == 3
     assert subset[np.array([2, 0])].tolist() == [7, 2]
     assert subset[slice(1, 3)].tolist() == [5, 7]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_kernels_are_those_that_params_ask_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    def choose(*, deterministic: bool) -> None:
+        raise InterruptedError(deterministic)
+
+    monkeypatch.setattr(process, "choose_kernels", choose)
+    with pytest.raises(InterruptedError, match=str(wanted)):
+        tune.run(tune.Paths(), settings(tune.Params, {"training.deterministic": wanted}))

@@ -1,6 +1,7 @@
 """Words on the command line: usage errors, folders, exit codes."""
 
 import contextlib
+import gc
 import shutil
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.__main__ import main as start
 from pipeline.cli import main
 from pipeline.cli.common import enter_project
 from tests.components.conftest import ROOT, write_params
@@ -127,3 +129,13 @@ def test_a_folder_as_tracking_uri_is_refused_in_one_line_before_a_step_starts(
     error = capsys.readouterr().err
     assert error.startswith("error: MLFLOW_TRACKING_URI is ")
     assert error.count("\n") == 1
+
+
+def test_imports_set_off_few_searches_for_garbage() -> None:
+    before = gc.get_threshold()
+    try:
+        assert start(["--help"]) == 0
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] == 50_000
+    finally:
+        gc.set_threshold(*before)

@@ -25,6 +25,7 @@ WRITTEN: dict[str, Any] = {
     "ema_decay": 0.5,
     "device": "cpu",
     "precision": "fp32",
+    "deterministic": False,
 }
 LABELS = np.array([0, 0, 1, 0])
 SMALL = choose_preset("small", 500, "imagenet")
@@ -62,6 +63,7 @@ def test_every_setting_arrives_under_its_own_name() -> None:
         seed=3,
         device="cpu",
         precision="fp32",
+        deterministic=False,
         class_weights=(4 / 6, 4 / 2),  # n / (2 n_class), of three and one
     )
 
