@@ -70,8 +70,9 @@ class Submission:
         run = self.run
 
         def found() -> bool:
-            printed = re.search(pattern, log_of(run, step))
-            assert printed or self._process.poll() is None, self.text
+            log = log_of(run, step)
+            printed = re.search(pattern, log)
+            assert printed or self._process.poll() is None, f"{self.text}\n{log}"
             return bool(printed)
 
         until(seconds, f"{pattern} in the log of {step}", found)

@@ -112,12 +112,12 @@ def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
     """Two workers on a standing volume, and beside them a second run for the same model."""
     claim = project.installation.make_standing_volume()
     shared = {"cluster__access_mode": "ReadWriteMany", "cluster__workspace_claim": claim}
-    project.publish(**LONGER, **shared, cluster__workers=2)
+    project.publish(**{**LONGER, "train__epochs": 8}, **shared, cluster__workers=2)
     with project.submitting(tmp_path) as submission:
         run = submission.run
         submission.until_log("tune", r"trial \d +epoch 1/4")
         delete_pods(run, "tune", 2)
-        submission.until_log("train", "epoch 1/4")
+        submission.until_log("train", "epoch 3/8")  # so the checkpoint of the second is whole
         delete_pods(run, "train", 1)
         with project.submitting(tmp_path) as other:
             assert other.run != run
