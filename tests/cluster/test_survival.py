@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 LONGER = {
     "tune__num_trials": 4,
     "tune__epochs": [4, 4],
+    "tune__learning_rate": [0.0005, 0.002],
     "train__epochs": 4,
     "cluster__retry_seconds": 60,
 }
