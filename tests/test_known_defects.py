@@ -164,6 +164,7 @@ OTHERS: dict[str, object] = {
     "warmup_fraction": 0.5,
     "class_weights": "balanced",
     "ema_decay": 0.7,
+    "deterministic": False,
 }
 
 

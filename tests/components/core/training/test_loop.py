@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -504,3 +505,20 @@ def test_bf16_trains_with_weights_kept_in_fp32() -> None:
     assert math.isfinite(epochs[0].val_loss)
     fp32 = next(fit(tiny(), TRAIN, VAL, CONFIG))
     assert epochs[0].train_loss != fp32.train_loss
+
+
+def test_a_gpu_reads_its_batches_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.dtype] = []
+
+    def pin_memory(tensor: Tensor) -> Tensor:  # needs a GPU
+        pinned.append(tensor.dtype)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
+    rows = np.array([3, 0])
+    for device, expected in (("cpu", []), ("cuda", [torch.uint8, torch.int64])):
+        there = SimpleNamespace(config=replace(CONFIG, device=device), train=TRAIN)
+        pixels, labels = loop._Loop.read(there, rows)  # type: ignore[arg-type]
+        assert pinned == expected
+        assert (pixels.numpy() == TRAIN.pixels[rows]).all()
+        assert labels.tolist() == [1, 0]
