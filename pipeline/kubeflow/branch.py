@@ -9,7 +9,7 @@ from typing import NamedTuple
 from components.core.errors import InvalidParams
 from components.core.phrases import short_digest
 from components.tracking import lineage
-from components.tracking.store import get_or_none, open_store
+from components.tracking.store import open_store
 from pipeline.kubeflow import fetch, sections
 
 # Sections of params.yaml that steps read; the schedule has its own `cluster`.
@@ -65,23 +65,25 @@ def is_known(model: str, tip: Tip) -> bool:
         ServiceUnavailable: MLflow does not answer.
     """
     with open_store() as store:
-        found = get_or_none(store.client.get_registered_model, model)
-    return found is not None and found.tags.get(_tag(tip.branch)) == _value(tip)
+        tags = store.client.get_experiment(store.experiment_id).tags
+    return bool(tags.get(_tag(model, tip.branch)) == _value(tip))
 
 
 def note(model: str, tip: Tip) -> None:
-    """Note at the registered model that this commit with these images has its verdict.
+    """Note that this commit with these images has its verdict.
+
+    At the experiment: who trains may not read the registered model, and so uploads nothing for it.
 
     Raises:
         ServiceUnavailable: MLflow does not answer.
     """
     with open_store() as store:
-        store.client.set_registered_model_tag(model, _tag(tip.branch), _value(tip))
+        store.client.set_experiment_tag(store.experiment_id, _tag(model, tip.branch), _value(tip))
 
 
-def _tag(branch: str) -> str:
+def _tag(model: str, branch: str) -> str:
     """MLflow takes fewer characters than git; a clash costs a run, since the commits differ."""
-    return f"branch/{re.sub(r'[^A-Za-z0-9_.-]', '_', branch)}"
+    return f"{model}/branch/{re.sub(r'[^A-Za-z0-9_.-]', '_', branch)}"
 
 
 def _value(tip: Tip) -> str:

@@ -11,7 +11,6 @@ import yaml
 from components import STEPS
 from components.core.errors import InvalidParams
 from components.io import params
-from components.tracking.store import open_store
 from pipeline.kubeflow import branch, compiler, resources, task
 from pipeline.kubeflow.components import fetch_branch
 from tests.components.conftest import ROOT, write_params
@@ -103,8 +102,6 @@ def run(checkout: Checkout, store: str, tmp_path: Path, monkeypatch: pytest.Monk
     write_params(checkout.root / "params.yaml", {"register.model_name": tmp_path.name})
     found = Run(checkout, tmp_path / "runs")
     found.push()
-    with open_store() as opened:
-        opened.client.create_registered_model(tmp_path.name)
     return found
 
 

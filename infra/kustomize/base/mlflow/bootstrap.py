@@ -1,6 +1,6 @@
 """Create MLflow's two users; running it again sets their passwords and rights again.
 
-trainer     logs runs in the experiment; reads the registered model, and what was noted of it
+trainer     logs runs in the experiment; has no right on the registered model
 promoter    the same, and owns the registered model: it alone moves `champion` and prunes weights
 
 The registered model is created here, by the administrator: whoever creates a model has all rights
@@ -69,8 +69,7 @@ def main() -> None:
     model = os.environ["MODEL_NAME"]
     with identity("mlflow-admin"), open_store() as store:
         audit_log.ensure(store, model)
-        experiment = (store.experiment_id, "EDIT")
-    working = {"experiment": experiment, "registered_model": (model, "READ")}
+        working = {"experiment": (store.experiment_id, "EDIT")}
     # Deleting stored weights takes MANAGE; nobody has it on runs, the audit log among them.
     owning = {"registered_model": (model, "MANAGE"), "logged_model": ("*", "MANAGE")}
     ensure_user("mlflow-trainer", working)
