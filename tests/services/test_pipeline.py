@@ -94,7 +94,7 @@ def test_files_went_through_the_server_and_not_straight_to_s3(
 @pytest.fixture(scope="module")
 def second(first_model: FirstModel) -> UserProject:
     """Another model, trained and not registered."""
-    first_model.project.set_params({"tune.num_trials": 1, "train.epochs": 1})
+    first_model.project.set_params({"tune.num_trials": 1, "train.epochs": 1, "training.seed": 1})
     first_model.project.run("dvc", "repro", "evaluate")
     first_model.project.environment[server.OUTAGE] = "15"
     return first_model.project
