@@ -29,8 +29,15 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> register.Paths:
     return register.Paths()
 
 
-def test_the_model_of_the_present_settings_passes(paths: register.Paths) -> None:
-    current_model.require(paths)
+def test_only_the_model_of_the_present_settings_passes(paths: register.Paths) -> None:
+    for epochs, refused in ((2, False), (3, True), (2, False)):
+        write_params(Path("params.yaml"), {"train.epochs": epochs})
+        try:
+            current_model.require(paths)
+            found = False
+        except ChangedInput:
+            found = True
+        assert found is refused
 
 
 def test_the_model_of_other_settings_is_refused(paths: register.Paths) -> None:
@@ -40,5 +47,18 @@ def test_the_model_of_other_settings_is_refused(paths: register.Paths) -> None:
     assert no.value.exit_code == 1
 
 
-def test_a_model_from_elsewhere_is_not_asked(paths: register.Paths) -> None:
+def test_a_model_from_elsewhere_is_not_asked(
+    paths: register.Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    load_card = models.load_card
+
+    def load(path: Path) -> ModelCard:
+        asked.append(path)
+        return load_card(path)
+
+    monkeypatch.setattr(models, "load_card", load)
     current_model.require(register.Paths(model=Path("elsewhere")))
+    assert asked == []
+    current_model.require(paths)
+    assert asked == [paths.model]

@@ -58,7 +58,9 @@ def run(root: Path) -> Any:
 
 def test_another_folder_is_another_owner(tmp_path: Path) -> None:
     with run(tmp_path / "a"), run(tmp_path / "b"):
-        pass
+        owners = [path.read_text() for path in tmp_path.rglob(".train.lock")]
+    assert len(owners) == 2
+    assert all(owner.startswith(f"process {os.getpid()} on ") for owner in owners)
 
 
 def test_another_machine_is_waited_for_as_long_as_a_file_server_keeps_its_locks(
@@ -84,8 +86,10 @@ def test_where_files_cannot_be_locked_a_step_runs(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", without_locks)
-    with run(tmp_path):
-        pass
+    worked = []
+    with run(tmp_path), run(tmp_path):  # nobody is kept out
+        worked.append(1)
+    assert worked == [1]
 
 
 @pytest.mark.parametrize("step", STEPS)
