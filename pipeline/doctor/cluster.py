@@ -83,7 +83,8 @@ def kubeflow(endpoint: str | None) -> CheckResult:
         found += f", without the mended advisories of {MENDED_VERSION} (SECURITY.md)"
     if server.namespace != kubectl.NAMESPACE:
         hint = f"what {kubectl.NAMESPACE} has must be there: account, secrets, policies"
-        return CheckResult("warn", f"{found}, for one user: runs are in {_of_one_user(server)}", hint)
+        found += f", for one user: runs are in {_of_one_user(server)}"
+        return CheckResult("warn", found, hint)
     return CheckResult("pass", f"{found}, runs in {server.namespace}")
 
 

@@ -15,6 +15,7 @@ import pytest
 from pipeline import cli
 from pipeline.doctor import probe as probing
 from pipeline.doctor.check import CheckResult
+from pipeline.kubeflow.probe_pods import LABEL
 from tests.components.conftest import ROOT
 from tests.pipeline.checkout import Checkout
 from tests.pipeline.kfp_server import Kubeflow
@@ -63,7 +64,7 @@ def test_what_a_killed_probe_left_is_deleted_and_what_another_uses_is_not(
         made = datetime.now(UTC) - timedelta(hours=hours)
         metadata = {
             "name": name,
-            "labels": {probing.LABEL: name},
+            "labels": {LABEL: name},
             "creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         return {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": metadata}
