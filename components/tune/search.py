@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from components import tracking
 from components.core.artifacts import Hyperparameters
-from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
+from components.core.errors import (
+    Diverged,
+    Interrupted,
+    InvalidParams,
+    OutOfMemory,
+    PipelineError,
+)
 from components.core.training.loop import Stopped
 from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
@@ -236,7 +242,6 @@ def _train(
     trial_run: TrialRun, context: StudyContext, heartbeat: Heartbeat, deadline: float | None
 ) -> tuple[optuna.trial.TrialState, str]:
     """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
-    import torch
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
@@ -245,10 +250,8 @@ def _train(
 
     try:
         why = trial_run.train(context, out_of_time)
-    except Diverged as error:
+    except (Diverged, OutOfMemory) as error:
         return TrialState.FAIL, str(error)
-    except (MemoryError, torch.OutOfMemoryError):
-        return TrialState.FAIL, "out of memory: lower training.batch_size or tune.image_size"
     except UpdateFinishedTrialError:
         return TrialState.FAIL, ""  # it was requeued, and the heartbeat had not noticed yet
     return (TrialState.PRUNED, why) if why else (TrialState.COMPLETE, "")

@@ -68,6 +68,7 @@ class TrialRun:
     def __init__(self, trial: optuna.Trial, config: TrainingConfig, progress: Progress) -> None:
         self._trial, self._config, self._progress = trial, config, progress
         self._curve: list[dict[str, float]] = []
+        self._notes: dict[str, str] = {}
 
     @property
     def best_loss(self) -> float:
@@ -96,6 +97,7 @@ class TrialRun:
             after_batch=lambda done, total: (
                 self._progress.after_batch(done, total) or out_of_time()
             ),
+            notice=self._note,
         )
         try:
             for epoch in epochs:
@@ -109,6 +111,10 @@ class TrialRun:
                 raise
             return OUT_OF_TIME
         return ""
+
+    def _note(self, text: str) -> None:
+        self._progress.note(text)
+        self._notes["out_of_memory"] = text
 
     def _record(self, epoch: Epoch) -> None:
         rate = self._progress.report(epoch)
@@ -134,7 +140,8 @@ class TrialRun:
         """Log the trial as a nested run; `state` as in trials.csv."""
         names = ("learning_rate", "epochs", "horizontal_flip")
         settings = {name: getattr(self._config, name) for name in names}
-        with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
+        tags = {"state": state, **self._notes}
+        with parent.child(f"trial {self._trial.number}", tags=tags) as child:
             child.params(settings)
             for step, row in enumerate(self._curve, start=1):
                 child.metrics(row, step=step)
