@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli import registry_views
-from pipeline.cli.common import EXIT_NEEDS_ACTION, Model, Trained, Version, choose_model
+from pipeline.cli.common import (
+    EXIT_NEEDS_ACTION,
+    Model,
+    Trained,
+    Version,
+    choose_model,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from pipeline.chosen_model import ChosenModel
@@ -73,15 +80,23 @@ def _announce(chosen: ChosenModel) -> None:
 
 
 def export(
-    model: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Model folder of the train step.")
-    ] = Path("artifacts/train/model"),
     output: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder to write model.onnx and card.json to.")
+        Path, typer.Option(metavar="FOLDER", help="Folder to write the files and their card to.")
     ] = Path("artifacts/export"),
-) -> None:
-    """Write the trained model as ONNX, if it gives the same probabilities."""
-    from pipeline.export import export_onnx
+    model: Model = None,
+    version: Version = None,
+    trained: Trained = False,
+) -> int:
+    """Write the champion as ONNX in fp32 and int8, each if it agrees on val; exit 3 if not."""
+    from pipeline.cli import model_views as views
+    from pipeline.export import export as write
 
-    difference = export_onnx(model, output)
-    print(f"{output / 'model.onnx'}: same probabilities to {difference:.1e}")
+    chosen = choose_model(model, version, trained)
+    _announce(chosen)
+    card = write(chosen, output)
+    print_table(views.EXPORTED, views.exported_rows(card))
+    for form in card.files:
+        if form.refusal:
+            print(f"! {form.name} was not written: {form.refusal}")
+    print(f"{output}: card.json says how an image becomes the input, example.py does it")
+    return 0 if all(form.accepted for form in card.files) else EXIT_NEEDS_ACTION

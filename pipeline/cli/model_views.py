@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from components.core.phrases import count
 
 if TYPE_CHECKING:
+    from pipeline.export.card import ExportedCard
     from pipeline.predict import Prediction
+
+
+EXPORTED = (
+    "file", "written", "MB", "same labels", "macro F1 loss", "largest change", "p50 ms", "p95 ms",
+)  # fmt: skip
 
 
 @dataclass
@@ -93,3 +99,23 @@ def summary(tally: Tally, threshold: float, *, loading: float, predicting: float
     if tally.unreadable:
         parts.append(f"{count(tally.unreadable, 'file')} could not be read")
     return "; ".join(parts)
+
+
+def exported_rows(card: ExportedCard) -> list[list[str]]:
+    """Rows of `EXPORTED`: the model itself in torch, then each file."""
+    eager = [f"{card.eager_p50_ms:.1f}", f"{card.eager_p95_ms:.1f}"]
+    rows = [["the model in torch", "", "", "", "", "", *eager]]
+    for form in card.files:
+        agreement = [f"{form.same_labels:.2%} of {form.images:,}", f"{form.macro_f1_loss:.4f}"]
+        rows.append(
+            [
+                form.name,
+                "yes" if form.accepted else "no",
+                f"{form.megabytes:.1f}",
+                *agreement,
+                f"{form.max_probability_change:.1e}",
+                f"{form.p50_ms:.1f}",
+                f"{form.p95_ms:.1f}",
+            ]
+        )
+    return rows
