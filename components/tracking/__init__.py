@@ -4,6 +4,7 @@ server   where MLflow is, and whether it answers: cheap, imports no MLflow
 database its SQLite file, made whole or not at all
 store    the open store: client, experiment, failures as errors of the pipeline
 runs     one run per pipeline execution, found again by its key
+unused_packages  parts of MLflow that are not imported
 lineage  git revision, DVC hash, and who acts
 """
 
