@@ -1,4 +1,4 @@
-"""Commands of the model: predict, export."""
+"""Commands of the model: predict, explain, export."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ _PANEL = "model"
 
 _EXAMPLES = {
     "predict": "predict photos/ cell.png --csv > predictions.csv",
+    "explain": "explain photos/cell.png",
     "export": "export",
 }
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    commands: tuple[Callable[..., object], ...] = (predict, export)
+    commands: tuple[Callable[..., object], ...] = (predict, explain, export)
     for command in commands:
         name = command.__name__
         example = f"Example: python -m pipeline {_EXAMPLES[name]}"
@@ -71,6 +72,25 @@ def predict(
     line = views.summary(tally, threshold, loading=ready - started, predicting=now - ready)
     print(line, file=sys.stderr)
     return EXIT_NEEDS_ACTION if tally.unreadable else 0
+
+
+def explain(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image file.")],
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder to write the figure to.")
+    ] = Path("artifacts/explain"),
+    model: Model = None,
+    version: Version = None,
+    trained: Trained = False,
+) -> None:
+    """Show where the champion looked in an image, and the training images it finds most alike."""
+    from pipeline import explain as explaining
+    from pipeline.cli import model_views as views
+
+    chosen = choose_model(model, version, trained)
+    _announce(chosen)
+    print(*views.explained(explaining.explain(chosen, image, output, Path("cache"))), sep="\n")
+    print(f"{explaining.CAUTION}", file=sys.stderr)
 
 
 def _announce(chosen: ChosenModel) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from components.core.phrases import count
 
 if TYPE_CHECKING:
+    from pipeline.explain import Explanation
     from pipeline.export.card import ExportedCard
     from pipeline.predict import Prediction
 
@@ -119,3 +120,13 @@ def exported_rows(card: ExportedCard) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def explained(found: Explanation) -> list[str]:
+    """The three most probable classes, the neighbors, and where the figure is."""
+    classes = [f"{name} {probability:.3f}" for name, probability in found.ranked[:3]]
+    lines = [", then ".join(classes), found.searched]
+    for neighbor in found.neighbors:
+        path = _printable(neighbor.path)
+        lines.append(f"  {neighbor.similarity:.3f}  {neighbor.label}  {path}")
+    return [*lines, str(found.figure)]
