@@ -34,7 +34,7 @@ from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.io.reports import plots
 from components.tune import search
 from components.tune.search_space import SearchSpace, search_space
-from components.tune.trial import StudyContext, Subset
+from components.tune.trial import StudyContext, Subset, share_of_schedule
 from components.tune.trial_queue import TrialQueue, reason
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
@@ -292,8 +292,10 @@ def _draw(folder: Path, queue: TrialQueue) -> None:
     plots.study_history(
         [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
     )
-    curves = [
-        (t.number, sorted(t.intermediate_values.items()), t.state.name.lower()) for t in trials
-    ]
+    curves = [(t.number, share_of_schedule(t), t.state.name.lower()) for t in trials]
     plots.study_curves(curves, folder / "intermediate.png")
-    plots.study_importance(search.importance(queue), folder / "importance.png")
+    rows = [(number, percent, loss) for number, curve, _ in curves for percent, loss in curve]
+    files.write_csv(folder / "curves.csv", ("trial", "percent", "val_loss"), rows)
+    importance, complete = search.importance(queue), len(queue.complete())
+    plots.study_importance(importance, complete, folder / "importance.png")
+    files.write_csv(folder / "importance.csv", ("setting", "share"), importance.items())

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from components.core.training.config import TrainingConfig
 
+IMPORTANCE_TRIALS = 10  # complete ones, below which nothing is said about the settings
+
 # Between two polls of the other workers.
 _POLL_SECONDS = 1.0
 
@@ -177,10 +179,13 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
 
 
 def importance(queue: TrialQueue) -> dict[str, float]:
-    """Share of each setting in the differences between trials; empty when too few to tell."""
+    """Share of each setting in the differences between trials; empty when too few to tell.
+
+    From two or three trials one setting always seems to explain nearly everything.
+    """
     import optuna
 
-    if len(queue.complete()) < 2:
+    if len(queue.complete()) < IMPORTANCE_TRIALS:
         return {}
     try:
         return dict(optuna.importance.get_param_importances(queue.study))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import optuna
     from numpy.typing import NDArray
+    from optuna.trial import FrozenTrial
 
     from components.core.training.inference import ImageArray
     from components.core.training.loop import Epoch, LabeledImages
@@ -28,6 +29,12 @@ QUARTERS = 4
 PRUNING_QUARTER = 3
 
 OUT_OF_TIME = "tune.timeout_seconds is used up"
+
+
+def share_of_schedule(trial: FrozenTrial) -> list[tuple[float, float]]:
+    """What a trial reported: (percent of its own schedule, lowest val loss until then)."""
+    points = sorted(trial.intermediate_values.items())
+    return [(100 * quarter / QUARTERS, loss) for quarter, loss in points]
 
 
 @dataclass(frozen=True, kw_only=True)

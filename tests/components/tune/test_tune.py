@@ -55,10 +55,19 @@ def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     assert best(tmp_path).learning_rate == float(lowest["learning_rate"])
     assert best(tmp_path).epochs == int(lowest["epochs"])
     assert sorted(p.name for p in (tmp_path / "plots").iterdir()) == [
+        "curves.csv",
         "history.png",
+        "importance.csv",
         "importance.png",
         "intermediate.png",
     ]
+    with (tmp_path / "plots/curves.csv").open(newline="") as file:
+        points = list(csv.DictReader(file))
+    ends = {p["trial"]: (float(p["percent"]), float(p["val_loss"])) for p in points}
+    assert {ends[row["trial"]][0] for row in complete} == {100}
+    for row in complete:
+        assert ends[row["trial"]][1] == pytest.approx(float(row["val_loss"]), abs=1e-6)
+    assert (tmp_path / "plots/importance.csv").read_text() == "setting,share\n"
 
 
 def test_a_space_of_one_setting_runs_one_trial_and_says_so(
