@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import optuna
     from numpy.typing import NDArray
+    from optuna.trial import FrozenTrial
 
     from components.core.training.inference import ImageArray
     from components.core.training.loop import Epoch, LabeledImages
@@ -68,6 +69,11 @@ class TrialRun:
     def __init__(self, trial: optuna.Trial, config: TrainingConfig, progress: Progress) -> None:
         self._trial, self._config, self._progress = trial, config, progress
         self._curve: list[dict[str, float]] = []
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """What was measured, a row an epoch, as MLflow names it."""
+        return [*self._curve]
 
     @property
     def best_loss(self) -> float:
@@ -130,11 +136,12 @@ class TrialRun:
         self._trial.report(self.best_loss, step=quarter)
         return quarter < QUARTERS and self._trial.should_prune()
 
-    def log(self, parent: tracking.Run, state: str) -> None:
-        """Log the trial as a nested run; `state` as in trials.csv."""
-        names = ("learning_rate", "epochs", "horizontal_flip")
-        settings = {name: getattr(self._config, name) for name in names}
-        with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
-            child.params(settings)
-            for step, row in enumerate(self._curve, start=1):
-                child.metrics(row, step=step)
+
+def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
+    """Log a trial that has ended as a nested run, from what the study holds of it."""
+    notes = trial.user_attrs
+    settings = {**trial.params, "horizontal_flip": notes["horizontal_flip"]}
+    with parent.child(f"trial {trial.number}", tags={"state": trial.state.name.lower()}) as child:
+        child.params(settings)
+        for step, row in enumerate(notes["curve"], start=1):
+            child.metrics(row, step=step)
