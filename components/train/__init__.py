@@ -7,6 +7,7 @@ run continue where it was: run the same command again.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -142,7 +143,7 @@ def _train(
     if saved:
         print(f"train     resumed after {state['epoch']} epochs, batch {state['batch']}")
     for row in history:  # what a kill or an outage kept from MLflow; it knows the others
-        mlflow_run.metrics(_curves(row), step=int(row["epoch"]))
+        _log_epoch(row, mlflow_run)
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
     with process.stop_on_signal() as stop:
         progress = Progress("train", job.config, len(train.labels), stop)
@@ -161,7 +162,8 @@ def _train(
                 state = epoch.state
                 history.append(_row(epoch, rate))
                 checkpoints.save(checkpoint, job.key, state, history)
-                mlflow_run.metrics(_curves(history[-1]), step=epoch.index)
+                sys.audit("pipeline", "epoch saved")
+                _log_epoch(history[-1], mlflow_run)
         except Stopped as stopped:
             checkpoints.save(checkpoint, job.key, stopped.state, history)
             raise Interrupted(
@@ -230,15 +232,16 @@ def _row(epoch: Epoch, rate: float) -> dict[str, float]:
     }
 
 
-def _curves(row: dict[str, float]) -> dict[str, float]:
-    """MLflow names: the part before the slash becomes a section of charts."""
-    return {
+def _log_epoch(row: dict[str, float], mlflow_run: tracking.Run) -> None:
+    """In MLflow the part of a name before the slash becomes a section of charts."""
+    curves = {
         "train/loss": row["train_loss"],
         "val/loss": row["val_loss"],
         "val/accuracy": row["val_accuracy"],
         "train/learning_rate": row["learning_rate"],
-        "train/images_per_second": row["images_per_second"],
     }
+    rate = {"train/images_per_second": row["images_per_second"]}
+    mlflow_run.metrics(curves, step=int(row["epoch"]), by_clock=rate)
 
 
 def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:

@@ -12,6 +12,7 @@ from tests.services.overlay import BASE, MODEL, Services, require
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 
+@pytest.mark.row("I09", "I10")
 def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
     version = {"name": MODEL, "source": "models:/m-" + "0" * 32}
     alias = {"name": MODEL, "alias": "champion", "version": "999"}
@@ -25,6 +26,7 @@ def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
     assert services.call("model-versions/create", foreign, "promoter") == 400
 
 
+@pytest.mark.row("I10")
 def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None:
     assert services.call("runs/create", {"experiment_id": "1"}, "trainer") == 200
     assert services.call("experiments/get?experiment_id=1", {}, "trainer", "GET") == 200
@@ -58,6 +60,7 @@ def test_the_pruning_job_acts_as_the_promoter(services: Services) -> None:
     assert require(done) == f"{MODEL}: 0.0 MB pruned\n"
 
 
+@pytest.mark.row("N13")
 def test_a_host_that_is_not_allowed_is_refused_but_probes_get_through(services: Services) -> None:
     def asked(path: str, host: str) -> int:
         request = urllib.request.Request(f"{services.uri}{path}", headers={"Host": host})

@@ -24,6 +24,7 @@ import numpy as np
 from components.core.data.decoding import CONVERSION_VERSION, DataParams, InvalidImage, load_image
 from components.core.errors import ChangedInput
 from components.io import files
+from components.io.data.cpus import usable_cpus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,11 +82,11 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
 
 
 class _Streamed:
-    """Images decoded on every use, one thread per core."""
+    """Images decoded on every use, one thread a CPU."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
-        self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._pool = ThreadPoolExecutor(usable_cpus())
 
     def __len__(self) -> int:
         return len(self._source.paths)
@@ -177,7 +178,7 @@ def _build(path: Path, source: _Source) -> None:
         def fill(index: int) -> None:
             array[index] = source.read(index)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             list(pool.map(fill, range(len(source.paths))))
         array.flush()
         note = json.dumps({"sha256": files.digest_file(temporary)})

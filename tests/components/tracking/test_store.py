@@ -98,6 +98,7 @@ def test_an_injected_run_that_does_not_exist_is_reported(
         pass
 
 
+@pytest.mark.row("N16")
 def test_telemetry_is_off(store: str) -> None:
     with open_store():
         assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -122,6 +123,7 @@ def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
         opened.client.get_run("1" * 32)
 
 
+@pytest.mark.row("N11")
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [

@@ -127,6 +127,7 @@ def test_each_trial_is_a_run_nested_under_one_parent(
     assert all(child.info.status == "FINISHED" for child in [*children, *parents])
 
 
+@pytest.mark.row("T11")
 def test_the_test_split_is_never_opened(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_the_test_split_is_never_opened(
     assert best(tmp_path).trials_complete == 1
 
 
+@pytest.mark.row("T03")
 def test_a_stopped_search_continues_with_its_trials_and_never_repeats_one(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,7 @@ def test_the_budget_in_seconds_ends_the_search_but_not_before_one_trial(
     assert [row["state"] for row in table(tmp_path)] == ["complete"]
 
 
+@pytest.mark.row("T06", "T10")
 def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +205,7 @@ def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     assert not (tmp_path / "hyperparameters.json").exists()
 
 
+@pytest.mark.row("T07")
 def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_go_on(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +312,7 @@ def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
     assert steps(3) == [1, 2, 4]
 
 
+@pytest.mark.row("C04")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
