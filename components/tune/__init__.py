@@ -26,6 +26,7 @@ from components.core.errors import InvalidParams
 from components.core.phrases import count
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams, resolve_config
+from components.core.training.inference import Subset
 from components.core.training.loop import LabeledImages
 from components.core.training.presets import Preset, choose_preset
 from components.core.training.schedule import stratified_subset
@@ -34,7 +35,7 @@ from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.io.reports import plots
 from components.tune import search
 from components.tune.search_space import SearchSpace, search_space
-from components.tune.trial import StudyContext, Subset, share_of_schedule
+from components.tune.trial import StudyContext, share_of_schedule
 from components.tune.trial_queue import TrialQueue, reason
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.

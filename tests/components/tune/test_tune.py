@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 from components import tune
 from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
+from components.core.training.inference import Subset
 from components.io import files, process
 from components.io.progress import Progress
-from components.tune.trial import StudyContext, Subset, TrialRun
+from components.tune.trial import StudyContext, TrialRun
 from components.tune.trial_queue import WORKER_LOST, TrialQueue
 from tests.components.conftest import Settings, Workspace
 from tests.hungry import let_memory_fail
