@@ -236,6 +236,21 @@ def test_the_readme_s_python_predicts_an_image(
     assert prediction["label"] == row["predicted"]
 
 
+def test_what_the_page_about_using_a_model_says_works(project: Project, first_run: str) -> None:
+    (project.root / "photos").mkdir()
+    for k, path in enumerate(sorted((project.root / "data/images/defective").iterdir())[:4]):
+        shutil.copy(path, project.root / f"photos/{k}.png")
+    page = (ROOT / "docs/howto/use-a-model.md").read_text()
+    mark = "<!-- run by: tests/test_end_to_end.py -->\n```sh\n"
+    lines = [block.partition("```")[0] for block in page.split(mark)[1:]]
+    assert lines
+    output = project.run("sh", "-e", "-c", "".join(lines))
+    assert "solar-cells version 1, champion: passed " in output
+    table = pd.read_csv(project.root / "predictions.csv")
+    assert table["path"].tolist() == [f"photos/{k}.png" for k in range(4)]
+    shutil.rmtree(project.root / "photos")
+
+
 def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str) -> None:
     shown = json.loads(project.run("dvc", "metrics", "show", "--json").splitlines()[-1])
     metrics = shown[""]["data"]["artifacts/evaluate/metrics.json"]["data"]

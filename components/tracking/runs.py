@@ -54,6 +54,11 @@ class Run:
         """The tags `git` and `dvc` of the code and images that the run was made from."""
         return {name: self._tags[name] for name in ("git", "dvc") if name in self._tags}
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where a result comes from, in words: its lineage and this run."""
+        return {**self.lineage, "MLflow run": self.link}
+
     def tag(self, name: str) -> str:
         """The value of a tag; empty when it was never set."""
         return self._tags.get(name, "")

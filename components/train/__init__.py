@@ -115,7 +115,7 @@ def run(paths: Paths, params: Params) -> None:
         mlflow_run.params({**asdict(config), "preset": preset})
         mlflow_run.dataset(name="train", digest=dataset.digest, context="training")
         state, history = _train(job, paths.checkpoint, mlflow_run)
-        _report(job, state["best"], history, tuned, mlflow_run)
+        _report(job, state, history, tuned, mlflow_run)
         _write_model(paths.model, job, state, params)
         _write_history(paths.history, history)
         plots.history(history, config.epochs, paths.plot)
@@ -154,6 +154,7 @@ def _train(
             job.config,
             resume=state or None,
             after_batch=progress.after_batch,
+            notice=progress.note,
         )
         try:
             for epoch in epochs:
@@ -175,13 +176,13 @@ def _train(
 
 def _report(
     job: _Job,
-    best: State,
+    state: State,
     history: list[dict[str, float]],
     tuned: Hyperparameters,
     mlflow_run: tracking.Run,
 ) -> None:
     """Say, and log, which epoch is kept, whether training stopped early, and what fell short."""
-    config, val = job.config, job.dataset.splits["val"]
+    config, val, best = job.config, job.dataset.splits["val"], state["best"]
     print(f"train     best epoch {best['epoch']}, val/loss {best['val_loss']:.3f}", flush=True)
     notes = {}
     if len(history) < config.epochs:
@@ -189,6 +190,11 @@ def _report(
             f"stopped early after epoch {len(history)} of {config.epochs}: val/loss was not lower "
             f"for {count(config.early_stopping, 'epoch')} (train.early_stopping), the best is "
             f"epoch {best['epoch']}"
+        )
+    if (size := state["micro_batch_size"]) < config.batch_size:
+        notes["out_of_memory"] = (
+            f"memory did not suffice for {config.batch_size} images at a time: the gradients of "
+            f"each step were added up over {size} at a time"
         )
     outcome = Outcome(
         config=config,
@@ -250,6 +256,7 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
     print(f"train     temperature {calibrated}", flush=True)
     settings = asdict(job.config) | {"calibration": f"temperature {calibrated}"}
     settings["class_weights"] = params.training.class_weights
+    settings["micro_batch_size"] = state["micro_batch_size"]
     card = ModelCard(
         architecture=params.model.architecture,
         class_names=job.dataset.class_names,

@@ -6,8 +6,8 @@ the database that OPTUNA_STORAGE names: a stopped search continues with what it 
 command runs again. Further workers call `run_worker`; they share the study and its budget.
 
 Trials of different length are compared at three quarters of their own schedule, never at equal
-epochs: under a cosine that ends with the trial, epoch 3 of 3 and epoch 3 of 20 are different
-things. docs/decisions/0001-prune-trials-at-three-quarters.md has the measurement.
+epochs: under a cosine that ends with the trial, epoch 3 of 3 is not epoch 3 of 20. Measured in
+docs/decisions/0001-prune-trials-at-three-quarters.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.io.reports import plots
 from components.tune import search
 from components.tune.search_space import SearchSpace, search_space
-from components.tune.trial import StudyContext, Subset
+from components.tune.trial import StudyContext, Subset, share_of_schedule
 from components.tune.trial_queue import TrialQueue, reason
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
@@ -281,9 +281,8 @@ def _write_trials(path: Path, queue: TrialQueue) -> None:
         value = "" if trial.value is None else f"{trial.value:.6f}"
         start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
         rows.append([*start, *settings, value, reason(trial)])
-    columns = ["trial", "worker", "state", "learning_rate", "epochs", "horizontal_flip"]
-    columns += ["val_loss", "reason"]
-    files.write_csv(path, columns, rows)
+    names = "trial worker state learning_rate epochs horizontal_flip val_loss reason"
+    files.write_csv(path, names.split(), rows)
 
 
 def _draw(folder: Path, queue: TrialQueue) -> None:
@@ -292,8 +291,10 @@ def _draw(folder: Path, queue: TrialQueue) -> None:
     plots.study_history(
         [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
     )
-    curves = [
-        (t.number, sorted(t.intermediate_values.items()), t.state.name.lower()) for t in trials
-    ]
+    curves = [(t.number, share_of_schedule(t), t.state.name.lower()) for t in trials]
     plots.study_curves(curves, folder / "intermediate.png")
-    plots.study_importance(search.importance(queue), folder / "importance.png")
+    rows = ((number, *point) for number, curve, _ in curves for point in curve)
+    files.write_csv(folder / "curves.csv", ("trial", "percent", "val_loss"), rows)
+    importance = search.importance(queue)
+    plots.study_importance(importance, len(queue.complete()), folder / "importance.png")
+    files.write_csv(folder / "importance.csv", ("setting", "share"), importance.items())

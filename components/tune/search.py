@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from components import tracking
 from components.core.artifacts import Hyperparameters
-from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
+from components.core.errors import (
+    Diverged,
+    Interrupted,
+    InvalidParams,
+    OutOfMemory,
+    PipelineError,
+)
 from components.core.training.loop import Stopped
 from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     import optuna
 
     from components.core.training.config import TrainingConfig
+
+IMPORTANCE_TRIALS = 10  # complete ones, below which nothing is said about the settings
 
 # Between two polls of the other workers.
 _POLL_SECONDS = 1.0
@@ -188,10 +196,13 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
 
 
 def importance(queue: TrialQueue) -> dict[str, float]:
-    """Share of each setting in the differences between trials; empty when too few to tell."""
+    """Share of each setting in the differences between trials; empty when too few to tell.
+
+    From two or three trials one setting always seems to explain nearly everything.
+    """
     import optuna
 
-    if len(queue.complete()) < 2:
+    if len(queue.complete()) < IMPORTANCE_TRIALS:
         return {}
     try:
         return dict(optuna.importance.get_param_importances(queue.study))
@@ -249,7 +260,6 @@ def _train(
     trial_run: TrialRun, context: StudyContext, heartbeat: Heartbeat, deadline: float | None
 ) -> tuple[optuna.trial.TrialState, str]:
     """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
-    import torch
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
@@ -258,10 +268,8 @@ def _train(
 
     try:
         why = trial_run.train(context, out_of_time)
-    except Diverged as error:
+    except (Diverged, OutOfMemory) as error:
         return TrialState.FAIL, str(error)
-    except (MemoryError, torch.OutOfMemoryError):
-        return TrialState.FAIL, "out of memory: lower training.batch_size or tune.image_size"
     except UpdateFinishedTrialError:
         return TrialState.FAIL, ""  # it was requeued, and the heartbeat had not noticed yet
     return (TrialState.PRUNED, why) if why else (TrialState.COMPLETE, "")

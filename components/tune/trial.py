@@ -29,6 +29,13 @@ QUARTERS = 4
 PRUNING_QUARTER = 3
 
 OUT_OF_TIME = "tune.timeout_seconds is used up"
+OUT_OF_MEMORY = "out_of_memory"  # what a trial and its run say of it
+
+
+def share_of_schedule(trial: FrozenTrial) -> list[tuple[float, float]]:
+    """What a trial reported: (percent of its own schedule, lowest val loss until then)."""
+    points = sorted(trial.intermediate_values.items())
+    return [(100 * quarter / QUARTERS, loss) for quarter, loss in points]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +109,7 @@ class TrialRun:
             after_batch=lambda done, total: (
                 self._progress.after_batch(done, total) or out_of_time()
             ),
+            notice=self._note,
         )
         try:
             for epoch in epochs:
@@ -115,6 +123,10 @@ class TrialRun:
                 raise
             return OUT_OF_TIME
         return ""
+
+    def _note(self, text: str) -> None:
+        self._progress.note(text)
+        self._trial.set_user_attr(OUT_OF_MEMORY, text)
 
     def _record(self, epoch: Epoch) -> None:
         rate = self._progress.report(epoch)
@@ -141,7 +153,9 @@ def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
     """Log a trial that has ended as a nested run, from what the study holds of it."""
     notes = trial.user_attrs
     settings = {**trial.params, "horizontal_flip": notes["horizontal_flip"]}
-    with parent.child(f"trial {trial.number}", tags={"state": trial.state.name.lower()}) as child:
+    tags = {"state": trial.state.name.lower()}
+    tags |= {name: notes[name] for name in (OUT_OF_MEMORY,) if name in notes}
+    with parent.child(f"trial {trial.number}", tags=tags) as child:
         child.params(settings)
         for step, row in enumerate(notes["curve"], start=1):
             child.metrics(row, step=step)

@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import Diverged
 from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
+from components.core.training.gradient import Gradient, Notice
 from components.core.training.inference import ImageArray, predict_logits
+from components.core.training.memory import told
 from components.core.training.prefetch import prefetch
-from components.core.training.schedule import (
-    derive_seed,
-    learning_rate_at,
-    shuffled_batches,
-)
+from components.core.training.schedule import learning_rate_at, shuffled_batches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +75,7 @@ def fit(
     *,
     resume: State | None = None,
     after_batch: AfterBatch | None = None,
+    notice: Notice = lambda _text: None,
 ) -> Iterator[Epoch]:
     """Train `network` in place and yield after every epoch.
 
@@ -87,26 +86,36 @@ def fit(
         config: all settings.
         resume: the `state` of an `Epoch` or a `Stopped` of the same settings and data.
         after_batch: called with (batches done, batches in this epoch); True asks for a stop.
+        notice: told in one line when memory runs out and smaller micro-batches go on.
 
     Yields:
         One `Epoch` per epoch, until the last or early stopping.
 
     Raises:
         Diverged: the training or val loss is NaN or infinite.
+        OutOfMemory: it does not fit into memory, whatever the size of the micro-batches.
         Stopped: `after_batch` returned True.
     """
-    loop = _Loop(network, train, val, config)
-    if resume is not None:
-        loop.restore(resume)
+    with told(config.image_size):
+        loop = _Loop(network, train, val, config, notice)
+        if resume is not None:
+            loop.restore(resume)
     while loop.epoch < config.epochs and loop.patience_left():
-        yield loop.run_epoch(after_batch)
+        with told(config.image_size):
+            epoch = loop.run_epoch(after_batch)
+        yield epoch
 
 
 class _Loop:
     """The moving parts of one training."""
 
     def __init__(
-        self, network: nn.Module, train: LabeledImages, val: LabeledImages, config: TrainingConfig
+        self,
+        network: nn.Module,
+        train: LabeledImages,
+        val: LabeledImages,
+        config: TrainingConfig,
+        notice: Notice,
     ) -> None:
         import torch
         from torch.optim import swa_utils
@@ -124,7 +133,7 @@ class _Loop:
         if config.ema_decay:
             average = swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
             self.ema = swa_utils.AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        self.class_weights = torch.tensor(config.class_weights, device=config.device)
+        self.gradient = Gradient(self.network, config, notice)
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the epoch under way
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=config.device)
@@ -153,7 +162,7 @@ class _Loop:
                     config.learning_rate,
                     config.warmup_fraction,
                 )
-                self.step(pixels, labels, rate, derive_seed(config.seed, number, index))
+                self.step(pixels, labels, rate, index)
                 self.batch = index + 1
                 if self.batch % _STEPS_PER_CHECK == 0 or self.batch == len(batches):
                     self.train_loss()
@@ -172,46 +181,16 @@ class _Loop:
             return pixels.pin_memory(), labels.pin_memory()
         return pixels, labels
 
-    def step(self, pixels: Tensor, labels: Tensor, rate: float, seed: int) -> None:
+    def step(self, pixels: Tensor, labels: Tensor, rate: float, index: int) -> None:
         """One batch: forward, backward, update; nothing here waits for the device."""
-        import torch
-        from torch.nn import functional
-
-        config = self.config
-        torch.manual_seed(seed)  # for networks with dropout
-        images = self.augment(pixels.to(config.device, non_blocking=True), seed)
+        loss = self.gradient.add(pixels, labels, self.epoch + 1, index)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.network.train()
-        with torch.autocast(config.device, torch.bfloat16, config.precision == "bf16"):
-            logits = self.network(images)
-        loss = functional.cross_entropy(
-            logits.float(),
-            labels.to(config.device, non_blocking=True),
-            self.class_weights,
-            label_smoothing=config.label_smoothing,
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update_parameters(self.network)
-        self.loss_sum += loss.detach().double() * len(labels)
-
-    def augment(self, pixels: Tensor, seed: int) -> Tensor:
-        """Network input: normalized, at the size of the training, changed at random."""
-        import torch
-
-        from components.core.training import augmentation
-
-        config = self.config
-        return augmentation.augment(
-            augmentation.resize(augmentation.normalize(pixels), config.image_size),
-            config.augmentation,
-            horizontal_flip=config.horizontal_flip,
-            rotate_90=config.rotate_90,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        self.loss_sum += loss.double() * len(labels)
 
     def train_loss(self) -> float:
         """Sum of the epoch's losses so far; raises `Diverged` unless it is finite."""
@@ -256,7 +235,7 @@ class _Loop:
         )
         labels = torch.from_numpy(self.val.labels)
         temperature = max(1.0, fit_temperature(logits, self.val.labels))
-        weights = self.class_weights.cpu()
+        weights = torch.tensor(config.class_weights)
         loss = functional.cross_entropy(torch.from_numpy(logits) / temperature, labels, weights)
         accuracy = float((logits.argmax(axis=1) == self.val.labels).mean())
         return _finite(float(loss), "val", self.epoch + 1), accuracy
@@ -270,6 +249,7 @@ class _Loop:
             "epoch": self.epoch,
             "batch": self.batch,
             "loss_sum": float(self.loss_sum),
+            "micro_batch_size": self.gradient.micro_batch_size,
             "best": self.best,
         }
 
@@ -281,6 +261,7 @@ class _Loop:
             self.ema.load_state_dict(state["ema"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.loss_sum.fill_(state["loss_sum"])
+        self.gradient.micro_batch_size = state["micro_batch_size"]
         self.best = state["best"]
 
 

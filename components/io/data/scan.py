@@ -216,6 +216,11 @@ def _measure(
     return replace(file, info=info)
 
 
+def max_bytes(params: ImageParams) -> int:
+    """The size of four uncompressed 16-bit channels, and of metadata: no image file is larger."""
+    return params.max_pixels * 8 + (64 << 20)
+
+
 def read_regular(path: Path, params: ImageParams) -> bytes:
     """The bytes of a regular file no larger than an image can be; anything else is an OSError.
 
@@ -228,9 +233,7 @@ def read_regular(path: Path, params: ImageParams) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError("no longer a regular file")
-        # Four uncompressed 16-bit channels, and room for metadata: no image is larger.
-        limit = params.max_pixels * 8 + (64 << 20)
-        if status.st_size > limit:
+        if status.st_size > max_bytes(params):
             raise OSError(f"{status.st_size:,} bytes, more than {params.max_pixels:,} pixels take")
         content = file.read()
     if target != path and not links.is_object(target, content):

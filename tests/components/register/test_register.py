@@ -116,7 +116,7 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
     printed = capsys.readouterr().out
     assert "register  passed 0.917 accuracy on 216 test images" in printed
     assert f"champion is version 1: models:/{NAME}@champion" in printed
-    assert f"register  report: {out(planted, folder) / 'comparison/report.html'}" in printed
+    assert f"register  report: {out(planted, folder) / 'report/index.html'}" in printed
     version = client.get_model_version(NAME, "1")
     assert str(version.description).startswith("passed 0.917 ")
     assert version.tags["model"] == version.tags["verified"] == files.digest_folder(folder)
@@ -172,10 +172,11 @@ def test_a_better_model_replaces_the_champion_on_the_same_images(
     with (out(planted, folder) / "comparison/changes.csv").open(newline="") as table:
         changes = list(csv.DictReader(table))
     assert [c["change"] for c in changes] == ["newly right"] * (len(MANY) - len(FEW))
-    page = (out(planted, folder) / "comparison/report.html").read_text()
+    page = (out(planted, folder) / "report/index.html").read_text()
     assert "<title>passed: cells version 2</title>" in page
-    assert page.count('<img src="data:image/jpeg;base64,') == 12
-    shown = set(re.findall(r'<div class="code soft">(.+?)</div>', page))
+    gallery = page.partition('id="champion"')[2].partition("<h2")[0]
+    assert gallery.count('<img src="data:image/jpeg;base64,') == 12
+    shown = set(re.findall(r'<div class="code soft">(.+?)</div>', gallery))
     assert len(shown) == 12
     assert shown <= {c["path"] for c in changes}
     assert "54 newly right, 0 newly wrong" in describe(client, "2")

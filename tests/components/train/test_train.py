@@ -9,53 +9,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
 from components import train
-from components.core.artifacts import Hyperparameters, ModelCard, ValidationReport
+from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, Interrupted
 from components.io import files, models, process, progress
 from components.io.params import load as load_params
 from components.train.key import expected_key
 from tests.components.conftest import ROOT, Settings, Workspace, write_params
+from tests.components.train.places import paths, run_of
 
 pytestmark = pytest.mark.usefixtures("store")
-
-
-def tuned(workspace: Workspace, folder: Path, **changes: Any) -> Path:
-    digest = files.read_artifact(workspace.inputs["report"], ValidationReport).data_digest
-    values = {
-        "learning_rate": 3e-3,
-        "epochs": 3,
-        "horizontal_flip": True,
-        "val_loss": 5.0,
-        "val_accuracy": 0.5,
-        "image_size": 32,
-        "num_train_images": 17,
-        "study": "tune-test",
-        "trials_complete": 1,
-        "trials_pruned": 0,
-        "trials_failed": 0,
-        "data_digest": digest,
-    }
-    path = folder / "hyperparameters.json"
-    files.write_artifact(path, Hyperparameters(**{**values, **changes}))
-    return path
-
-
-def paths(workspace: Workspace, folder: Path, **changes: Any) -> dict[str, Path]:
-    return {
-        **workspace.inputs,
-        "hyperparameters": tuned(workspace, folder, **changes),
-        "checkpoint": folder / "checkpoint.bin",
-        "model": folder / "model",
-        "history": folder / "history.csv",
-        "plot": folder / "history.png",
-    }
 
 
 class Trained(NamedTuple):
@@ -170,15 +139,6 @@ def test_the_card_says_how_the_temperature_was_chosen(trained: Trained) -> None:
         else f"temperature {trained.card.temperature:.2f} ("
     )
     assert "cross-validated log loss on val" in said
-
-
-def run_of(store: str, card: ModelCard) -> Run:
-    client = MlflowClient(store)
-    found = client.search_runs(
-        [e.experiment_id for e in client.search_experiments()],
-        filter_string=f"tags.`pipeline.key` = '{card.training_key}'",
-    )
-    return found[0]
 
 
 def test_a_training_that_ends_worse_than_its_search_says_so_and_why_it_may_be(
