@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 QUARTERS = 4
 PRUNING_QUARTER = 3
 
+_OUT_OF_MEMORY = "out_of_memory"
 OUT_OF_TIME = "tune.timeout_seconds is used up"
-OUT_OF_MEMORY = "out_of_memory"  # what a trial and its run say of it
 
 
 def share_of_schedule(trial: FrozenTrial) -> list[tuple[float, float]]:
@@ -126,7 +126,7 @@ class TrialRun:
 
     def _note(self, text: str) -> None:
         self._progress.note(text)
-        self._trial.set_user_attr(OUT_OF_MEMORY, text)
+        self._trial.set_user_attr(_OUT_OF_MEMORY, text)
 
     def _record(self, epoch: Epoch) -> None:
         rate = self._progress.report(epoch)
@@ -153,8 +153,8 @@ def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
     """Log a trial that has ended as a nested run, from what the study holds of it."""
     notes = trial.user_attrs
     settings = {**trial.params, "horizontal_flip": notes["horizontal_flip"]}
-    tags = {"state": trial.state.name.lower()}
-    tags |= {name: notes[name] for name in (OUT_OF_MEMORY,) if name in notes}
+    tags = {name: notes[name] for name in (_OUT_OF_MEMORY,) if name in notes}
+    tags["state"] = trial.state.name.lower()
     with parent.child(f"trial {trial.number}", tags=tags) as child:
         child.params(settings)
         for step, row in enumerate(notes["curve"], start=1):
