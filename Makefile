@@ -32,7 +32,7 @@ test-containers: install .tools/installed ## the image, and the pipeline in cont
 test-cluster: install ## the pipeline on the cluster that KUBECONFIG names: see tests/cluster/conftest.py
 	$(BIN)/python -m pytest -m cluster -rs
 
-reliability: install ## docs/reliability.md; `make test PYTEST_ADDOPTS=--record-rows=tests/faults/results.json` first
+reliability: install ## docs/reliability.md, from rows, marks and the results of `pytest --record-rows`
 	$(BIN)/python -m tests.faults.report
 
 chaos: install ## whole runs, hurt at random: MINUTES=25, SEED= to repeat one

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from components.io import files
+from components.io import files, models
 from components.tracking.store import Store, open_store
 from tests.conftest import COLORS, noisy_image
 from tests.faults.proxy import Proxy
@@ -29,7 +29,7 @@ _MARK = "CHAOS_LANE"
 _SETTINGS = {
     **SLICE,
     "model.architecture": "mobilenet_v3_small",
-    "model.weights": "start.safetensors",
+    "model.weights": "start/weights.safetensors",
     "validate.min_images": 20,
     "tune.num_trials": 2,
     "tune.epochs": [1, 2],
@@ -54,7 +54,8 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.proxy.port}"
 
     def start(self) -> None:
-        """Start it; returns when it answers."""
+        """Start it, and the proxy; returns when it answers."""
+        self.proxy.listen()
         place = f"sqlite:///{self._folder}/server.db"
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port",
                    str(self._port), "--host", "127.0.0.1", "--backend-store-uri", place,
@@ -117,13 +118,12 @@ class Lane(Project):
         self.run("dvc", "add", "-q", "data/images")
         self.run("git", "add", "-A")
         self.run("git", "commit", "-q", "-m", "data and code")
-        self.server.proxy.__enter__()
         self.server.start()
 
     def end(self) -> None:
         """Stop the server."""
         self.server.kill()
-        self.server.proxy.__exit__()
+        self.server.proxy.close()
 
     def begin(self, title: str, done: int) -> None:
         """Set the project back: the first `done` steps have run, for another model.
@@ -219,7 +219,6 @@ def _write_start(root: Path) -> None:
     import numpy as np
     import torch
     from PIL import Image
-    from safetensors.torch import save_file
 
     from components.core.training import augmentation
     from components.core.training.architectures import build_network
@@ -239,7 +238,7 @@ def _write_start(root: Path) -> None:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    save_file(network.state_dict(), root / "start.safetensors")
+    models.save_weights(root / "start", network.state_dict())
 
 
 def _registry_problems(store: Store, name: str) -> list[str]:

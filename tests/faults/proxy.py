@@ -67,14 +67,24 @@ class Proxy:
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> "Proxy":
-        self._thread.start()
+        self.listen()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def listen(self) -> None:
+        """Begin, unless it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def close(self) -> None:
+        """End; a second time does nothing."""
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def plan(self, *faults: Fault) -> None:
         """Do this to the next requests that fit, instead of what was planned before."""

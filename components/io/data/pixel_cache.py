@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -67,11 +68,11 @@ class _Source:
 def read_unchanged(path: Path, sha256: str) -> bytes:
     """The bytes of an image, if they are the ones that validate saw; else `ChangedInput`."""
     try:
-        content = path.read_bytes()
+        content = _read(path)
     except OSError as error:
         raise ChangedInput(
-            f"{path}: could not be read ({error.strerror}), but validate used it; restore it "
-            "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
+            f"{path}: could not be read ({error.strerror or error}), but validate used it; restore "
+            "it (`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ChangedInput(
@@ -79,6 +80,14 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
             "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
         )
     return content
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file, or of what DVC's link leads to; no FIFO is waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("no longer a regular file")
+        return file.read()
 
 
 class _Streamed:

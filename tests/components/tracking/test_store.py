@@ -123,7 +123,7 @@ def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
         opened.client.get_run("1" * 32)
 
 
-@pytest.mark.row("N11")
+@pytest.mark.row("N11", "N18")
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
@@ -131,6 +131,7 @@ def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
         (403, "Invalid Host header", "refuses .*Invalid Host header.*allowed-hosts"),
         (403, json.dumps({"error_code": "PERMISSION_DENIED", "message": "read only"}), "read only"),
         (404, "nothing here", "cannot be used .*MLFLOW_TRACKING_URI"),
+        (200, "<html>another program", "cannot be used .*MLFLOW_TRACKING_URI"),
     ],
 )
 def test_a_server_that_refuses_is_told_from_one_that_is_away(
