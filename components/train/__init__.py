@@ -21,7 +21,7 @@ from components.core.phrases import count
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams
 from components.core.training.presets import Preset
-from components.io import checkpoints, files, models, process
+from components.io import checkpoints, files, models, process, reference
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
 from components.io.progress import Progress
 from components.io.reports import plots
@@ -236,7 +236,7 @@ def _curves(row: dict[str, float]) -> dict[str, float]:
 
 
 def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
-    """Weights of the best epoch, and the card with the temperature that val asks for."""
+    """Weights of the best epoch, reference statistics, the card with the temperature of val."""
     from components.core.training import calibration, inference
 
     best = state["best"]
@@ -245,6 +245,7 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
     logits = inference.predict_logits(job.network, val.pixels, device=job.config.device)
     calibrated = calibration.calibrate(logits, val.labels, list(job.dataset.rows["val"]["group"]))
     print(f"train     temperature {calibrated}", flush=True)
+    _write_reference(folder, job, params.model.architecture, calibrated.temperature)
     settings = asdict(job.config) | {"calibration": f"temperature {calibrated}"}
     settings["class_weights"] = params.training.class_weights
     card = ModelCard(
@@ -262,6 +263,20 @@ def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
         val_loss=best["val_loss"],
     )
     models.save_card(folder, card)
+
+
+def _write_reference(folder: Path, job: _Job, architecture: str, temperature: float) -> None:
+    """What new images are compared with later, by `python -m pipeline drift`."""
+    measured = reference.measure(
+        job.network,
+        architecture,
+        temperature,
+        job.dataset.splits["train"],
+        job.dataset.splits["val"],
+        num_classes=len(job.dataset.class_names),
+        device=job.config.device,
+    )
+    reference.write(folder, measured)
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:

@@ -29,12 +29,13 @@ from components.core.training.config import TrainingConfig, TrainingParams, reso
 from components.core.training.loop import LabeledImages
 from components.core.training.presets import Preset, choose_preset
 from components.core.training.schedule import stratified_subset
+from components.core.training.subset import Subset
 from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.io.reports import plots
 from components.tune import search
 from components.tune.search_space import SearchSpace, search_space
-from components.tune.trial import StudyContext, Subset
+from components.tune.trial import StudyContext
 from components.tune.trial_queue import TrialQueue, reason
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.

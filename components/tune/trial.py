@@ -15,11 +15,8 @@ from components.io.progress import Progress
 from components.tune.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
-    from numpy.typing import NDArray
 
-    from components.core.training.inference import ImageArray
     from components.core.training.loop import Epoch, LabeledImages
 
 # Trials report after each quarter of their own schedule and are compared at the third: earlier, the
@@ -44,22 +41,6 @@ class StudyContext:
     data_digest: str
     num_classes: int
     name: str
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some of the images, under new indices."""
-
-    pixels: ImageArray
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Number of images in the subset."""
-        return len(self.indices)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Images at `index` of the subset."""
-        return self.pixels[self.indices[index]]
 
 
 class TrialRun:
