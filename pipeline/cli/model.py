@@ -1,4 +1,4 @@
-"""Commands of the model: predict, explain, export, drift."""
+"""Commands of the model: predict, explain, export, drift, compare."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.cli.common import (
     Model,
     Trained,
     Version,
+    check_settings,
     choose_model,
     print_json,
     print_table,
@@ -32,12 +33,13 @@ _EXAMPLES = {
     "explain": "explain photos/cell.png",
     "export": "export",
     "drift": "drift /mnt/camera/today",
+    "compare": "compare resnet18 resnet50 mobilenet_v3_small",
 }
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    commands: tuple[Callable[..., object], ...] = (predict, explain, export, drift)
+    commands: tuple[Callable[..., object], ...] = (predict, explain, export, drift, compare)
     for command in commands:
         name = command.__name__
         example = f"Example: python -m pipeline {_EXAMPLES[name]}"
@@ -150,3 +152,21 @@ def drift(
         print_table(views.DRIFT, views.drift_rows(found))
         print(views.drift_summary(found))
     return EXIT_NEEDS_ACTION if found.alarm else 0
+
+
+def compare(
+    architectures: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Architectures, by torchvision's names.")
+    ],
+) -> None:
+    """Train several architectures on the same data and budget, and say which to take when.
+
+    Measured on val: the test split stays closed. A stopped comparison goes on where it was.
+    """
+    from pipeline import compare as comparing
+    from pipeline.cli import model_views as views
+
+    check_settings()
+    found = comparing.compare(list(dict.fromkeys(architectures)))
+    print_table(views.COMPARED, map(views.compared_row, found.rows))
+    print(*found.advice, f"{found.table}, {found.figure.name}", found.link, sep="\n")

@@ -12,6 +12,7 @@ from components.core.phrases import count
 
 if TYPE_CHECKING:
     from pipeline.chosen_model import ChosenModel
+    from pipeline.compare import Row
     from pipeline.drift import Drift
     from pipeline.explain import Explanation
     from pipeline.export.card import ExportedCard
@@ -24,6 +25,11 @@ EXPORTED = (
 
 
 DRIFT = ("status", "of each image", "val, median", "new, median", "distance", "p-value")
+
+
+COMPARED = (
+    "architecture", "accuracy on val (95 %)", "macro F1", "MB", "ms an image", "training",
+)  # fmt: skip
 
 
 @dataclass
@@ -178,3 +184,15 @@ def drift_json(found: Drift, chosen: ChosenModel) -> dict[str, object]:
         "unreadable": [{"path": str(path), "problem": why} for path, why in found.unreadable],
         "statistics": [one._asdict() for one in found.findings],
     }
+
+
+def compared_row(row: Row) -> list[str]:
+    """A row of `COMPARED`."""
+    return [
+        row.architecture,
+        f"{row.accuracy:.3f} ({row.low:.3f}-{row.high:.3f})",
+        f"{row.macro_f1:.3f}",
+        f"{row.megabytes:.1f}",
+        f"{row.p50_ms:.1f}",
+        f"{row.train_minutes:.1f} min",
+    ]
