@@ -186,7 +186,7 @@ class Run:
 @contextmanager
 def open_run(
     *,
-    kind: Literal["tune", "model"],
+    kind: Literal["tune", "model", "compare"],
     name: str,
     key: str,
     tags: Mapping[str, str] | None = None,

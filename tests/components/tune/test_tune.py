@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -14,7 +13,6 @@ from optuna.trial import TrialState
 from components import tune
 from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
-from components.core.training.inference import Subset
 from components.io import files, process
 from components.io.progress import Progress
 from components.tune.trial import StudyContext, TrialRun
@@ -331,14 +329,6 @@ def test_impossible_sizes_are_refused_before_the_first_trial(
     with pytest.raises(InvalidParams, match=message):
         tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, changes))
     assert not (tmp_path / "study.journal").exists()
-
-
-def test_a_subset_has_new_indices() -> None:
-    pixels = np.arange(10, dtype=np.uint8)
-    subset = Subset(pixels, np.array([2, 5, 7]))
-    assert len(subset) == 3
-    assert subset[np.array([2, 0])].tolist() == [7, 2]
-    assert subset[slice(1, 3)].tolist() == [5, 7]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
