@@ -6,7 +6,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo test test-slow test-services test-containers test-cluster lint types format lock ui install bench bench-peers
+.PHONY: help reference demo test test-slow test-services test-containers test-cluster chaos reliability audit lint types format lock ui install bench bench-peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s%s\n", $$1, $$2}' Makefile
@@ -31,6 +31,15 @@ test-containers: install .tools/installed ## the image, and the pipeline in cont
 
 test-cluster: install ## the pipeline on the cluster that KUBECONFIG names: see tests/cluster/conftest.py
 	$(BIN)/python -m pytest -m cluster -rs
+
+reliability: install ## docs/reliability.md, from rows, marks and the results of `pytest --record-rows`
+	$(BIN)/python -m tests.faults.report
+
+chaos: install ## whole runs, hurt at random: MINUTES=25, SEED= to repeat one
+	$(BIN)/python -m tests.faults.chaos --minutes $${MINUTES:-25} $${SEED:+--seed $$SEED}
+
+audit: install .tools/installed ## licenses, known advisories, bandit, hadolint, SBOM
+	$(BIN)/python -m infra.audit
 
 lint: install ## format, style and the contracts about imports
 	$(BIN)/ruff format --check .

@@ -111,6 +111,8 @@ def write_int8(fp32: Path, pixels: ImageArray, path: Path) -> None:
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
+            # Of single images: a range that one of them needs costs all others precision.
+            extra_options={"CalibMovingAverage": True},
         )
 
 

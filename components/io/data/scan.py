@@ -33,6 +33,7 @@ from components.core.data.fingerprints import (
 from components.core.data.layout import split_folders
 from components.core.data.names import is_ignored
 from components.io.data import links, recorded
+from components.io.data.cpus import usable_cpus
 from components.io.data.known_images import KnownImages
 
 IGNORED = "hidden or junk file"
@@ -178,7 +179,7 @@ def _measure_all(
     measured: list[ImageFile] = []
     # disable=None: a bar on terminals only
     bar = tqdm(total=len(found), desc="validate", unit="img", leave=False, disable=None)
-    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(usable_cpus()) as pool:
         try:
             for chunk in pool.map(measure, chunks):
                 measured += chunk
