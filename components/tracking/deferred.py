@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
 from components.tracking.runs import Run
 
@@ -39,5 +39,10 @@ def opened_aside(opened: AbstractContextManager[Run]) -> Iterator[DeferredRun]:
     """
     with ExitStack() as stack, ThreadPoolExecutor(1, "tracking") as thread:
         deferred = DeferredRun(lambda: thread.submit(stack.enter_context, opened))
-        yield deferred
+        try:
+            yield deferred
+        except Exception:
+            with suppress(Exception):  # the error at hand matters more
+                deferred.get()  # so that the run says how it ended
+            raise
         deferred.get()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -126,13 +127,11 @@ def _run(job: Job, paths: Paths, params: Params, group: ProcessGroup) -> None:
         f"{config.device} {config.precision}",
         flush=True,
     )
-    tags = {"data": job.dataset.digest, "study": job.tuned.study}
-    tags |= {**process.hardware_facts(config.device), "processes": str(group.size)}
     name = f"{params.model.architecture}-{job.key[:8]}"
-    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as mlflow_run:
-        mlflow_run.params({**asdict(config), "preset": preset})
-        mlflow_run.dataset(name="train", digest=job.dataset.digest, context="training")
-        state, history = _train(job, paths.checkpoint, mlflow_run, group)
+    with tracking.opened_aside(_open_run(job, name, preset, group.size)) as deferred:
+        state, history = _train(job, paths.checkpoint, deferred, group)
+        mlflow_run = deferred.get()
+        _log(mlflow_run, history)
         outputs.report(job, state, history, mlflow_run)
         outputs.write_model(paths.model, job, state, params)
         outputs.write_history(paths.history, history)
@@ -140,6 +139,23 @@ def _run(job: Job, paths: Paths, params: Params, group: ProcessGroup) -> None:
         for file in (paths.history, paths.plot):
             mlflow_run.file(file, "train")
     checkpoints.remove(paths.checkpoint)
+
+
+@contextmanager
+def _open_run(job: Job, name: str, preset: str, processes: int) -> Iterator[tracking.Run]:
+    """The run in MLflow, with what is known before training."""
+    tags = {"data": job.dataset.digest, "study": job.tuned.study, "processes": str(processes)}
+    tags |= process.hardware_facts(job.config.device)
+    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as mlflow_run:
+        mlflow_run.params({**asdict(job.config), "preset": preset})
+        mlflow_run.dataset(name="train", digest=job.dataset.digest, context="training")
+        yield mlflow_run
+
+
+def _log(mlflow_run: tracking.Run, history: list[dict[str, float]]) -> None:
+    """The curves so far: MLflow may lack what a kill or an outage kept from it, and no more."""
+    for row in history:
+        outputs.log_epoch(row, mlflow_run)
 
 
 def _follow(job: Job, checkpoint: Path, group: ProcessGroup) -> None:
@@ -161,7 +177,7 @@ def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> Job:
 
 
 def _train(
-    job: Job, checkpoint: Path, mlflow_run: tracking.Run, group: ProcessGroup
+    job: Job, checkpoint: Path, deferred: tracking.DeferredRun, group: ProcessGroup
 ) -> tuple[State, list[dict[str, float]]]:
     """Run all epochs that are left; return the last state and one row per epoch."""
     from components.core.training.loop import Stopped, fit
@@ -170,18 +186,21 @@ def _train(
     state, history = saved or ({}, [])
     if saved:
         print(f"train     resumed after {state['epoch']} epochs, batch {state['batch']}")
-    for row in history:  # what a kill or an outage kept from MLflow; it knows the others
-        outputs.log_epoch(row, mlflow_run)
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
     with process.stop_on_signal() as stop:
         progress = Progress("train", job.config, len(train.labels), stop)
+
+        def after_batch(done: int, total: int) -> bool:
+            deferred.advance()  # MLflow is imported while the device computes
+            return progress.after_batch(done, total)
+
         epochs = fit(
             job.network,
             train,
             val,
             job.config,
             resume=state or None,
-            after_batch=progress.after_batch,
+            after_batch=after_batch,
             notice=progress.note,
             group=group,
         )
@@ -192,7 +211,7 @@ def _train(
                 history.append(outputs.row(epoch, rate))
                 checkpoints.save(checkpoint, job.key, state, history)
                 sys.audit("pipeline", "epoch saved")
-                outputs.log_epoch(history[-1], mlflow_run)
+                _log(deferred.get(), history)
         except Stopped as stopped:
             checkpoints.save(checkpoint, job.key, stopped.state, history)
             raise Interrupted(

@@ -35,7 +35,6 @@ from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.tune import outputs, search
 from components.tune.search_space import SearchSpace, search_space
 from components.tune.trial import StudyContext
-from components.tune.trial_queue import TrialQueue
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
 _OWNER_SECONDS = 15.0
