@@ -5,6 +5,7 @@ database its SQLite file, made whole or not at all
 store    the open store: client, experiment, failures as errors of the pipeline
 runs     one run per pipeline execution, found again by its key
 deferred a run that is opened beside other work
+unused_packages  parts of MLflow that are not imported
 lineage  git revision, DVC hash, and who acts
 """
 

@@ -7,6 +7,7 @@ run continue where it was: run the same command again.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -154,7 +155,7 @@ def _open_run(job: Job, name: str, preset: str, processes: int) -> Iterator[trac
 def _log(mlflow_run: tracking.Run, history: list[dict[str, float]]) -> None:
     """The curves so far: MLflow may lack what a kill or an outage kept from it, and no more."""
     for row in history:
-        mlflow_run.metrics(outputs.curves(row), step=int(row["epoch"]))
+        outputs.log_epoch(row, mlflow_run)
 
 
 def _follow(job: Job, checkpoint: Path, group: ProcessGroup) -> None:
@@ -209,6 +210,7 @@ def _train(
                 state = epoch.state
                 history.append(outputs.row(epoch, rate))
                 checkpoints.save(checkpoint, job.key, state, history)
+                sys.audit("pipeline", "epoch saved")
                 _log(deferred.get(), history)
         except Stopped as stopped:
             checkpoints.save(checkpoint, job.key, stopped.state, history)

@@ -11,7 +11,7 @@ from components.core.artifacts import Hyperparameters, ModelCard
 from components.core.phrases import count
 from components.core.training.config import TrainingConfig
 from components.core.training.presets import Preset
-from components.io import files, models
+from components.io import files, models, reference
 from components.io.data.dataset import Dataset
 from components.train.shortfalls import Outcome, find_shortfalls
 
@@ -90,19 +90,20 @@ def row(epoch: Epoch, rate: float) -> dict[str, float]:
     }
 
 
-def curves(row: dict[str, float]) -> dict[str, float]:
-    """MLflow names: the part before the slash becomes a section of charts."""
-    return {
+def log_epoch(row: dict[str, float], mlflow_run: tracking.Run) -> None:
+    """Log a line of history.csv; the part of a name before the slash is a section of charts."""
+    curves = {
         "train/loss": row["train_loss"],
         "val/loss": row["val_loss"],
         "val/accuracy": row["val_accuracy"],
         "train/learning_rate": row["learning_rate"],
-        "train/images_per_second": row["images_per_second"],
     }
+    rate = {"train/images_per_second": row["images_per_second"]}
+    mlflow_run.metrics(curves, step=int(row["epoch"]), by_clock=rate)
 
 
 def write_model(folder: Path, job: Job, state: State, params: Params) -> None:
-    """Weights of the best epoch, and the card with the temperature that val asks for."""
+    """Weights of the best epoch, reference statistics, the card with the temperature of val."""
     from components.core.training import calibration, inference
 
     best = state["best"]
@@ -111,6 +112,7 @@ def write_model(folder: Path, job: Job, state: State, params: Params) -> None:
     logits = inference.predict_logits(job.network, val.pixels, device=job.config.device)
     calibrated = calibration.calibrate(logits, val.labels, list(job.dataset.rows["val"]["group"]))
     print(f"train     temperature {calibrated}", flush=True)
+    _write_reference(folder, job, params.model.architecture, calibrated.temperature)
     settings = asdict(job.config) | {"calibration": f"temperature {calibrated}"}
     settings["class_weights"] = params.training.class_weights
     settings["micro_batch_size"] = state["micro_batch_size"]
@@ -129,6 +131,20 @@ def write_model(folder: Path, job: Job, state: State, params: Params) -> None:
         val_loss=best["val_loss"],
     )
     models.save_card(folder, card)
+
+
+def _write_reference(folder: Path, job: Job, architecture: str, temperature: float) -> None:
+    """What new images are compared with later, by `python -m pipeline drift`."""
+    measured = reference.measure(
+        job.network,
+        architecture,
+        temperature,
+        job.dataset.splits["train"],
+        job.dataset.splits["val"],
+        num_classes=len(job.dataset.class_names),
+        device=job.config.device,
+    )
+    reference.write(folder, measured)
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -30,22 +29,6 @@ class ImageArray(Protocol):
 
     def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
         """Images at `index`: (B, S, S, 3) uint8."""
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some of the images, under new indices."""
-
-    pixels: ImageArray
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Number of images in the subset."""
-        return len(self.indices)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Images at `index` of the subset."""
-        return self.pixels[self.indices[index]]
 
 
 def resolve_device(device: Device) -> str:

@@ -23,12 +23,13 @@ from components.core.errors import Diverged
 from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.gradient import Gradient, Notice
-from components.core.training.inference import ImageArray, Subset, predict_logits
+from components.core.training.inference import ImageArray, predict_logits
 from components.core.training.memory import told
 from components.core.training.parallel import ProcessGroup
 from components.core.training.prefetch import prefetch
 from components.core.training.resident import move_images
 from components.core.training.schedule import learning_rate_at, shuffled_batches
+from components.core.training.subset import Subset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

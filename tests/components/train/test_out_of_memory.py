@@ -15,6 +15,7 @@ from tests.hungry import let_memory_fail
 pytestmark = pytest.mark.usefixtures("store")
 
 
+@pytest.mark.row("R10")
 def test_smaller_micro_batches_go_on_and_the_run_says_so(
     workspace: Workspace,
     settings: Settings,
@@ -41,6 +42,7 @@ def test_smaller_micro_batches_go_on_and_the_run_says_so(
     assert run_of(store, card).data.tags["out_of_memory"] == note
 
 
+@pytest.mark.row("R10")
 def test_what_fits_in_no_way_is_one_line_and_writes_no_model(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

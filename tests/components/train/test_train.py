@@ -15,10 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
-from components import tracking, train
-from components.core.artifacts import ModelCard
+from components import train
+from components.core.artifacts import ModelCard, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
-from components.io import files, models, process, progress
+from components.core.training import drift
+from components.io import files, models, process, progress, reference
 from components.io.params import load as load_params
 from components.train.key import expected_key
 from tests.components.conftest import ROOT, Settings, Workspace, write_params
@@ -71,6 +72,17 @@ def test_train_writes_a_model_that_knows_where_it_comes_from(trained: Trained) -
     assert not (trained.folder / "checkpoint.bin").exists()
 
 
+def test_the_model_carries_the_statistics_of_val_for_later(
+    trained: Trained, workspace: Workspace
+) -> None:
+    report = files.read_artifact(workspace.inputs["report"], ValidationReport)
+    known = reference.read(trained.folder / "model", trained.card)
+    val = sum(counts["val"] for counts in report.counts.values())
+    assert known.statistics.shape == (val, len(drift.STATISTICS))
+    assert known.class_means.shape == (2, 512)
+    assert known.class_means.std(axis=0).max() > 0
+
+
 def test_the_run_holds_curves_settings_and_the_data_digest(trained: Trained) -> None:
     assert len(trained.runs) == 1
     run = trained.runs[0]
@@ -106,6 +118,7 @@ def test_the_key_of_a_model_is_that_of_what_it_was_trained_with(
     assert (found == trained.card.training_key) is same
 
 
+@pytest.mark.row("R16")
 def test_two_trainings_of_the_same_bytes_give_the_same_model(
     trained: Trained, workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -245,6 +258,7 @@ def stop_now(self: progress.Progress, _done: int, _total: int) -> bool:
     return True
 
 
+@pytest.mark.row("R01")
 def test_sigterm_exits_143_after_saving(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +270,7 @@ def test_sigterm_exits_143_after_saving(
     assert (tmp_path / "checkpoint.bin").exists()
 
 
+@pytest.mark.row("R06")
 def test_a_checkpoint_of_other_code_is_not_resumed(
     workspace: Workspace,
     settings: Settings,
@@ -272,32 +287,6 @@ def test_a_checkpoint_of_other_code_is_not_resumed(
     with caplog.at_level(logging.INFO):
         train.run(train.Paths(**paths(workspace, tmp_path)), params)
     assert "belongs to other data, settings or code" in caplog.text
-
-
-def test_an_epoch_that_was_saved_and_not_logged_is_logged_by_the_next_run(
-    workspace: Workspace,
-    settings: Settings,
-    tmp_path: Path,
-    store: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    params = settings(train.Params, {"train.epochs": 3, "training.seed": 77})
-    log = tracking.Run.metrics
-
-    def kill_at_2(run: tracking.Run, values: dict[str, float], step: int | None = None) -> None:
-        if step == 2:
-            raise KeyboardInterrupt
-        log(run, values, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tracking.Run, "metrics", kill_at_2)
-        with pytest.raises(KeyboardInterrupt):
-            train.run(train.Paths(**paths(workspace, tmp_path)), params)
-    train.run(train.Paths(**paths(workspace, tmp_path)), params)
-    run = run_of(store, models.load_card(tmp_path / "model"))
-    for name in ("train/loss", "val/loss", "train/learning_rate", "train/images_per_second"):
-        history = MlflowClient(store).get_metric_history(run.info.run_id, name)
-        assert [point.step for point in history] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

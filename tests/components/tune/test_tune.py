@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -14,7 +13,6 @@ from optuna.trial import TrialState
 from components import tune
 from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
-from components.core.training.inference import Subset
 from components.io import files, process
 from components.io.progress import Progress
 from components.tune.trial import StudyContext, TrialRun
@@ -56,10 +54,19 @@ def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     assert best(tmp_path).learning_rate == float(lowest["learning_rate"])
     assert best(tmp_path).epochs == int(lowest["epochs"])
     assert sorted(p.name for p in (tmp_path / "plots").iterdir()) == [
+        "curves.csv",
         "history.png",
+        "importance.csv",
         "importance.png",
         "intermediate.png",
     ]
+    with (tmp_path / "plots/curves.csv").open(newline="") as file:
+        points = list(csv.DictReader(file))
+    ends = {p["trial"]: (float(p["percent"]), float(p["val_loss"])) for p in points}
+    assert {ends[row["trial"]][0] for row in complete} == {100}
+    for row in complete:
+        assert ends[row["trial"]][1] == pytest.approx(float(row["val_loss"]), abs=1e-6)
+    assert (tmp_path / "plots/importance.csv").read_text() == "setting,share\n"
 
 
 def test_a_space_of_one_setting_runs_one_trial_and_says_so(
@@ -119,6 +126,7 @@ def test_each_trial_is_a_run_nested_under_one_parent(
     assert all(child.info.status == "FINISHED" for child in [*children, *parents])
 
 
+@pytest.mark.row("T11")
 def test_the_test_split_is_never_opened(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -135,6 +143,7 @@ def test_the_test_split_is_never_opened(
     assert best(tmp_path).trials_complete == 1
 
 
+@pytest.mark.row("T03")
 def test_a_stopped_search_continues_with_its_trials_and_never_repeats_one(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +190,7 @@ def test_the_budget_in_seconds_ends_the_search_but_not_before_one_trial(
     assert [row["state"] for row in table(tmp_path)] == ["complete"]
 
 
+@pytest.mark.row("T06", "T10")
 def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +204,7 @@ def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     assert not (tmp_path / "hyperparameters.json").exists()
 
 
+@pytest.mark.row("T07")
 def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_go_on(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +311,7 @@ def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
     assert steps(3) == [1, 2, 4]
 
 
+@pytest.mark.row("C04")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -317,14 +329,6 @@ def test_impossible_sizes_are_refused_before_the_first_trial(
     with pytest.raises(InvalidParams, match=message):
         tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, changes))
     assert not (tmp_path / "study.journal").exists()
-
-
-def test_a_subset_has_new_indices() -> None:
-    pixels = np.arange(10, dtype=np.uint8)
-    subset = Subset(pixels, np.array([2, 5, 7]))
-    assert len(subset) == 3
-    assert subset[np.array([2, 0])].tolist() == [7, 2]
-    assert subset[slice(1, 3)].tolist() == [5, 7]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
