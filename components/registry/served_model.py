@@ -21,6 +21,8 @@ from components.io import models
 
 _BATCH = 64
 
+_URL_SAFE = str.maketrans("-_", "+/")  # RFC 4648, section 5
+
 
 class Prediction(TypedDict, total=False):
     """Of one image: either `error`, or all the others."""
@@ -67,7 +69,8 @@ class ImageClassifier(PythonModel):
 
         Args:
             context: unused; MLflow's signature.
-            model_input: files in base64, of any format the card allows.
+            model_input: files in base64, plain, URL-safe or as data URLs, of any format the card
+                allows.
             params: unused.
         """
         predictions: list[Prediction] = []
@@ -90,8 +93,12 @@ class ImageClassifier(PythonModel):
         return predictions
 
     def _load(self, image: str) -> NDArray[np.uint8]:
+        text = "".join(image.split())
+        if text.startswith("data:"):  # as browsers write it: data:image/png;base64,...
+            text = text.partition(",")[2]
+        text = text.translate(_URL_SAFE)
         try:
-            content = base64.b64decode("".join(image.split()), validate=True)
+            content = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidImage("not base64") from error
         return load_image(content, self._card.image_size, self._card.images)

@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
@@ -63,11 +62,6 @@ class Run:
         """The tags `git` and `dvc` of the code and images that the run was made from."""
         return {name: self._tags[name] for name in ("git", "dvc") if name in self._tags}
 
-    @property
-    def origin(self) -> dict[str, str]:
-        """Where a result comes from, in words: its lineage and this run."""
-        return {**self.lineage, "MLflow run": self.link}
-
     def tag(self, name: str) -> str:
         """The value of a tag; empty when it was never set."""
         return self._tags.get(name, "")
@@ -86,11 +80,11 @@ class Run:
         """Log parameters. MLflow keeps the first value; a later one becomes a tag `changed.<name>`.
 
         Args:
-            values: shown as text, cut after 6,000 characters.
+            values: shown as text, cut after 6,000 characters; numbers with six digits.
         """
         from mlflow.entities import Param
 
-        texts = {_name(name): str(value)[:_PARAM_CHARACTERS] for name, value in values.items()}
+        texts = {_name(name): _text(value)[:_PARAM_CHARACTERS] for name, value in values.items()}
         new = {name: text for name, text in texts.items() if name not in self._params}
         for batch in _batches([Param(*item) for item in new.items()], _PARAMS):
             self._call(self.store.client.log_batch, self.id, params=batch)
@@ -290,6 +284,10 @@ def _find_or_create(store: Store, kind: str, name: str, key: str) -> Run:
     return Run(store, store.client.create_run(store.experiment_id, run_name=name, tags=tags))
 
 
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _name(name: str) -> str:
     """A name that MLflow takes: letters, digits and _ - . : space, in a path without detours."""
     allowed = re.sub(r"[^\w\-. :/]", "_", name)[:_NAME_CHARACTERS]
@@ -297,6 +295,4 @@ def _name(name: str) -> str:
 
 
 def _batches(items: list[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -7,22 +7,26 @@ run continue where it was: run the same command again.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from components import tracking
 from components.core.artifacts import Hyperparameters, ModelCard
 from components.core.data.decoding import DataParams
 from components.core.errors import Interrupted
+from components.core.evaluation.diagnosis import diagnose, training_facts
 from components.core.phrases import count
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams
 from components.core.training.presets import Preset
 from components.io import checkpoints, files, models, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
+from components.io.data.timed_images import TimedImages
 from components.io.progress import Progress
 from components.io.reports import plots
 from components.train.key import CODE as CODE  # read as that of the step
@@ -135,7 +139,7 @@ def _train(
     job: _Job, checkpoint: Path, mlflow_run: tracking.Run
 ) -> tuple[State, list[dict[str, float]]]:
     """Run all epochs that are left; return the last state and one row per epoch."""
-    from components.core.training.loop import Stopped, fit
+    from components.core.training.loop import LabeledImages, Stopped, fit
 
     saved = checkpoints.load(checkpoint, job.key)
     state, history = saved or ({}, [])
@@ -146,9 +150,10 @@ def _train(
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
     with process.stop_on_signal() as stop:
         progress = Progress("train", job.config, len(train.labels), stop)
+        timed, started = TimedImages(train.pixels), time.monotonic()
         epochs = fit(
             job.network,
-            train,
+            LabeledImages(timed, train.labels),
             val,
             job.config,
             resume=state or None,
@@ -158,7 +163,9 @@ def _train(
             for epoch in epochs:
                 rate = progress.report(epoch)
                 state = epoch.state
-                history.append(_row(epoch, rate))
+                read_share = timed.seconds / (time.monotonic() - started)
+                timed.seconds, started = 0.0, time.monotonic()
+                history.append(_row(epoch, rate) | {"read_share": read_share})
                 checkpoints.save(checkpoint, job.key, state, history)
                 mlflow_run.metrics(_curves(history[-1]), step=epoch.index)
         except Stopped as stopped:
@@ -197,6 +204,9 @@ def _report(
         class_names=job.dataset.class_names,
     )
     notes |= find_shortfalls(outcome, tuned)
+    counts = np.bincount(job.dataset.splits["train"].labels, minlength=len(outcome.class_names))
+    facts = training_facts(history, asdict(config), counts.tolist(), job.initial_weights)
+    notes |= {finding.kind.replace(" ", "_"): str(finding) for finding in diagnose(facts)}
     for note in notes.values():
         print(f"train     {note}", flush=True)
     mlflow_run.tags(notes)

@@ -145,3 +145,6 @@ class TrialRun:
             child.params(settings)
             for step, row in enumerate(self._curve, start=1):
                 child.metrics(row, step=step)
+            if self._curve:  # of the epoch that the study judged, not of the last one
+                best = {"best/val_loss": self.best_loss, "best/val_accuracy": self.best_accuracy}
+                child.metrics(best)

@@ -123,6 +123,15 @@ def test_a_batch_of_broken_images_gets_errors_only(predict: Predict) -> None:
     assert predict(["%", "%"]) == [{"error": "not base64"}] * 2
 
 
+def test_base64_may_be_url_safe_or_a_data_url(predict: Predict) -> None:
+    content = next(c for k in range(50) if set(encoded(c := picture(k))) & set("+/"))
+    expected = predict([encoded(content)])
+    safe = base64.urlsafe_b64encode(content).decode()
+    assert set(safe) & set("-_")
+    for text in (safe, safe.rstrip("="), f"data:image/png;base64,{encoded(content)}"):
+        assert predict([text]) == expected
+
+
 def test_base64_may_be_wrapped_in_lines(predict: Predict) -> None:
     wrapped = base64.encodebytes(picture(0)).decode()
     assert "\n" in wrapped.strip()
