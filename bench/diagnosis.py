@@ -105,7 +105,7 @@ def run(case: Case, seed: int) -> list[Finding]:
 def _diagnose(case: Case, train: Images, val: Images, test: Images, seed: int) -> list[Finding]:
     classes = train.num_classes
     config = _config(case.settings, train.labels, classes, seed)
-    timed, started = TimedImages(_Slow(train.pixels, case.slow)), time.monotonic()
+    timed = TimedImages(_Slow(train.pixels, case.slow))
     network = small_network(classes, seed, norm=case.norm)
     epochs = list(
         fit(
@@ -115,7 +115,7 @@ def _diagnose(case: Case, train: Images, val: Images, test: Images, seed: int) -
             config,
         )
     )
-    share = timed.seconds / (time.monotonic() - started)
+    share = timed.share()
     counts = np.bincount(train.labels, minlength=classes)
     keys = ("train_loss", "val_loss", "val_accuracy")
     facts = TrainingFacts(

@@ -6,8 +6,8 @@ the database that OPTUNA_STORAGE names: a stopped search continues with what it 
 command runs again. Further workers call `run_worker`; they share the study and its budget.
 
 Trials of different length are compared at three quarters of their own schedule, never at equal
-epochs: under a cosine that ends with the trial, epoch 3 of 3 and epoch 3 of 20 are different
-things. docs/decisions/0001-prune-trials-at-three-quarters.md has the measurement.
+epochs: under a cosine that ends with the trial, epoch 3 of 3 is not epoch 3 of 20. Measured in
+docs/decisions/0001-prune-trials-at-three-quarters.md.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from components.core.training.config import TrainingConfig, TrainingParams, reso
 from components.core.training.loop import LabeledImages
 from components.core.training.presets import Preset, choose_preset
 from components.core.training.schedule import stratified_subset
+from components.core.training.subset import Subset
 from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
 from components.tracking import shown
 from components.tune import outputs, search
 from components.tune.search_space import SearchSpace, search_space
-from components.tune.trial import StudyContext, Subset
+from components.tune.trial import StudyContext
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
 _OWNER_SECONDS = 15.0

@@ -33,9 +33,8 @@ def write_trials(path: Path, queue: TrialQueue) -> None:
         value = "" if trial.value is None else f"{trial.value:.6f}"
         start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
         rows.append([*start, *settings, value, reason(trial)])
-    columns = ["trial", "worker", "state", "learning_rate", "epochs", "horizontal_flip"]
-    columns += ["val_loss", "reason"]
-    files.write_csv(path, columns, rows)
+    names = "trial worker state learning_rate epochs horizontal_flip val_loss reason"
+    files.write_csv(path, names.split(), rows)
 
 
 def draw(folder: Path, queue: TrialQueue) -> None:
@@ -46,8 +45,8 @@ def draw(folder: Path, queue: TrialQueue) -> None:
     )
     curves = [(t.number, share_of_schedule(t), t.state.name.lower()) for t in trials]
     plots.study_curves(curves, folder / "intermediate.png")
-    rows = [(number, percent, loss) for number, curve, _ in curves for percent, loss in curve]
+    rows = ((number, *point) for number, curve, _ in curves for point in curve)
     files.write_csv(folder / "curves.csv", ("trial", "percent", "val_loss"), rows)
-    importance, complete = search.importance(queue), len(queue.complete())
-    plots.study_importance(importance, complete, folder / "importance.png")
+    importance = search.importance(queue)
+    plots.study_importance(importance, len(queue.complete()), folder / "importance.png")
     files.write_csv(folder / "importance.csv", ("setting", "share"), importance.items())

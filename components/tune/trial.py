@@ -15,18 +15,18 @@ from components.io.progress import Progress
 from components.tune.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
-    from numpy.typing import NDArray
     from optuna.trial import FrozenTrial
 
-    from components.core.training.inference import ImageArray
     from components.core.training.loop import Epoch, LabeledImages
 
 # Trials report after each quarter of their own schedule and are compared at the third: earlier, the
 # best trial of a study was often pruned (bench/tuning.py).
 QUARTERS = 4
 PRUNING_QUARTER = 3
+
+_OUT_OF_MEMORY = "out_of_memory"
+_JUDGED = ("val/loss", "val/accuracy")  # of the best epoch
 
 OUT_OF_TIME = "tune.timeout_seconds is used up"
 
@@ -53,28 +53,17 @@ class StudyContext:
     name: str
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Some of the images, under new indices."""
-
-    pixels: ImageArray
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Number of images in the subset."""
-        return len(self.indices)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Images at `index` of the subset."""
-        return self.pixels[self.indices[index]]
-
-
 class TrialRun:
     """The training of one trial, and its curve."""
 
     def __init__(self, trial: optuna.Trial, config: TrainingConfig, progress: Progress) -> None:
         self._trial, self._config, self._progress = trial, config, progress
         self._curve: list[dict[str, float]] = []
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """What was measured, a row an epoch, as MLflow names it."""
+        return [*self._curve]
 
     @property
     def best_loss(self) -> float:
@@ -103,6 +92,7 @@ class TrialRun:
             after_batch=lambda done, total: (
                 self._progress.after_batch(done, total) or out_of_time()
             ),
+            notice=self._note,
         )
         try:
             for epoch in epochs:
@@ -116,6 +106,10 @@ class TrialRun:
                 raise
             return OUT_OF_TIME
         return ""
+
+    def _note(self, text: str) -> None:
+        self._progress.note(text)
+        self._trial.set_user_attr(_OUT_OF_MEMORY, text)
 
     def _record(self, epoch: Epoch) -> None:
         rate = self._progress.report(epoch)
@@ -137,14 +131,17 @@ class TrialRun:
         self._trial.report(self.best_loss, step=quarter)
         return quarter < QUARTERS and self._trial.should_prune()
 
-    def log(self, parent: tracking.Run, state: str) -> None:
-        """Log the trial as a nested run; `state` as in trials.csv."""
-        names = ("learning_rate", "epochs", "horizontal_flip")
-        settings = {name: getattr(self._config, name) for name in names}
-        with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
-            child.params(settings)
-            for step, row in enumerate(self._curve, start=1):
-                child.metrics(row, step=step)
-            if self._curve:  # of the epoch that the study judged, not of the last one
-                best = {"best/val_loss": self.best_loss, "best/val_accuracy": self.best_accuracy}
-                child.metrics(best)
+
+def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
+    """Log a trial that has ended as a nested run, from what the study holds of it."""
+    notes = trial.user_attrs
+    settings = {**trial.params, "horizontal_flip": notes["horizontal_flip"]}
+    tags = {name: notes[name] for name in (_OUT_OF_MEMORY,) if name in notes}
+    tags["state"] = trial.state.name.lower()
+    with parent.child(f"trial {trial.number}", tags=tags) as child:
+        child.params(settings)
+        for step, row in enumerate(notes["curve"], start=1):
+            child.metrics(row, step=step)
+        if notes["curve"]:  # of the epoch that the study judged, not of the last one
+            best = min(notes["curve"], key=lambda row: row["val/loss"])
+            child.metrics({f"best/{k.replace('/', '_')}": best[k] for k in _JUDGED})

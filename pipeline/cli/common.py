@@ -25,10 +25,20 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from pipeline.chosen_model import ChosenModel
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Model = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Registered model; default: of params.yaml."),
+]
+
+Version = Annotated[
+    str | None,
+    typer.Option("--version", metavar="N", help="Registered version; default: the champion."),
+]
+Trained = Annotated[
+    bool, typer.Option("--trained", help="The model trained last, whatever the gate says of it.")
 ]
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -66,8 +76,12 @@ class ProjectCommand(TyperCommand):
         below = enter_project()
         for name, value in ctx.params.items():
             source = ctx.get_parameter_source(name)
-            if isinstance(value, Path) and source is not None and source.name == "COMMANDLINE":
+            if source is None or source.name != "COMMANDLINE":
+                continue
+            if isinstance(value, Path):
                 ctx.params[name] = below / value
+            elif isinstance(value, list | tuple):
+                ctx.params[name] = [below / v if isinstance(v, Path) else v for v in value]
         return super().invoke(ctx)
 
 
@@ -131,6 +145,15 @@ def model_name(option: str | None) -> str:
     from components.io import params
 
     return str(params.load(SETTINGS, register.Params).register.model_name)
+
+
+def choose_model(name: str | None, version: str | None, trained: bool) -> ChosenModel:
+    """The model that `--model`, `--version` and `--trained` mean; the champion without them."""
+    from pipeline.chosen_model import choose
+
+    if trained and (version or name):
+        raise typer.BadParameter("--trained is the model in artifacts/train: give no other one")
+    return choose(model_name(name), version=version, trained=trained)
 
 
 def ask(yes: bool) -> Callable[[str], bool]:

@@ -180,6 +180,7 @@ def test_timings_are_appended_for_steps_that_were_done(
     assert 5 < int(mebibytes) < 300  # of the step itself, however large its parent is
 
 
+@pytest.mark.row("N16")
 def test_telemetry_is_off_before_the_command_starts() -> None:
     assert toy("telemetry").stdout == "working\ntrue true\n"
 
@@ -207,6 +208,7 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.row("R20")
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_stop_a_command(streams: str) -> None:
     words = shlex.join(command("table"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TimedImages:
-    """The same images; `seconds` is what reading them has taken so far.
+    """The same images, and which share of the time went into reading them.
 
     On a CPU a training waits for that time. On a GPU images are read ahead by a thread: a share
     near 1 of the whole time means that the GPU waits for it.
@@ -21,7 +21,7 @@ class TimedImages:
 
     def __init__(self, pixels: ImageArray) -> None:
         self._pixels = pixels
-        self.seconds = 0.0
+        self._seconds, self._since = 0.0, time.monotonic()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -31,5 +31,12 @@ class TimedImages:
         """Images at `index`: (B, S, S, 3) uint8."""
         started = time.monotonic()
         found = self._pixels[index]
-        self.seconds += time.monotonic() - started
+        self._seconds += time.monotonic() - started
+        return found
+
+    def share(self) -> float:
+        """Share of the time since the last call, or since the beginning, that reading took."""
+        now = time.monotonic()
+        found = self._seconds / max(now - self._since, 1e-9)
+        self._seconds, self._since = 0.0, now
         return found

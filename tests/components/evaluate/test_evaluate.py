@@ -267,6 +267,7 @@ def test_an_empty_test_split_is_refused(
         run(report=path)
 
 
+@pytest.mark.row("R13")
 def test_outputs_that_are_not_finite_leave_nothing_behind(
     run: Evaluate, model: Path, tmp_path: Path
 ) -> None:

@@ -5,10 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
@@ -17,9 +15,10 @@ from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.io import files, process
 from components.io.progress import Progress
-from components.tune.trial import StudyContext, Subset, TrialRun
+from components.tune.trial import StudyContext, TrialRun
 from components.tune.trial_queue import WORKER_LOST, TrialQueue
 from tests.components.conftest import Settings, Workspace
+from tests.hungry import let_memory_fail
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -127,6 +126,7 @@ def test_each_trial_is_a_run_nested_under_one_parent(
     assert all(child.info.status == "FINISHED" for child in [*children, *parents])
 
 
+@pytest.mark.row("T11")
 def test_the_test_split_is_never_opened(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -143,6 +143,7 @@ def test_the_test_split_is_never_opened(
     assert best(tmp_path).trials_complete == 1
 
 
+@pytest.mark.row("T03")
 def test_a_stopped_search_continues_with_its_trials_and_never_repeats_one(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_the_budget_in_seconds_ends_the_search_but_not_before_one_trial(
     assert [row["state"] for row in table(tmp_path)] == ["complete"]
 
 
+@pytest.mark.row("T06", "T10")
 def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,23 +204,37 @@ def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     assert not (tmp_path / "hyperparameters.json").exists()
 
 
+@pytest.mark.row("T07")
 def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_go_on(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = TrialRun.train
-
-    def fill_memory(self: TrialRun, context: StudyContext, out_of_time: Callable[[], bool]) -> str:
-        if self._trial.number == 0:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return train(self, context, out_of_time)
-
-    monkeypatch.setattr(TrialRun, "train", fill_memory)
+    let_memory_fail(monkeypatch, most=0, first=1)
     tune.run(
         tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, {"tune.num_trials": 2})
     )
     assert [row["state"] for row in table(tmp_path)] == ["fail", "complete"]
-    assert table(tmp_path)[0]["reason"].startswith("out of memory: lower training.batch_size")
+    assert table(tmp_path)[0]["reason"].startswith("training: out of memory at 32 px (")
     assert best(tmp_path).trials_failed == 1
+
+
+def test_a_trial_that_fits_in_micro_batches_completes_and_says_so(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    let_memory_fail(monkeypatch, most=4)
+    params = settings(tune.Params, {"tune.num_trials": 1, "training.seed": 33})
+    tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
+    assert [row["state"] for row in table(tmp_path)] == ["complete"]
+    assert "trial 0   out of memory with" in capsys.readouterr().out
+    client = MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    (child,) = client.search_runs(
+        experiments, f"tags.`pipeline.key` = '{best(tmp_path).study}/trial 0'"
+    )
+    assert "4 from here on" in child.data.tags["out_of_memory"]
 
 
 def test_a_trial_that_was_requeued_while_it_ran_is_dropped_and_run_again(
@@ -295,6 +311,7 @@ def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
     assert steps(3) == [1, 2, 4]
 
 
+@pytest.mark.row("C04")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -312,14 +329,6 @@ def test_impossible_sizes_are_refused_before_the_first_trial(
     with pytest.raises(InvalidParams, match=message):
         tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, changes))
     assert not (tmp_path / "study.journal").exists()
-
-
-def test_a_subset_has_new_indices() -> None:
-    pixels = np.arange(10, dtype=np.uint8)
-    subset = Subset(pixels, np.array([2, 5, 7]))
-    assert len(subset) == 3
-    assert subset[np.array([2, 0])].tolist() == [7, 2]
-    assert subset[slice(1, 3)].tolist() == [5, 7]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -131,13 +131,14 @@ def _augment(pixels: NDArray[np.uint8], card: ModelCard) -> list[NDArray[np.uint
 
     batch = torch.from_numpy(np.stack([pixels] * _SHEET_VARIANTS))
     level = next(a for a in get_args(Augmentation) if a == card.settings["augmentation"])
-    found = augmentation.augment(
-        augmentation.normalize(batch),
+    changes = augmentation.draw(
+        len(batch),
         level,
         horizontal_flip=bool(card.settings.get("horizontal_flip")),
         rotate_90=bool(card.settings.get("rotate_90")),
         generator=torch.Generator().manual_seed(0),
     )
+    found = augmentation.augment(augmentation.normalize(batch), changes, level)
     mean, std = (
         torch.tensor(of)[:, None, None] * 255 for of in (augmentation.MEAN, augmentation.STD)
     )

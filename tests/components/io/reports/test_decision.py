@@ -229,6 +229,7 @@ def test_why_nothing_was_compared_is_stated(state: str, words: str) -> None:
     assert "newly" not in found
 
 
+@pytest.mark.row("D34")
 def test_how_the_data_differ_is_shown_with_examples() -> None:
     found = text().partition("Data since the champion's")[2].partition(" Data ")[0].strip()
     assert found == (
