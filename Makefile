@@ -6,7 +6,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo test test-slow test-services test-containers test-cluster lint types format lock ui install bench
+.PHONY: help reference demo test test-slow test-services test-containers test-cluster chaos reliability audit lint types format lock ui install bench bench-peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s%s\n", $$1, $$2}' Makefile
@@ -32,6 +32,15 @@ test-containers: install .tools/installed ## the image, and the pipeline in cont
 test-cluster: install ## the pipeline on the cluster that KUBECONFIG names: see tests/cluster/conftest.py
 	$(BIN)/python -m pytest -m cluster -rs
 
+reliability: install ## docs/reliability.md, from rows, marks and the results of `pytest --record-rows`
+	$(BIN)/python -m tests.faults.report
+
+chaos: install ## whole runs, hurt at random: MINUTES=25, SEED= to repeat one
+	$(BIN)/python -m tests.faults.chaos --minutes $${MINUTES:-25} $${SEED:+--seed $$SEED}
+
+audit: install .tools/installed ## licenses, known advisories, bandit, hadolint, SBOM
+	$(BIN)/python -m infra.audit
+
 lint: install ## format, style and the contracts about imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,11 +59,13 @@ ui: install ## runs and model versions at http://127.0.0.1:5000
 	  --default-artifact-root "$$($(BIN)/python -c 'import pathlib; print(pathlib.Path("mlartifacts").absolute().as_uri())')" \
 	  --host 127.0.0.1 --port $${PORT:-5000}
 
-bench: install ## every figure of docs/decisions that can be measured again
-	$(BIN)/python -m bench.training
-	$(BIN)/python -m bench.validation
-	$(BIN)/python -m bench.near_duplicates
-	$(BIN)/python -m bench.gate
+bench: install ## docs/performance.md: this project beside a plain script and the limit in memory
+	$(BIN)/python -m bench.suite
+	$(BIN)/python -m bench.page
+
+bench-peers: install .peers/installed ## the same, and timm; TIMM_TRAIN names its train.py
+	$(BIN)/python -m bench.suite --peers $(if $(TIMM_TRAIN),--timm-train $(TIMM_TRAIN))
+	$(BIN)/python -m bench.page
 
 reference: install ## docs/reference, from the classes
 	$(BIN)/python -m docs.reference.generate
@@ -67,6 +78,8 @@ lock: $(BIN)/uv ## resolve all packages anew
 	  --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o infra/image.lock
 	$(BIN)/uv pip compile infra/tools.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o infra/tools.lock
+	$(BIN)/uv pip compile bench/peers.in --constraint requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o bench/peers.lock
 
 install: .venv/installed ## packages of the lock and the project itself into .venv
 
@@ -88,4 +101,9 @@ $(BIN)/uv:
 .tools/installed: infra/tools.lock | $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .tools
 	$(BIN)/uv pip sync --quiet --python .tools/bin/python --require-hashes infra/tools.lock
+	@touch $@
+
+.peers/installed: bench/peers.lock | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .peers
+	$(BIN)/uv pip sync --quiet --python .peers/bin/python --require-hashes --compile-bytecode bench/peers.lock
 	@touch $@

@@ -1,156 +1,232 @@
-"""Training throughput: this project's loop against a plain fp32 ImageFolder + DataLoader script.
+"""One training, whole processes: this project, a plain script, timm, and the limit in memory.
 
-Run: python -m bench.training [--rounds 3] [--size 128]
-
-Two sides learn from the same images in the same batches, each in a fresh process, in turn
-(A B A B ...), so that a machine that drifts drifts for both. They do equal work, after a short
-warm-up. The result is the median of the ratios, round by round.
+All learn from the same images for as many steps, and score the same val split after each epoch.
+Ours is `python -m pipeline step train` in a project of its own: it hashes and decodes the images,
+keeps its pixels and a checkpoint, logs to MLflow, calibrates, and writes model and figures.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
-import statistics
-import subprocess
+import shutil
 import sys
-import tempfile
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-IMAGES = Path("data/images")
-WARM_UP = 4  # batches
-BATCH = 32
-SIDES = ("plain", "ours")
+import numpy as np
+from ruamel.yaml import YAML
 
+from bench import processes
+from bench.processes import ROOT, Finished
 
-def plain(images: Path, size: int, batches: int) -> float:
-    """The script that most people write: images per second."""
-    import torch
-    from torch.utils.data import DataLoader
-    from torchvision import datasets, models, transforms
+SIDES = Path(__file__).parent / "sides"
+PEER_PYTHON = ROOT / ".peers/bin/python"
 
-    steps = [
-        transforms.RandomResizedCrop(size, scale=(0.5, 1.0)),
-        transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-    ]
-    data = datasets.ImageFolder(str(images), transforms.Compose(steps))
-    loader = DataLoader(data, BATCH, shuffle=True, num_workers=2, drop_last=True)
-    network = models.resnet18(num_classes=len(data.classes))
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-    loss_of = torch.nn.CrossEntropyLoss()
-    started = 0.0
-    network.train()
-    for done, (inputs, labels) in enumerate(loader, start=1):
-        optimizer.zero_grad()
-        loss_of(network(inputs), labels).backward()
-        optimizer.step()
-        if done == WARM_UP:
-            started = time.perf_counter()
-        if done == WARM_UP + batches:
-            break
-    return batches * BATCH / (time.perf_counter() - started)
+_WARM_UP = 4  # steps
+
+# What makes the work of the project's side equal to that of the others.
+_SETTINGS: Mapping[str, object] = {
+    "model.architecture": "resnet18",
+    "model.weights": "random",
+    "validate.near_duplicates": None,
+    "validate.min_images": 2,
+    "validate.min_images_per_class": 1,
+    "training.augmentation": "light",
+    "training.horizontal_flip": True,
+    "training.rotate_90": False,
+    "training.ema_decay": 0.0,
+    "train.learning_rate": 1e-3,
+    "train.early_stopping": 50,
+}
 
 
-def ours(images: Path, size: int, batches: int) -> float:
-    """`core.training.loop.fit` with the standard preset: images per second."""
-    from components.io import process
+@dataclass(frozen=True)
+class Work:
+    """What each side does.
 
-    process.configure()
-    from components.core.training.loop import Stopped, fit
+    Attributes:
+        train: images of the train split; a multiple of `batch`.
+        val: images of the val split.
+        size: side of the network's input, pixels.
+        batch: images of a step.
+        epochs: how often the train split is seen.
+    """
 
-    network, train, config = _prepare(images, size)
-    started, done = 0.0, 0
-
-    def after_batch(_done: int, _total: int) -> bool:
-        nonlocal started, done
-        done += 1
-        if done == WARM_UP:
-            started = time.perf_counter()
-        return done == WARM_UP + batches
-
-    with contextlib.suppress(Stopped):
-        next(fit(network, train, train, config, after_batch=after_batch))
-    return batches * BATCH / (time.perf_counter() - started)
+    train: int = 640
+    val: int = 128
+    size: int = 224
+    batch: int = 32
+    epochs: int = 2
 
 
-def _prepare(images: Path, size: int):  # type: ignore[no-untyped-def]
-    """Network, images and config of our side; the cache is built before the clock starts."""
-    import hashlib
+def precision() -> str:
+    """bf16 where this CPU computes it, else fp32."""
+    from components.core.training.inference import resolve_precision
 
-    import numpy as np
-    import pandas as pd
+    return resolve_precision("auto", "cpu", "resnet18")
 
-    from components import train
-    from components.core.training.architectures import build_network
-    from components.core.training.config import resolve_config
-    from components.core.training.loop import LabeledImages
-    from components.core.training.presets import choose_preset
+
+def prepare(sample: Path, folder: Path, work: Work) -> None:
+    """Make the folder in which `commands` can be run: images, split, and a validated project.
+
+    Args:
+        sample: class folders.
+        folder: to make; whatever is there is deleted.
+        work: how many images.
+    """
+    from components import validate
     from components.io import params
-    from components.io.data import pixel_cache
+    from components.tracking.store import open_store
 
-    settings = params.load(Path("params.yaml"), train.Params)
-    paths = sorted(p for p in images.glob("*/*") if p.is_file())
-    digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in paths]
-    names = [p.relative_to(images).as_posix() for p in paths]
-    rows = pd.DataFrame({"path": names, "sha256": digests})
-    classes = sorted({p.parent.name for p in paths})
-    labels = np.array([classes.index(p.parent.name) for p in paths])
-    folder = Path(tempfile.gettempdir()) / "bench-cache"
-    pixels = pixel_cache.open_pixels(rows, images, folder, settings.data, size)
-    preset = choose_preset("auto", len(paths), "random")
-    config = resolve_config(
-        settings.training.model_copy(update={"batch_size": BATCH}),
-        preset,
-        architecture="resnet18",
+    shutil.rmtree(folder, ignore_errors=True)
+    project = folder / "project"
+    _link_splits(sample, project / "data/images", work)
+    for name in ("dvc.yaml", "data/groups.csv", "data/splits.csv"):
+        shutil.copy(ROOT / name, project / name)
+    changes = {
+        "model.image_size": work.size,
+        "training.batch_size": work.batch,
+        "train.epochs": work.epochs,
+    }
+    write_params(project / "params.yaml", {**_SETTINGS, **changes})
+    with chdir(project):
+        validate.run(validate.Paths(), params.load(Path("params.yaml"), validate.Params))
+        with open_store():  # MLflow's database is made once, not in each training
+            pass
+    write_hyperparameters(project, epochs=work.epochs)
+
+
+def write_hyperparameters(project: Path, *, epochs: int) -> None:
+    """What tune would write: the training needs it, though its rate and length are given."""
+    from components.core.artifacts import Hyperparameters, ValidationReport
+    from components.io import files
+
+    report = files.read_artifact(project / "artifacts/validate/report.json", ValidationReport)
+    tuned = Hyperparameters(
         learning_rate=1e-3,
-        epochs=2,
-        early_stopping=50,
+        epochs=epochs,
         horizontal_flip=True,
-        image_size=size,
-        labels=labels,
-        num_classes=len(classes),
+        val_loss=1.0,
+        val_accuracy=0.5,
+        image_size=32,
+        num_train_images=1,
+        study="none",
+        trials_complete=1,
+        trials_pruned=0,
+        trials_failed=0,
+        data_digest=report.data_digest,
     )
-    return build_network("resnet18", len(classes)), LabeledImages(pixels, labels), config
+    files.write_artifact(project / "artifacts/tune/hyperparameters.json", tuned)
 
 
-def compare(images: Path, size: int, rounds: int, batches: int) -> None:
-    """Run both sides in turn and print every figure and the median ratio."""
-    ratios = []
-    for number in range(1, rounds + 1):
-        rates = {side: _measure(side, images, size, batches) for side in SIDES}
-        ratios.append(rates["ours"] / rates["plain"])
-        figures = "   ".join(f"{side} {rate:6.1f} img/s" for side, rate in rates.items())
-        print(f"round {number}: {figures}", flush=True)
-    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"ours / plain: median {statistics.median(ratios):.2f} ({shown})")
+def write_params(path: Path, changes: Mapping[str, object]) -> None:
+    """The committed params.yaml with other values at dotted keys."""
+    yaml = YAML(typ="safe", pure=True)
+    settings = yaml.load((ROOT / "params.yaml").read_text())
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        place = settings
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    yaml.dump(settings, path)
 
 
-def _measure(side: str, images: Path, size: int, batches: int) -> float:
-    options = ["--side", side, "--size", str(size), "--batches", str(batches)]
-    command = [sys.executable, "-m", "bench.training", "--images", str(images), *options]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(json.loads(done.stdout.splitlines()[-1])["rate"])
+def _link_splits(sample: Path, images: Path, work: Work) -> None:
+    """Class folders below train, val and test, by chance but always the same."""
+    paths = sorted(path for path in sample.glob("*/*") if path.is_file())
+    test = 8
+    needed = work.train + work.val + test
+    if len(paths) < needed:
+        raise SystemExit(f"{sample}: holds {len(paths)} images; {needed} are needed.")
+    order = np.random.default_rng(0).permutation(len(paths))[:needed]
+    parts = np.split(order, [work.train, work.train + work.val])
+    for split, rows in zip(("train", "val", "test"), parts, strict=True):
+        for path in (paths[row] for row in rows):
+            target = images / split / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
 
 
-def main() -> None:
-    """Parse the command line; a side runs in its own process."""
-    parser = argparse.ArgumentParser(description="Training throughput, side by side.")
-    parser.add_argument("--images", type=Path, default=IMAGES)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batches", type=int, default=20)
-    parser.add_argument("--side", choices=SIDES)
-    options = parser.parse_args()
-    if options.side is None:
-        compare(options.images, options.size, options.rounds, options.batches)
-        return
-    side = {"plain": plain, "ours": ours}[options.side]
-    print(json.dumps({"rate": side(options.images, options.size, options.batches)}))
+def sides(peers: bool) -> list[str]:
+    """The names of what is measured, in turn."""
+    return ["plain", *(["timm"] if peers else []), "ours", "limit"]
 
 
-if __name__ == "__main__":
-    main()
+def measure(side: str, folder: Path, work: Work, timm_train: Path | None) -> dict[str, Any]:
+    """Run a side once in a fresh copy of what `prepare` made.
+
+    Args:
+        side: one of `sides`.
+        folder: that `prepare` made.
+        work: as given to it.
+        timm_train: timm's train.py; None = its parts in a loop of ours.
+
+    Returns:
+        Figures: see `figures`.
+    """
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(folder / "project", scratch)
+    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{scratch.absolute()}/mlflow.db"}
+    command = [str(word) for word in _command(side, scratch, work, timm_train)]
+    try:
+        finished = processes.run(command, folder=scratch, environment=environment)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return figures(finished, work)
+
+
+def _command(
+    side: str, scratch: Path, work: Work, timm_train: Path | None
+) -> Iterator[str | int | Path]:
+    images: Path = scratch.absolute() / "data/images"
+    numbers = work.size, work.batch
+    if side == "ours":
+        yield from (sys.executable, "-m", "pipeline", "step", "train")
+    elif side == "plain":
+        yield from (sys.executable, SIDES / "plain.py", images, *numbers, work.epochs)
+    elif side == "limit":
+        steps = work.epochs * work.train // work.batch
+        yield from (sys.executable, SIDES / "limit.py", *numbers, steps, "cpu", precision())
+    elif timm_train is None:
+        script = SIDES / "timm_parts.py"
+        yield from (PEER_PYTHON, script, images, *numbers, work.epochs, precision())
+    else:
+        yield from [PEER_PYTHON, timm_train.absolute(), images]
+        yield from _timm_options(work)
+
+
+def _timm_options(work: Work) -> list[str]:
+    fast = "--amp --amp-dtype bfloat16 --channels-last" if precision() == "bf16" else ""
+    return (
+        "--train-split train --val-split val --model resnet18 --num-classes 2 --device cpu -j 2 "
+        f"--input-size 3 {work.size} {work.size} -b {work.batch} --epochs {work.epochs} "
+        "--opt adamw --lr 1e-3 --weight-decay 0.05 --sched cosine --warmup-epochs 0 "
+        f"--cooldown-epochs 0 --scale 0.7 1.0 --color-jitter 0.1 --output . {fast}"
+    ).split()
+
+
+def figures(finished: Finished, work: Work) -> dict[str, Any]:
+    """What a side's run comes to.
+
+    Returns:
+        seconds of the process, first_batch and after_last_step in seconds, peak_mib, and rate:
+        training images per second between the steps of an epoch, after a warm-up.
+    """
+    per_epoch = work.train // work.batch
+    steps = finished.steps
+    if finished.first_batch is None or len(steps) != per_epoch * work.epochs:
+        raise SystemExit(f"{len(steps)} steps were seen; {per_epoch * work.epochs} are right.")
+    gaps: list[float] = []
+    for start in range(0, len(steps), per_epoch):
+        gaps += np.diff(steps[start : start + per_epoch]).tolist()
+    return {
+        "seconds": finished.seconds,
+        "first_batch": finished.first_batch,
+        "after_last_step": finished.seconds - steps[-1],
+        "rate": work.batch / float(np.mean(gaps[_WARM_UP:])),
+        "peak_mib": finished.peak_mib,
+    }

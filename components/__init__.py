@@ -7,9 +7,9 @@
     train     data/images, manifest, report,        model/ (weights.safetensors, card.json)
               hyperparameters                       history.csv
     evaluate  data/images, manifest, report, model  metrics.json evaluation.json predictions.parquet
-                                                    latency.json, plots/
+                                                    latency.json, plots/, ../report/
     register  data/images, manifest, report, model  decision.json, comparison/ with the champion,
-              evaluation, predictions, latency      and a version in the registry
+              evaluation, predictions, latency      ../report/ and a version in the registry
 
 Below the steps: `registry` and `tracking` (MLflow), `io` (files) and `core` (values in,
 values out).

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import logging
 import os
-import resource
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from components.core.errors import PipelineError
@@ -78,32 +75,10 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-@contextlib.contextmanager
-def timed(step: str) -> Iterator[None]:
-    """Append step, seconds and peak MiB to the file that PIPELINE_TIMINGS names, if any.
-
-    A step that raises leaves no line.
-    """
-    started = time.monotonic()
-    yield
-    if path := os.environ.get("PIPELINE_TIMINGS"):
-        with Path(path).open("a") as file:
-            file.write(f"{step} {time.monotonic() - started:.1f} {_peak_mebibytes()}\n")
-
-
 def _report_internal_error(name: str) -> int:
     traceback.print_exc()
     print(f"{name}: internal error; please report it with the lines above.", file=sys.stderr)
     return EXIT_INTERNAL_ERROR
-
-
-def _peak_mebibytes() -> int:
-    """Of this process alone: on Linux, ru_maxrss begins with the size of the parent."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) // 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _quiet_down() -> None:

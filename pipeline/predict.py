@@ -5,7 +5,6 @@ Pixels, network and temperature go through the same functions as in evaluate and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from components.core.errors import MissingInput
 from components.core.training import inference
 from components.io import process
 from components.io.data import scan
+from components.io.data.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def load(folder: Path) -> LoadedModel:
 
 def predict(loaded: LoadedModel, found: Sequence[Found]) -> Iterator[Prediction]:
     """One prediction for each file, in order, as they are made."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         for start in range(0, len(found), _BATCH):
             part = found[start : start + _BATCH]
             squares = list(pool.map(lambda file: read_square(file, loaded.card), part))

@@ -20,16 +20,12 @@ _LEASE_SECONDS = 120.0
 _POLL_SECONDS = 0.5
 
 
-@contextmanager
-def held(step: str, paths: Any) -> Iterator[None]:
-    """Hold the lock of every folder that a step writes to.
+def folders(step: str, paths: Any) -> list[Path]:
+    """The folders that a step writes to.
 
     Args:
         step: its name.
         paths: its `Paths`; what is below artifacts/<step> by default is written.
-
-    Raises:
-        PipelineError: another process runs the step there.
     """
     own = Path("artifacts", step)
     written = {
@@ -37,8 +33,22 @@ def held(step: str, paths: Any) -> Iterator[None]:
         for field in fields(paths)
         if isinstance(field.default, Path) and field.default.is_relative_to(own)
     }
+    return sorted(written)
+
+
+@contextmanager
+def held(step: str, paths: Any) -> Iterator[None]:
+    """Hold the lock of every folder that a step writes to.
+
+    Args:
+        step: its name.
+        paths: its `Paths`, as for `folders`.
+
+    Raises:
+        PipelineError: another process runs the step there.
+    """
     with ExitStack() as stack:
-        for folder in sorted(written):
+        for folder in folders(step, paths):
             stack.enter_context(_locked(step, folder))
         yield
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from components import tune
 from components.core.errors import Interrupted, PipelineError
 from components.io import params
+from components.io.data.cpus import usable_cpus
 from components.io.process import Stop, stop_on_signal
 from components.tracking.store import open_store
 from pipeline import SETTINGS
@@ -86,7 +87,7 @@ def share_machine(workers: int, environment: Mapping[str, str]) -> list[dict[str
         environment: CUDA_VISIBLE_DEVICES and OMP_NUM_THREADS in it are respected.
     """
     devices = _devices(environment.get("CUDA_VISIBLE_DEVICES"))
-    cores = str(max(1, (os.cpu_count() or 1) // workers))
+    cores = str(max(1, usable_cpus() // workers))
     threads = {"OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", cores)}
     return [
         threads | ({"CUDA_VISIBLE_DEVICES": devices[k % len(devices)]} if devices else {})

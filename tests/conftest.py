@@ -29,12 +29,26 @@ settings.load_profile("shared")
 COLORS = [(200, 60, 40), (40, 90, 200), (60, 190, 80), (220, 200, 60)]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For docs/reliability.md; any suite may be run with it."""
+    parser.addoption("--record-rows", help="file for the outcomes of tests that carry a row's id")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only whoever sees all reports records them, not a worker of pytest-xdist."""
+    path = config.getoption("--record-rows")
+    if path and not hasattr(config, "workerinput"):
+        from tests.faults.report import Recorder
+
+        config.pluginmanager.register(Recorder(Path(path)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file first: workers take files in this order, and nobody waits for it."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
 
 
-def _image_bytes(
+def noisy_image(
     seed: int = 0,
     size: tuple[int, int] = (40, 32),
     color: tuple[int, int, int] = (128, 128, 128),
@@ -50,7 +64,7 @@ def _image_bytes(
 @pytest.fixture(scope="session")
 def image_bytes() -> Callable[..., bytes]:
     """image_bytes(seed, size=(width, height), color, kind) -> file bytes: noise around a color."""
-    return _image_bytes
+    return noisy_image
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +76,7 @@ def class_folders() -> Callable[[Path, dict[str, int]], Path]:
             folder = root / name
             folder.mkdir(parents=True)
             for n in range(count):
-                content = _image_bytes(seed=1000 * k + n, color=COLORS[k % len(COLORS)])
+                content = noisy_image(seed=1000 * k + n, color=COLORS[k % len(COLORS)])
                 (folder / f"{n:03}.png").write_bytes(content)
         return root
 

@@ -188,6 +188,7 @@ def champion_evidence(state: str = "none", **changes: Any) -> ChampionEvidence:
         "compared": {"model_digest": CHAMPION, "predictions_sha256": CHAMPION_PREDICTIONS},
         "other_classes": {"model_digest": CHAMPION, "reason": "it also knows cat"},
         "unusable": {"model_digest": CHAMPION, "reason": "no weights"},
+        "all_seen": {"model_digest": CHAMPION},
     }[state]
     return ChampionEvidence.model_validate(values | changes)
 

@@ -179,6 +179,7 @@ def evaluate_model(planted: Planted, model: Path) -> Path:
             predictions=out / "predictions.parquet",
             latency=out / "latency.json",
             plots=out / "plots",
+            artifacts=out,
         ),
         settings(planted, evaluate.Params, {"evaluate.top_losses": 0}),
     )
@@ -201,6 +202,7 @@ def register_model(planted: Planted, model: Path, **changes: object) -> Decision
             cache=place.cache,
             decision=out / "decision.json",
             comparison=out / "comparison",
+            artifacts=out,
         ),
         settings(planted, register.Params, changes),
     )

@@ -156,9 +156,9 @@ def champion_version(store: Store) -> str | None:
     return status.version
 
 
-def events(store: Store) -> list[tuple[str, str]]:
+def events(store: Store, name: str = NAME) -> list[tuple[str, str]]:
     """Action and version of each event."""
-    return [(event.action, event.version) for event in audit_log.read(store, NAME).events]
+    return [(event.action, event.version) for event in audit_log.read(store, name).events]
 
 
 def require_consistent(store: Store, name: str = NAME) -> list[LoggedEvent]:

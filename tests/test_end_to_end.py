@@ -142,6 +142,7 @@ def test_the_whole_pipeline_ends_with_a_champion(project: Project, first_run: st
     assert project.record()["version"] == "1"
 
 
+@pytest.mark.row("P25")
 def test_the_champion_loads_without_pickle_and_predicts_like_evaluate(
     project: Project, first_run: str
 ) -> None:
@@ -346,6 +347,7 @@ def test_an_experiment_decides_but_registers_nothing(project: Project, first_run
     assert "dvc_plots" not in project.run("git", "status", "--short")
 
 
+@pytest.mark.row("D01", "P27")
 def test_a_failed_validation_stops_every_later_step(project: Project, first_run: str) -> None:
     broken = next((project.root / "data/images/functional").glob("*.png"))
     broken.unlink()  # a link into DVC's cache must not be written through
@@ -356,6 +358,7 @@ def test_a_failed_validation_stops_every_later_step(project: Project, first_run:
     assert "Running stage 'tune'" not in output
 
 
+@pytest.mark.row("C06")
 def test_a_typo_is_refused_before_any_work(project: Project, first_run: str) -> None:
     params = project.root / "params.yaml"
     params.write_text(params.read_text().replace("min_macro_f1", "min_macro_f"))

@@ -124,6 +124,7 @@ def test_the_learning_rate_is_the_declared_one_at_the_end_of_each_epoch() -> Non
     assert [epoch.learning_rate for epoch in epochs] == expected
 
 
+@pytest.mark.row("R17")
 def test_the_best_epoch_is_the_one_with_the_least_loss_not_the_first_or_last() -> None:
     epochs = list(fit(tiny(), TRAIN, VAL, replace(CONFIG, epochs=6, learning_rate=0.1)))
     losses = [epoch.val_loss for epoch in epochs]
@@ -133,6 +134,7 @@ def test_the_best_epoch_is_the_one_with_the_least_loss_not_the_first_or_last() -
     assert [e.index for e in epochs if e.best][-1] == kept["epoch"]
 
 
+@pytest.mark.row("T11")
 def test_training_and_tuning_work_without_the_test_images_being_readable(
     planted: Planted,
 ) -> None:
@@ -196,6 +198,7 @@ def test_nothing_is_approved_by_default() -> None:
     )
 
 
+@pytest.mark.row("P02")
 def test_a_number_is_recomputed_and_never_taken_from_what_somebody_wrote() -> None:
     found = factories.predictions_of([[60, 40], [40, 60]])
     outcome = decide_on(found, required=policy(min_accuracy=0.9))
@@ -252,6 +255,7 @@ def test_a_part_of_a_list_sorted_by_class_holds_every_class(share: float) -> Non
     assert set(labels[chosen]) == set(range(5))
 
 
+@pytest.mark.row("P15")
 def test_classes_are_matched_by_name_and_a_missing_one_is_refused() -> None:
     found, champion = BETTER
     turned = champion.in_order_of(["class 1", "class 0"])
@@ -329,6 +333,7 @@ def test_who_follows_the_numbers_of_a_refusal_passes(name: str, setting: str, st
     assert row(decide_on(found, required=moved), name).status == "pass"
 
 
+@pytest.mark.row("P13")
 def test_model_and_champion_are_evaluated_on_the_same_images() -> None:
     found, _ = BETTER
     others = replace(

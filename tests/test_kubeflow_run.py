@@ -41,6 +41,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.mark.row("P29")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_both_entry_points_end_with_the_same_data_split_model_metrics_and_decision(

@@ -6,6 +6,7 @@
       MissingInput                   a file or folder that a step needs is not there
       ChangedInput                   a file is not the one an earlier step saw
       Diverged                       training ran into NaN or infinity
+      OutOfMemory                    a training that fits into memory in no micro-batches
     ServiceUnavailable      exit 5   MLflow, git, S3 or Kubeflow did not answer; run again
     Interrupted             exit 130 or 143   stopped by a signal after saving; run again
 
@@ -46,9 +47,16 @@ class Interrupted(PipelineError):
     """A signal stopped the step after its progress was saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+        super().__init__(message, signal_number)
         self.exit_code = 128 + signal_number
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Diverged(PipelineError):
     """The training loss became NaN or infinite."""
+
+
+class OutOfMemory(PipelineError):
+    """Training needs more memory than there is, whatever the size of its micro-batches."""

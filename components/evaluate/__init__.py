@@ -7,7 +7,7 @@ figures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +27,7 @@ from components.io import files, models, process
 from components.io.data import predictions as prediction_table
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
 from components.io.reports.plots.canvas import shorten
+from components.io.reports.run import RunPaths, usual_paths, write_page
 
 
 class EvaluateParams(BaseModel):
@@ -71,6 +72,9 @@ class Paths(DataPaths):
     plots: Annotated[Path, "folder to replace, tables and figures"] = Path(
         "artifacts/evaluate/plots"
     )
+    artifacts: Annotated[Path, "folder of all steps' results; report/ in it is written"] = Path(
+        "artifacts"
+    )
 
 
 def run(paths: Paths, params: Params) -> None:
@@ -98,9 +102,19 @@ def run(paths: Paths, params: Params) -> None:
             bins, worst = params.evaluate.calibration_bins, params.evaluate.top_losses
             outputs.write_tables(folder, result, bins)
             outputs.draw_plots(folder, result, test, bins=bins, top_losses=worst)
-        _log(mlflow_run, evaluation, paths.plots)
+            wrong = outputs.write_errors(folder, result)[:worst]
+            predicted = result.predictions.predicted
+            device = inference.resolve_device(params.training.device)
+            outputs.write_heat_maps(folder, loaded, test, wrong, predicted, device)
+        page = write_page(_run_paths(paths), data.decode_params, mlflow_run.origin)
+        _log(mlflow_run, evaluation, paths.plots, page)
     for line in outputs.lines(result, latency, paths.plots):
         print(f"evaluate  {line}", flush=True)
+
+
+def _run_paths(paths: Paths) -> RunPaths:
+    usual = usual_paths(paths.artifacts)
+    return replace(usual, data=paths, model=paths.model, evaluated=paths.evaluation.parent)
 
 
 def _require_same_data(folder: Path, card: ModelCard, report: ValidationReport) -> None:
@@ -154,7 +168,7 @@ def _measure_latency(
     return time_images(loaded, images, device=device, machine=machine)
 
 
-def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path) -> None:
+def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path, page: Path | None) -> None:
     # By this tag the gate counts how many models were evaluated on one test set.
     mlflow_run.tags({"test": evaluation.test_digest})
     numbers = evaluation.metrics.model_dump(exclude_none=True)
@@ -162,3 +176,5 @@ def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path) -> None:
     mlflow_run.dataset(name="test", digest=evaluation.data_digest, context="test")
     for plot in sorted(plots.glob("*.png")):
         mlflow_run.file(plot, "test")
+    for file in sorted(page.parent.iterdir()) if page else ():
+        mlflow_run.file(file, "report")

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from components.core.artifacts import ClassMetrics, Latency, Metrics
 from components.core.evaluation import metrics
+from components.core.evaluation.heat_map import feature_layer, grad_cam, overlay
+from components.core.evaluation.metrics import Ints
 from components.core.evaluation.predictions import Predictions
 from components.io import files
 from components.io.data.dataset import Dataset
+from components.io.models import LoadedModel
+from components.io.reports.pages import to_jpeg
 from components.io.reports.plots import predictions as plots
 from components.io.reports.plots.canvas import shorten
 
@@ -56,6 +60,53 @@ def write_tables(folder: Path, result: EvaluationResult, bins: int) -> None:
         scores = predictions.probabilities[:, 1]
         points = metrics.roc_curve(scores, predictions.labels == 1, _ROC_POINTS)
         files.write_csv(folder / "roc.csv", metrics.RocPoint._fields, points)
+
+
+ERROR_COLUMNS = (
+    "path", "true", "predicted", "probability", "second", "second_probability", "loss",
+)  # fmt: skip
+
+
+def write_errors(folder: Path, result: EvaluationResult) -> Ints:
+    """Write errors.csv, every misclassified image, the largest loss first; return their rows."""
+    found = result.predictions
+    names = found.class_names
+    losses = metrics.per_image_log_loss(found.probabilities, found.labels)
+    wrong = np.flatnonzero(~found.correct)
+    wrong = wrong[np.argsort(-losses[wrong], kind="stable")]
+    ranked = np.argsort(-found.probabilities, axis=1, kind="stable")
+    rows = []
+    for row in wrong.tolist():
+        second = next(k for k in ranked[row].tolist() if k != found.predicted[row])
+        of_both = (found.probabilities[row, k] for k in (found.predicted[row], second))
+        first_share, second_share = (f"{share:.6f}" for share in of_both)
+        true, predicted = names[found.labels[row]], names[found.predicted[row]]
+        classes = (found.paths[row], true, predicted, first_share, names[second], second_share)
+        rows.append([*classes, f"{losses[row]:.6f}"])
+    files.write_csv(folder / "errors.csv", ERROR_COLUMNS, rows)
+    return wrong
+
+
+def write_heat_maps(
+    folder: Path, loaded: LoadedModel, test: Dataset, rows: Ints, predicted: Ints, device: str
+) -> None:
+    """heat_maps/0000.jpg and so on: where the evidence for the predicted class lies.
+
+    Args:
+        folder: the one of errors.csv.
+        loaded: the model, on `device`.
+        test: with the test images.
+        rows: of the test split, in the order of errors.csv.
+        predicted: classes of all test images.
+        device: cpu or cuda.
+    """
+    (folder / "heat_maps").mkdir()
+    layer = feature_layer(loaded.card.architecture)
+    pixels = test.splits["test"].pixels[rows]
+    maps = grad_cam(loaded.network, layer, pixels, predicted[rows], device=device)
+    for index, (image, heat) in enumerate(zip(pixels, maps, strict=True)):
+        jpeg = to_jpeg(overlay(image, heat))
+        files.write_bytes(folder / f"heat_maps/{index:04}.jpg", jpeg)
 
 
 def draw_plots(

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import pickle
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def save(path: Path, key: str, state: State, history: list[dict[str, float]]) ->
     content = buffer.getvalue()
     if path.exists():
         path.replace(_previous(path))
+        sys.audit("pipeline", "old checkpoint moved")
     files.write_bytes(path, hashlib.sha256(content).digest() + content)
 
 

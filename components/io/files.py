@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import StringIO
@@ -39,6 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove_leftovers(path)
         yield temporary
         _sync(temporary)
+        sys.audit("pipeline", "file written")
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
@@ -65,6 +67,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         _sync(temporary)
         if path.exists():
             path.rename(old)
+            sys.audit("pipeline", "old folder moved")
         temporary.rename(path)
         _sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any
+
+from components.io.data.cpus import cgroup_quota, usable_cpus
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -23,7 +26,18 @@ def configure() -> None:
     """Set up memory, threads and imports; call it before torch is imported."""
     keep_freed_memory()
     limit_openmp_spin()
+    limit_threads()
     skip_compiler()
+
+
+def limit_threads() -> None:
+    """Start as many threads as the control group may use, unless OMP_NUM_THREADS is set.
+
+    torch asks for affinity only: on a node of 64 cores a pod with a limit of 4 would start 64
+    threads, which take turns.
+    """
+    if cgroup_quota() < math.inf:
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cpus()))
 
 
 def limit_openmp_spin() -> None:

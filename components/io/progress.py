@@ -60,6 +60,12 @@ class Progress:
         self._share = 0.0
         return rate
 
+    def note(self, text: str) -> None:
+        """Print a line about this training; the bar is drawn anew behind it."""
+        if self._bar is not None:
+            self._bar.clear()
+        print(f"{self._title:<9} {text}", flush=True)
+
     def _left(self, done: int) -> str:
         """Time left, if the epochs to come take as long as those of this process."""
         left = self._config.epochs - done

@@ -26,6 +26,7 @@ from components.core.gate.record import DecisionRecord
 from components.core.training.config import TrainingParams
 from components.io import process
 from components.io.data.dataset import DataPaths
+from components.io.reports.run import RunPaths, write_page
 from components.io.reports.version import describe_version
 from components.register import outputs
 from components.register.candidate import ArtifactPaths, Candidate, read_candidate
@@ -79,8 +80,12 @@ class Paths(DataPaths):
         "artifacts/register/decision.json"
     )
     comparison: Annotated[
-        Path, "folder to replace: report.html, changes.csv, and champion.parquet if it was compared"
+        Path,
+        "folder to replace: changes.csv, data_changes.csv, champion.parquet if it was compared",
     ] = Path("artifacts/register/comparison")
+    artifacts: Annotated[Path, "folder of all steps' results; report/ in it is written"] = Path(
+        "artifacts"
+    )
 
 
 def run(paths: Paths, params: Params) -> None:
@@ -111,11 +116,11 @@ def run(paths: Paths, params: Params) -> None:
             evaluated = _evaluate_candidate(mlflow_run, context, candidate, settings)
             outputs.print_verdict(evaluated)
             if "DVC_EXP_NAME" in os.environ and not settings.from_experiments:
-                outputs.write(evaluated, context, paths.decision, paths.comparison)
+                outputs.write(evaluated, paths.decision, paths.comparison)
                 outputs.print_next_step(evaluated)
                 break
             with suppress(ChampionChanged):
-                _register_and_promote(mlflow_run, context, evaluated, paths)
+                _register_and_promote(mlflow_run, evaluated, paths)
                 break
             outputs.say("the champion has changed meanwhile: comparing again")
         else:
@@ -123,7 +128,7 @@ def run(paths: Paths, params: Params) -> None:
                 f"{settings.model_name}: the champion changed {_TRIES} times while this model was "
                 "compared with it; run `dvc repro register` again when the others are done."
             )
-    outputs.say(f"report: {paths.comparison / outputs.PAGE}")
+        _write_page(mlflow_run, paths, params)
     outcome = evaluated.record.outcome
     if outcome.verdict == "error":
         raise PipelineError(f"no decision is possible: {outcome.checks[0].message}")
@@ -164,9 +169,18 @@ def _evaluate_candidate(
     return EvaluatedCandidate(candidate, status, comparison, changes, record)
 
 
-def _register_and_promote(
-    mlflow_run: Run, context: EvaluationContext, evaluated: EvaluatedCandidate, paths: Paths
-) -> None:
+def _write_page(mlflow_run: Run, paths: Paths, params: Params) -> None:
+    """Write the page of the run, now with the verdict, and keep it with the run in MLflow."""
+    evaluated = paths.evaluation.parent
+    where = RunPaths(paths.artifacts, paths, paths.model, evaluated, paths.decision)
+    page = write_page(where, params.data.decode_params, mlflow_run.origin)
+    if page:
+        for file in sorted(page.parent.iterdir()):
+            mlflow_run.file(file, "report")
+        outputs.say(f"report: {page}")
+
+
+def _register_and_promote(mlflow_run: Run, evaluated: EvaluatedCandidate, paths: Paths) -> None:
     """Make sure of the version, record the decision on it, and promote it if it passed.
 
     Raises:
@@ -175,7 +189,7 @@ def _register_and_promote(
     version = _ensure_version(mlflow_run, evaluated)
     record = evaluated.record.model_copy(update={"version": version.number})
     evaluated = replace(evaluated, record=record)
-    outputs.write(evaluated, context, paths.decision, paths.comparison)
+    outputs.write(evaluated, paths.decision, paths.comparison)
     outputs.keep_evidence(mlflow_run, evaluated.candidate, paths.decision, paths.comparison)
     description = describe_version(
         evaluated.summary(),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.data import data_diff
-from components.core.data.data_diff import DataDiff
+from components.core.data.data_diff import DataChange, DataDiff
 from components.core.data.decoding import DataParams
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.core.gate.evidence import ChampionEvidence
@@ -55,11 +56,13 @@ class ChampionComparison:
         evidence: its state and digests.
         predictions: None unless it was compared; classes in the order of the new model.
         data_diff: how the new model's data differ from its data.
+        data_changes: the same image by image.
     """
 
     evidence: ChampionEvidence
     predictions: Predictions | None
     data_diff: DataDiff
+    data_changes: Sequence[DataChange] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ def evaluate_champion(
     A model that is champion already is compared with the champion of its first evaluation, so
     evaluating it again gives the same decision.
 
+    Test images that were in its train or val split, or whose near duplicates were, are left out: it
+    knows them by heart. docs/decisions/0065-test-images-that-the-champion-has-seen.md has figures.
+
     Raises:
         ServiceUnavailable: MLflow does not answer.
         ChangedInput: an image is not the manifest's.
@@ -93,20 +99,43 @@ def evaluate_champion(
         return _not_compared("unusable", opponent, candidate, opponent.problem)
     if opponent.version is None:
         return _not_compared("none", opponent, candidate)
-    diff = data_diff.compare(_read_manifest(context.store, opponent), candidate.manifest)
+    before = _read_manifest(context.store, opponent)
+    diff = data_diff.compare(before, candidate.manifest)
+    changes = data_diff.list_changes(before, candidate.manifest)
     try:
         loaded = models.load(_model_folder(context, model_name, opponent))
     except ServiceUnavailable:
         raise
     except PipelineError as error:
-        return ChampionComparison(_evidence("unusable", opponent, str(error)), None, diff)
+        return ChampionComparison(_evidence("unusable", opponent, str(error)), None, diff, changes)
     theirs, ours = set(loaded.card.class_names), set(candidate.card.class_names)
     if theirs != ours:
         reason = f"it lacks {_some(ours - theirs)} and also knows {_some(theirs - ours)}"
-        return ChampionComparison(_evidence("other_classes", opponent, reason), None, diff)
+        return ChampionComparison(_evidence("other_classes", opponent, reason), None, diff, changes)
+    seen = data_diff.seen_before(before, candidate.manifest)
+    evidence, predictions = _compare(context, loaded, opponent, candidate, seen)
+    return ChampionComparison(evidence, predictions, diff, changes)
+
+
+def _compare(
+    context: EvaluationContext,
+    loaded: models.LoadedModel,
+    opponent: ChampionStatus,
+    candidate: Candidate,
+    seen: Set[str],
+) -> tuple[ChampionEvidence, Predictions | None]:
+    """The champion's predictions for the test images that it has not seen."""
+    unseen = [path for path in candidate.predictions.paths if path not in seen]
+    if not unseen:
+        return _evidence("all_seen", opponent, seen_test_images=len(seen)), None
     predictions, digest = _predict(context, loaded, opponent, candidate)
-    evidence = _evidence("compared", opponent, predictions_sha256=digest)
-    return ChampionComparison(evidence, predictions, diff)
+    if seen:
+        predictions = predictions.among(unseen)
+        digest = hashlib.sha256(prediction_table.to_parquet(predictions)).hexdigest()
+    evidence = _evidence(
+        "compared", opponent, predictions_sha256=digest, seen_test_images=len(seen)
+    )
+    return evidence, predictions
 
 
 def _compared_before(store: Store, model_name: str, digest: str) -> ChampionStatus | None:
@@ -132,13 +161,18 @@ def _not_compared(
 
 
 def _evidence(
-    state: str, status: ChampionStatus, reason: str = "", predictions_sha256: str = ""
+    state: str,
+    status: ChampionStatus,
+    reason: str = "",
+    predictions_sha256: str = "",
+    seen_test_images: int = 0,
 ) -> ChampionEvidence:
     return ChampionEvidence.model_validate(
         {
             "state": state,
             "model_digest": status.model_digest or "",
             "predictions_sha256": predictions_sha256,
+            "seen_test_images": seen_test_images,
             "reason": reason,
         }
     )

@@ -8,24 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.data import data_diff
+from components.core.data.data_diff import DataChange
 from components.core.evaluation.changes import Change
 from components.core.gate.record import DecisionRecord
 from components.io import files
 from components.io.data import predictions as prediction_table
-from components.io.reports.decision import decision_page, gallery
-from components.io.reports.pages import thumbnails
 from components.io.reports.summary import DecisionSummary, summarize
-from components.register.champion import MANIFEST, ChampionComparison, EvaluationContext
+from components.register.champion import MANIFEST, ChampionComparison
 from components.registry.champion import ChampionStatus
 from components.registry.decisions import FOLDER
 
 if TYPE_CHECKING:
     from components.register.candidate import Candidate
     from components.tracking.runs import Run
-
-PAGE = "report.html"
-
-_SIDE = 192  # pixels of an image on the page
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +43,18 @@ class EvaluatedCandidate:
         return summarize(self.record, self.candidate.predictions, self.changes)
 
 
-def write(
-    evaluated: EvaluatedCandidate, context: EvaluationContext, decision: Path, comparison: Path
-) -> None:
-    """Write the decision, its page, and how the predictions differ from the champion's.
+def write(evaluated: EvaluatedCandidate, decision: Path, comparison: Path) -> None:
+    """Write the decision, and how predictions and data differ from the champion's.
 
     Args:
         evaluated: what was decided.
-        context: where the images are.
         decision: JSON to write.
         comparison: folder to replace.
     """
     files.write_artifact(decision, evaluated.record)
     with files.replacing_folder(comparison) as folder:
-        files.write_text(folder / PAGE, _page(evaluated, context))
+        rows = evaluated.comparison.data_changes
+        files.write_csv(folder / "data_changes.csv", DataChange._fields, rows)
         files.write_csv(
             folder / "changes.csv",
             ("change", "path", "label", "champion", "model"),
@@ -70,13 +63,6 @@ def write(
         if evaluated.comparison.predictions is not None:
             table = prediction_table.to_parquet(evaluated.comparison.predictions)
             files.write_bytes(folder / "champion.parquet", table)
-
-
-def _page(evaluated: EvaluatedCandidate, context: EvaluationContext) -> str:
-    """The decision for people, with images whose predictions changed."""
-    shown = [change.path for change in gallery(evaluated.changes)]
-    images = thumbnails(context.data_paths.images, shown, context.data.decode_params, side=_SIDE)
-    return decision_page(evaluated.record, evaluated.summary(), images)
 
 
 def keep_evidence(mlflow_run: Run, candidate: Candidate, decision: Path, comparison: Path) -> None:
@@ -99,6 +85,8 @@ def print_verdict(evaluated: EvaluatedCandidate) -> None:
     say(summary.headline)
     for message in summary.findings:
         say(f"- {message}")
+    if evaluated.record.evidence.champion.seen_test_images:
+        say(summary.comparison)
     say(summary.data)
 
 

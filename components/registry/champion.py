@@ -153,6 +153,17 @@ def alias_drift(log: AuditLog, found: dict[str, str]) -> str:
     )
 
 
+def alias_lookalikes(found: dict[str, str]) -> list[str]:
+    """Aliases that a person would take for ours: MLflow tells `Champion` from `champion`."""
+    ours = (CANDIDATE, CHAMPION, PREVIOUS)
+    return [
+        f"the alias `{alias}` (version {version}) is none of this pipeline: it means "
+        f"`{alias.casefold().strip()}`. Remove it in the MLflow UI"
+        for alias, version in sorted(found.items())
+        if alias not in ours and alias.casefold().strip() in ours
+    ]
+
+
 def check_aliases(store: Store, log: AuditLog) -> ChampionStatus:
     """Compare the alias `champion` with this audit log."""
     alias, last = aliases(store, log.name).get(CHAMPION), log.champion

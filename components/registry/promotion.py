@@ -9,12 +9,15 @@ without its end, and completes the move, or aborts it if the version can no long
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.errors import PipelineError
-from components.registry import audit_log, champion, lock
+from components.core.errors import ChangedInput, PipelineError
+from components.registry import audit_log, champion, lock, signature, verification
 from components.registry.audit_log import (
     Action,
     AuditLog,
@@ -27,6 +30,8 @@ from components.registry.champion import CHAMPION, PREVIOUS, ChampionStatus
 from components.registry.lock import Guard
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
     from components.tracking.store import Store
 
 # Where there is no lock, nobody else touches a pending promotion for so long.
@@ -84,6 +89,7 @@ def promote(
             with suppress(AuditLogChanged):  # read it again
                 log = audit_log.append(store, log, event)
                 break
+        sys.audit("pipeline", "promotion started")
         _move_aliases(store, log, guard)
         return champion.read_champion(store, name)[0]
 
@@ -133,7 +139,22 @@ def _ineligible_reason(store: Store, log: AuditLog, version: str) -> str:
         return "the audit log has no verdict on it"
     if not found.tags.get("verified") == found.tags.get("model") == evaluated.model_digest:
         return "its tags `model` and `verified` are not the digest in the audit log"
-    return champion.pruned_reason(log, version)
+    return champion.pruned_reason(log, version) or _signature_problem(store, found, evaluated)
+
+
+def _signature_problem(store: Store, version: ModelVersion, evaluated: LoggedEvent) -> str:
+    """Why the package is not what the configured key signed; empty if it is, or there is no key."""
+    if not signature.is_required():
+        return ""
+    model_id = champion.logged_model(version)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            verification.read_back(
+                store, model_id, Path(scratch), evaluated.model_digest, evaluated.package_digest
+            )
+        except ChangedInput as error:
+            return str(error).rstrip(".")
+    return ""
 
 
 def _refusal(log: AuditLog, version: str, trigger: Trigger) -> str:
@@ -191,6 +212,7 @@ def _move_aliases(store: Store, log: AuditLog, guard: Guard) -> None:
         guard.require_held()
         if version and champion.find_version(store, log.name, version):
             store.client.set_registered_model_alias(log.name, alias, version)
+        sys.audit("pipeline", "alias moved")
     found = champion.aliases(store, log.name).get(CHAMPION)
     if found == started.version:
         _close(store, log.name, started, "promotion_completed", started.reason)

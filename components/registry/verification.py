@@ -19,6 +19,7 @@ from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, PipelineError
 from components.core.phrases import short_digest
 from components.io import files, models
+from components.registry import signature
 from components.tracking.store import Store, get_or_none
 
 _SMOKE_TEST = Path(__file__).with_name("smoke_test.py")
@@ -37,6 +38,8 @@ _IMAGE_SIZES = ((97, 61), (48, 80))
 def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -> None:
     """Download the package of a logged model, compare its bytes, and check its predictions.
 
+    If a key is configured, the package must be signed by it.
+
     They are made in a process that has nothing but the package, and must be those of the model
     folder inside it, computed here.
 
@@ -47,25 +50,44 @@ def verify(store: Store, model_id: str, digest: str, package_digest: str = "") -
         package_digest: of the whole package; empty if it is not known.
 
     Raises:
-        ChangedInput: other bytes came back.
+        ChangedInput: other bytes came back, or nobody or somebody else has signed them.
         PipelineError: the package does not load by itself, or predicts differently.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        folder = download(store, model_id, Path(scratch), digest)
-        package = folder.parent.parent
-        if package_digest and files.digest_folder(package) != package_digest:
-            raise ChangedInput(
-                f"MLflow: the code or the description inside model {model_id} is not what was "
-                f"uploaded: {_RESTORE}"
-            )
-        _require_same_predictions(package, folder, model_id)
+        package = read_back(store, model_id, Path(scratch), digest, package_digest)
+        _require_same_predictions(package, _model_folder(package), model_id)
+
+
+def read_back(
+    store: Store, model_id: str, target: Path, digest: str, package_digest: str = ""
+) -> Path:
+    """Download a package into the folder `target` and compare its bytes; return the package.
+
+    Args:
+        store: where the package is.
+        model_id: the logged model.
+        target: folder to download to.
+        digest: of its model folder.
+        package_digest: of the whole package; empty if it is not known.
+
+    Raises:
+        ChangedInput: other bytes came back, or nobody or somebody else has signed them.
+    """
+    package = download(store, model_id, target, digest).parent.parent
+    if package_digest and files.digest_folder(package) != package_digest:
+        raise ChangedInput(
+            f"MLflow: the code or the description inside model {model_id} is not what was "
+            f"uploaded: {_RESTORE}"
+        )
+    return package
 
 
 def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
     """Download the package of a logged model into the folder `target`; return its model folder.
 
     Raises:
-        ChangedInput: the model folder has another digest, or is not there.
+        ChangedInput: the model folder has another digest, or is not there; a key is configured, and
+            the package is not signed by it.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -85,14 +107,21 @@ def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
         raise gone from error
     if package is None:
         raise gone
-    folders = [path for path in (Path(package) / "artifacts").glob("*") if path.is_dir()]
-    found = files.digest_folder(folders[0]) if len(folders) == 1 else "none"
+    folder = _model_folder(Path(package))
+    found = files.digest_folder(folder) if folder.is_dir() else "none"
     if found != digest:
         raise ChangedInput(
             f"MLflow: model {model_id} came back with digest {short_digest(found)}, but was stored "
             f"with {short_digest(digest)}; the artifact store damaged it: {_RESTORE}"
         )
-    return folders[0]
+    signature.verify(Path(package), f"MLflow: model {model_id}")
+    return folder
+
+
+def _model_folder(package: Path) -> Path:
+    """The one folder among the package's artifacts; a path that does not exist otherwise."""
+    folders = [path for path in (package / "artifacts").glob("*") if path.is_dir()]
+    return folders[0] if len(folders) == 1 else package / "none"
 
 
 def _require_same_predictions(package: Path, folder: Path, model_id: str) -> None:

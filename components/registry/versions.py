@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput
 from components.core.gate.record import Check, DecisionRecord
 from components.io import files
-from components.registry import audit_log, champion, lock, package, verification
+from components.registry import audit_log, champion, lock, package, signature, verification
 from components.registry.audit_log import AuditLog, AuditLogChanged, Event
 from components.registry.verification import verify
 from components.tracking.runs import Run
@@ -116,8 +117,10 @@ def _upload(run: Run, name: str, folder: Path, digest: str, card: ModelCard) -> 
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "package"
         package.write(folder, target, run_id=run.id, model_id=logged.model_id)
+        signature.sign(target)
         package_digest = files.digest_folder(target)
         client.log_model_artifacts(logged.model_id, str(target))
+    sys.audit("pipeline", "package uploaded")
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
     return str(logged.model_id), package_digest
@@ -148,6 +151,7 @@ def _create(run: Run, name: str, model_id: str, tags: dict[str, str]) -> ModelVe
         # Another process was as fast; everybody keeps the oldest.
         client.delete_model_version(name, str(version.version))
         return oldest
+    sys.audit("pipeline", "version created")
     versions = json.dumps([{"name": name, "version": str(version.version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
     return version
@@ -168,6 +172,7 @@ def record_decision(run: Run, version: Version, *, decision: Path, description: 
     record, digest = files.read_artifact(decision, DecisionRecord), files.digest_file(decision)
     verdict = record.outcome.verdict
     _append_evaluated(run, version, record, digest)
+    sys.audit("pipeline", "verdict logged")
     found = client.get_model_version(name, number)
     tags = {"gate": verdict, "decision": digest, "test": record.evidence.test_digest}
     for tag, value in tags.items():

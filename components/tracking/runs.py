@@ -7,19 +7,16 @@ call names its run, so several may be open at once.
 from __future__ import annotations
 
 import json
-import math
-import posixpath
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from components.core.errors import Interrupted
-from components.tracking import lineage, server
-from components.tracking.store import Store, is_away, open_store
+from components.tracking import limits, lineage
+from components.tracking.metrics import MetricLog
+from components.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     from mlflow import entities
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Limits of MLflow's servers: entries per request, characters.
-_METRICS, _PARAMS, _TAGS = 1000, 100, 100
-_PARAM_CHARACTERS, _TAG_CHARACTERS, _NAME_CHARACTERS = 6000, 5000, 250
 _DIGEST_CHARACTERS = 32
 
 _PARENT = "mlflow.parentRunId"
@@ -48,10 +42,7 @@ class Run:
         self.id: str = run.info.run_id
         self._tags: dict[str, str] = dict(run.data.tags)
         self._params: dict[str, str] = dict(run.data.params)
-        self._known_metrics = set(run.data.metrics)
-        self._points: dict[str, set[tuple[int, float]]] = {}
-        self._waiting: list[entities.Metric] = []
-        self._away = False
+        self._metrics = MetricLog(store, self.id, set(run.data.metrics))
 
     @property
     def link(self) -> str:
@@ -63,6 +54,11 @@ class Run:
         """The tags `git` and `dvc` of the code and images that the run was made from."""
         return {name: self._tags[name] for name in ("git", "dvc") if name in self._tags}
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where a result comes from, in words: its lineage and this run."""
+        return {**self.lineage, "MLflow run": self.link}
+
     def tag(self, name: str) -> str:
         """The value of a tag; empty when it was never set."""
         return self._tags.get(name, "")
@@ -71,9 +67,12 @@ class Run:
         """Set tags; a later value replaces an earlier one."""
         from mlflow.entities import RunTag
 
-        texts = {_name(name): str(value)[:_TAG_CHARACTERS] for name, value in values.items()}
+        texts = {
+            limits.clean_name(name): str(value)[: limits.TAG_CHARACTERS]
+            for name, value in values.items()
+        }
         new = {name: text for name, text in texts.items() if self._tags.get(name) != text}
-        for batch in _batches([RunTag(*item) for item in new.items()], _TAGS):
+        for batch in limits.batches([RunTag(*item) for item in new.items()], limits.TAGS):
             self._call(self.store.client.log_batch, self.id, tags=batch)
         self._tags |= new
 
@@ -85,15 +84,24 @@ class Run:
         """
         from mlflow.entities import Param
 
-        texts = {_name(name): str(value)[:_PARAM_CHARACTERS] for name, value in values.items()}
+        texts = {
+            limits.clean_name(name): str(value)[: limits.PARAM_CHARACTERS]
+            for name, value in values.items()
+        }
         new = {name: text for name, text in texts.items() if name not in self._params}
-        for batch in _batches([Param(*item) for item in new.items()], _PARAMS):
+        for batch in limits.batches([Param(*item) for item in new.items()], limits.PARAMS):
             self._call(self.store.client.log_batch, self.id, params=batch)
         self._params |= new
         changed = {name: text for name, text in texts.items() if self._params[name] != text}
         self.tags({f"changed.{name}": text for name, text in changed.items()})
 
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+    def metrics(
+        self,
+        values: Mapping[str, float],
+        step: int | None = None,
+        *,
+        by_clock: Mapping[str, float] | None = None,
+    ) -> None:
         """Log numbers, to six significant digits; those that are not finite are left out.
 
         While the server is away they are kept, and logged once when it is back; nothing waits.
@@ -101,52 +109,16 @@ class Run:
         Args:
             values: name -> number; `train/loss` becomes the chart `loss` in section `train`.
             step: epoch, or None for a number of the whole run.
+            by_clock: like values, but what differs each time: the first of a step stays.
         """
-        from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
-
-        now = time.time_ns() // 1_000_000
-        self._waiting += [
-            Metric(_name(name), float(f"{value:.6g}"), now, step or 0)
-            for name, value in values.items()
-            if math.isfinite(value)
-        ]
-        if self._away and not server.answers(self.store.uri):
-            return
-        try:
-            self._log_waiting()
-            self._away = False
-        except MlflowException as error:
-            if not is_away(error):
-                raise
-            if not self._away:
-                print("mlflow    does not answer: what is measured is kept for it", flush=True)
-            self._away = True
-
-    def _log_waiting(self) -> None:
-        """Log the points that wait; MLflow stores one of the same time only once."""
-        points = {(m.key, m.step, m.value): m for m in reversed(self._waiting)}
-        new = [m for m in points.values() if (m.step, m.value) not in self._history(m.key)]
-        for batch in _batches(new, _METRICS):
-            self.store.client.log_batch(self.id, metrics=batch)
-        for metric in new:
-            self._history(metric.key).add((metric.step, metric.value))
-        self._waiting.clear()
+        self._metrics.add(values, step or 0, by_clock or {})
 
     def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return self.store.patiently(call, *args, **kwargs)
 
     def flush(self) -> None:
         """Log the metrics that wait for the server, and wait for it."""
-        self._call(self._log_waiting)
-
-    def _history(self, key: str) -> set[tuple[int, float]]:
-        """Points (step, value) of a metric: MLflow would store an equal one twice."""
-        if key not in self._points:
-            known = key in self._known_metrics
-            points = self.store.client.get_metric_history(self.id, key) if known else []
-            self._points[key] = {(point.step, point.value) for point in points}
-        return self._points[key]
+        self._call(self._metrics.log_waiting)
 
     def count_earlier(self, tag: str) -> int:
         """How many other runs of this kind were started before this one and have the same tag.
@@ -189,6 +161,19 @@ class Run:
         dataset = Dataset(name, digest[:_DIGEST_CHARACTERS], source_type="manifest", source=source)
         tags = [InputTag("mlflow.data.context", context)]
         self._call(self.store.client.log_inputs, self.id, [DatasetInput(dataset, tags)])
+
+    def finished_children(self) -> set[str]:
+        """The names of the runs nested in this one that are complete."""
+        client, names = self.store.client, set()
+        query = f"tags.`{_PARENT}` = '{self.id}' AND attributes.status = 'FINISHED'"
+        token: str | None = None
+        while token != "":
+            page = self._call(
+                client.search_runs, [self.store.experiment_id], query, page_token=token
+            )
+            names |= {str(run.info.run_name) for run in page}
+            token = page.token or ""
+        return names
 
     @contextmanager
     def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
@@ -283,15 +268,3 @@ def _find_or_create(store: Store, kind: str, name: str, key: str) -> Run:
         return run
     tags = {"pipeline.kind": kind, "pipeline.key": key, **lineage.tags()}
     return Run(store, store.client.create_run(store.experiment_id, run_name=name, tags=tags))
-
-
-def _name(name: str) -> str:
-    """A name that MLflow takes: letters, digits and _ - . : space, in a path without detours."""
-    allowed = re.sub(r"[^\w\-. :/]", "_", name)[:_NAME_CHARACTERS]
-    return posixpath.normpath(f"/{allowed}").strip("/") or "_"
-
-
-def _batches(items: list[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

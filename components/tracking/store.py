@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.io.project import project_folder
-from components.tracking import database, server
+from components.tracking import database, server, unused_packages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -145,6 +145,7 @@ def open_store(*, patient: bool = False) -> Iterator[Store]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    unused_packages.leave_unrun()
     with _environment("MLFLOW_TRACKING_URI", uri):
         from mlflow.exceptions import MlflowException
 

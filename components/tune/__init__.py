@@ -6,8 +6,8 @@ the database that OPTUNA_STORAGE names: a stopped search continues with what it 
 command runs again. Further workers call `run_worker`; they share the study and its budget.
 
 Trials of different length are compared at three quarters of their own schedule, never at equal
-epochs: under a cosine that ends with the trial, epoch 3 of 3 and epoch 3 of 20 are different
-things. docs/decisions/0001-prune-trials-at-three-quarters.md has the measurement.
+epochs: under a cosine that ends with the trial, epoch 3 of 3 is not epoch 3 of 20. Measured in
+docs/decisions/0001-prune-trials-at-three-quarters.md.
 """
 
 from __future__ import annotations
@@ -32,11 +32,9 @@ from components.core.training.schedule import stratified_subset
 from components.core.training.subset import Subset
 from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
-from components.io.reports import plots
-from components.tune import search
+from components.tune import outputs, search
 from components.tune.search_space import SearchSpace, search_space
 from components.tune.trial import StudyContext
-from components.tune.trial_queue import TrialQueue, reason
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
 _OWNER_SECONDS = 15.0
@@ -131,8 +129,8 @@ def run(paths: Paths, params: Params) -> None:
         mlflow_run.params({**asdict(context.space), **params.tune.model_dump()})
         search.run_trials(queue, context, mlflow_run, wait=True)
         best = search.best_hyperparameters(queue, context)
-        _write_trials(paths.trials, queue)
-        _draw(paths.plots, queue)
+        outputs.write_trials(paths.trials, queue)
+        outputs.draw(paths.plots, queue)
         mlflow_run.metrics(
             {"best/val_loss": best.val_loss, "best/learning_rate": best.learning_rate}
         )
@@ -272,29 +270,3 @@ def _subset(train: LabeledImages, params: Params) -> LabeledImages:
     """The images that trials learn from: a share of every class."""
     indices = stratified_subset(train.labels, params.tune.train_fraction, params.training.seed)
     return LabeledImages(Subset(train.pixels, indices), train.labels[indices])
-
-
-def _write_trials(path: Path, queue: TrialQueue) -> None:
-    rows = []
-    for trial in queue.started():
-        settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
-        settings.append(str(trial.user_attrs.get("horizontal_flip", "")).lower())
-        value = "" if trial.value is None else f"{trial.value:.6f}"
-        start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
-        rows.append([*start, *settings, value, reason(trial)])
-    columns = ["trial", "worker", "state", "learning_rate", "epochs", "horizontal_flip"]
-    columns += ["val_loss", "reason"]
-    files.write_csv(path, columns, rows)
-
-
-def _draw(folder: Path, queue: TrialQueue) -> None:
-    """History, curves by share of schedule, and the importance of the two settings."""
-    trials = queue.started()
-    plots.study_history(
-        [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
-    )
-    curves = [
-        (t.number, sorted(t.intermediate_values.items()), t.state.name.lower()) for t in trials
-    ]
-    plots.study_curves(curves, folder / "intermediate.png")
-    plots.study_importance(search.importance(queue), folder / "importance.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,18 @@ from typing import TYPE_CHECKING
 
 from components import tracking
 from components.core.artifacts import Hyperparameters
-from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
+from components.core.errors import (
+    Diverged,
+    Interrupted,
+    InvalidParams,
+    OutOfMemory,
+    PipelineError,
+)
 from components.core.training.loop import Stopped
 from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
 from components.tune import storage
-from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun
+from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun, log_trial
 from components.tune.trial_queue import RELEASED, WORKER_LOST, Heartbeat, TrialQueue, reason
 from components.tune.worker import is_here
 
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
     import optuna
 
     from components.core.training.config import TrainingConfig
+
+IMPORTANCE_TRIALS = 10  # complete ones, below which nothing is said about the settings
 
 # Between two polls of the other workers.
 _POLL_SECONDS = 1.0
@@ -87,9 +96,10 @@ def run_trials(
         mlflow_run: parent of the trials' runs.
         wait: stay until the other workers' trials have ended, and take over the lost ones.
     """
-    waiting_for = 0
+    waiting_for, logged = 0, mlflow_run.finished_children()
     with stop_on_signal() as stop:
         while True:
+            _log_finished(queue, mlflow_run, logged)
             queue.reclaim_stale()
             if _predecessor_may_live(queue):
                 _pause(queue, stop)
@@ -97,7 +107,7 @@ def run_trials(
             left = context.timeout_seconds - queue.used_seconds()
             timed_out = left <= 0 and bool(queue.complete())
             if not timed_out and queue.enqueue_missing():
-                _run_trial(queue, context, mlflow_run, time.monotonic() + left, stop)
+                _run_trial(queue, context, time.monotonic() + left, stop)
             elif wait and (others := queue.running()):
                 if others != waiting_for:
                     print(f"tune      trials of other workers still running: {others}", flush=True)
@@ -108,6 +118,21 @@ def run_trials(
         if timed_out:
             limit = f"{context.timeout_seconds} s (tune.timeout_seconds)"
             print(f"tune      time limit reached: {limit}", flush=True)
+
+
+def _log_finished(queue: TrialQueue, mlflow_run: tracking.Run, logged: set[str]) -> None:
+    """Log this worker's trials that MLflow lacks, also those that a kill kept from it.
+
+    Args:
+        queue: with the trials.
+        mlflow_run: parent of the trials' runs.
+        logged: names of those that are there; grows.
+    """
+    for trial in queue.finished():
+        notes, name = trial.user_attrs, f"trial {trial.number}"
+        if notes.get("worker") == queue.worker and "curve" in notes and name not in logged:
+            log_trial(trial, mlflow_run)
+            logged.add(name)
 
 
 def _predecessor_may_live(queue: TrialQueue) -> bool:
@@ -171,10 +196,13 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
 
 
 def importance(queue: TrialQueue) -> dict[str, float]:
-    """Share of each setting in the differences between trials; empty when too few to tell."""
+    """Share of each setting in the differences between trials; empty when too few to tell.
+
+    From two or three trials one setting always seems to explain nearly everything.
+    """
     import optuna
 
-    if len(queue.complete()) < 2:
+    if len(queue.complete()) < IMPORTANCE_TRIALS:
         return {}
     try:
         return dict(optuna.importance.get_param_importances(queue.study))
@@ -182,17 +210,12 @@ def importance(queue: TrialQueue) -> dict[str, float]:
         return {}
 
 
-def _run_trial(
-    queue: TrialQueue,
-    context: StudyContext,
-    mlflow_run: tracking.Run,
-    deadline: float,
-    stop: Stop,
-) -> None:
+def _run_trial(queue: TrialQueue, context: StudyContext, deadline: float, stop: Stop) -> None:
     """Claim a trial, train with the settings it suggests, store how it ended."""
     trial = queue.claim()
     if trial is None:
         return
+    sys.audit("pipeline", "trial claimed")
     config = _suggest_config(trial, context, queue)
     title = f"trial {trial.number}"
     print(
@@ -212,12 +235,13 @@ def _run_trial(
     value, accuracy = (
         (trial_run.best_loss, trial_run.best_accuracy) if name == "complete" else (None, None)
     )
-    if not queue.tell(trial, state, value, why, accuracy):
+    sys.audit("pipeline", "trial trained")
+    if not queue.tell(trial, state, value, why, accuracy, trial_run.curve):
         print(f"{title:<9} was requeued meanwhile; its result is dropped", flush=True)
         return
     if why:
         print(f"{title:<9} {name}: {why}", flush=True)
-    trial_run.log(mlflow_run, name)
+    sys.audit("pipeline", "trial told")
 
 
 def _suggest_config(
@@ -236,7 +260,6 @@ def _train(
     trial_run: TrialRun, context: StudyContext, heartbeat: Heartbeat, deadline: float | None
 ) -> tuple[optuna.trial.TrialState, str]:
     """Run the trial's schedule, if need be until the deadline. Returns how it ended, and why."""
-    import torch
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
@@ -245,10 +268,8 @@ def _train(
 
     try:
         why = trial_run.train(context, out_of_time)
-    except Diverged as error:
+    except (Diverged, OutOfMemory) as error:
         return TrialState.FAIL, str(error)
-    except (MemoryError, torch.OutOfMemoryError):
-        return TrialState.FAIL, "out of memory: lower training.batch_size or tune.image_size"
     except UpdateFinishedTrialError:
         return TrialState.FAIL, ""  # it was requeued, and the heartbeat had not noticed yet
     return (TrialState.PRUNED, why) if why else (TrialState.COMPLETE, "")

@@ -16,6 +16,7 @@ from components.tune.search_space import SearchSpace
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
     from components.core.training.loop import Epoch, LabeledImages
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 QUARTERS = 4
 PRUNING_QUARTER = 3
 
+_OUT_OF_MEMORY = "out_of_memory"
 OUT_OF_TIME = "tune.timeout_seconds is used up"
+
+
+def share_of_schedule(trial: FrozenTrial) -> list[tuple[float, float]]:
+    """What a trial reported: (percent of its own schedule, lowest val loss until then)."""
+    points = sorted(trial.intermediate_values.items())
+    return [(100 * quarter / QUARTERS, loss) for quarter, loss in points]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,11 @@ class TrialRun:
     def __init__(self, trial: optuna.Trial, config: TrainingConfig, progress: Progress) -> None:
         self._trial, self._config, self._progress = trial, config, progress
         self._curve: list[dict[str, float]] = []
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """What was measured, a row an epoch, as MLflow names it."""
+        return [*self._curve]
 
     @property
     def best_loss(self) -> float:
@@ -77,6 +90,7 @@ class TrialRun:
             after_batch=lambda done, total: (
                 self._progress.after_batch(done, total) or out_of_time()
             ),
+            notice=self._note,
         )
         try:
             for epoch in epochs:
@@ -90,6 +104,10 @@ class TrialRun:
                 raise
             return OUT_OF_TIME
         return ""
+
+    def _note(self, text: str) -> None:
+        self._progress.note(text)
+        self._trial.set_user_attr(_OUT_OF_MEMORY, text)
 
     def _record(self, epoch: Epoch) -> None:
         rate = self._progress.report(epoch)
@@ -111,11 +129,14 @@ class TrialRun:
         self._trial.report(self.best_loss, step=quarter)
         return quarter < QUARTERS and self._trial.should_prune()
 
-    def log(self, parent: tracking.Run, state: str) -> None:
-        """Log the trial as a nested run; `state` as in trials.csv."""
-        names = ("learning_rate", "epochs", "horizontal_flip")
-        settings = {name: getattr(self._config, name) for name in names}
-        with parent.child(f"trial {self._trial.number}", tags={"state": state}) as child:
-            child.params(settings)
-            for step, row in enumerate(self._curve, start=1):
-                child.metrics(row, step=step)
+
+def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
+    """Log a trial that has ended as a nested run, from what the study holds of it."""
+    notes = trial.user_attrs
+    settings = {**trial.params, "horizontal_flip": notes["horizontal_flip"]}
+    tags = {name: notes[name] for name in (_OUT_OF_MEMORY,) if name in notes}
+    tags["state"] = trial.state.name.lower()
+    with parent.child(f"trial {trial.number}", tags=tags) as child:
+        child.params(settings)
+        for step, row in enumerate(notes["curve"], start=1):
+            child.metrics(row, step=step)

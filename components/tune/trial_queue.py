@@ -116,9 +116,11 @@ class TrialQueue:
         value: float | None = None,
         reason: str = "",
         accuracy: float | None = None,
+        curve: Sequence[Mapping[str, float]] = (),
     ) -> bool:
         """Store how the trial ended; False if it was requeued meanwhile: then nothing is stored."""
         notes: dict[str, object] = {"reason": reason} if reason else {}
+        notes["curve"] = [*curve]
         if accuracy is not None:
             notes["val_accuracy"] = accuracy
         return self._tell(trial, notes, value, state)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import typer
 
-from pipeline.cli import cluster, data, model, project, registry
+from pipeline.cli import cluster, data, model, project, registry, report
 from pipeline.cli.common import CommandGroup, ProjectCommand
 from pipeline.exit_codes import EXIT_USAGE, exit_code_of
 
 # In the order of the help.
-GROUPS = (project, model, data, registry, cluster)
+GROUPS = (project, report, model, data, registry, cluster)
 
 _EPILOG = (
     "Exit codes: 0 done, 1 fixable by you, 2 wrong usage, 3 needs attention, 5 a service did not "

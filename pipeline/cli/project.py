@@ -21,7 +21,7 @@ from typer.core import TyperCommand
 
 from components import STEPS
 from components.core.errors import PipelineError
-from pipeline import IMAGES, SETTINGS, step_lock
+from pipeline import IMAGES, SETTINGS, costs, step_lock
 from pipeline.cli.common import (
     CommandGroup,
     Json,
@@ -31,7 +31,6 @@ from pipeline.cli.common import (
     print_json,
     print_table,
 )
-from pipeline.exit_codes import timed
 
 _PANEL = "project"
 
@@ -189,7 +188,7 @@ def demo() -> None:
         _print_timings(timings, time.monotonic() - started)
     if code:
         raise PipelineError("demo: dvc repro failed; see above.")
-    print("\nNext: make ui (runs and versions), dvc plots show, artifacts/validate/report.html")
+    print("\nNext: python -m pipeline report, make ui (runs and versions), dvc plots show")
 
 
 def _print_timings(path: Path, total: float) -> None:
@@ -248,7 +247,7 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         from pipeline import current_model
 
         current_model.require(places)
-    with timed(name), step_lock.held(name, places):
+    with step_lock.held(name, places), costs.measured(name, places):
         module.run(places, params.load(SETTINGS, module.Params))
     if name == "validate":
         from pipeline import foresight

@@ -66,8 +66,14 @@ def add(app: typer.Typer) -> None:
         app.command(name, rich_help_panel=_PANEL, epilog=example)(command)
 
 
-def status(model: Model = None, json: Json = False) -> int:
-    """Show champion, previous and candidate; exit 3 when an alias was moved by hand."""
+def status(
+    model: Model = None,
+    json: Json = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also read the champion back and compare its bytes.")
+    ] = False,
+) -> int:
+    """Show champion, previous and candidate; exit 3 when something is not as it was recorded."""
     from components.registry import champion
     from components.tracking.store import open_store
 
@@ -76,15 +82,19 @@ def status(model: Model = None, json: Json = False) -> int:
         current, log = champion.read_champion(store, name)
         aliases = champion.aliases(store, name)
         rows = {role: views.role(store, log, aliases.get(role)) for role in views.ROLES}
+        damage, intact = views.read_back(store, current, name) if verify else ("", "")
     problem, pending = current.problem or champion.alias_drift(log, aliases), views.pending(log)
     problems = [problem] if problem else []
+    problems += [*champion.alias_lookalikes(aliases), *([damage] if damage else [])]
     if json:
-        print_json({"model": name, **rows, "problems": problems, "pending": pending})
+        said = {"verified": intact} if verify else {}
+        print_json({"model": name, **rows, "problems": problems, "pending": pending, **said})
     else:
         print(f"{name}: {len(log.events):,} events in the audit log")
         print_table(views.STATUS, [views.status_row(role, row) for role, row in rows.items()])
-        print(*[f"! {line}" for line in (*problems, pending) if line], sep="\n", end="")
-        print(end="\n" if problems or pending else "")
+        marked = [f"! {line}" for line in (*problems, pending) if line]
+        print(*(line for line in (intact, *marked) if line), sep="\n", end="")
+        print(end="\n" if intact or marked else "")
     return EXIT_NEEDS_ACTION if problems else 0
 
 

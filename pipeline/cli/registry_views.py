@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.common import print_table
@@ -10,6 +12,7 @@ from pipeline.cli.common import print_table
 if TYPE_CHECKING:
     from components.io.reports.summary import DecisionSummary
     from components.registry.audit_log import AuditLog, LoggedEvent
+    from components.registry.champion import ChampionStatus
     from components.tracking.store import Store
 
 ROLES = ("champion", "previous", "candidate")
@@ -52,6 +55,24 @@ def status_row(alias: str, known: Mapping[str, str]) -> list[str]:
         return [alias, "none", *[""] * (len(STATUS) - 2)]
     cells = [known["version"], known["verdict"], known["how"], _minute(known["since"]), known["by"]]
     return [alias, *map(printable, cells)]
+
+
+def read_back(store: Store, status: ChampionStatus, name: str) -> tuple[str, str]:
+    """Download the champion and compare it: what is wrong with it, or that nothing is."""
+    from components.core.errors import PipelineError
+    from components.core.phrases import short_digest
+    from components.registry import loading, signature
+
+    if status.version is None:
+        return "", ""
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            loading.read_version(store, name, status.version, Path(scratch))
+    except PipelineError as error:
+        return f"{status.title} cannot be used: {error}", ""
+    signed = ", signed" if signature.is_required() else ""
+    digest = short_digest(status.model_digest)
+    return "", f"{status.title} was read back: the bytes that were registered ({digest}){signed}"
 
 
 def _minute(time: str) -> str:

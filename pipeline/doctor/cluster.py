@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.core.errors import InvalidParams, MissingInput, PipelineError, ServiceUnavailable
@@ -10,7 +11,10 @@ from components.io import params
 from pipeline import SETTINGS
 from pipeline.doctor import argo, tracking
 from pipeline.doctor.check import Check, CheckResult, at_least
-from pipeline.kubeflow import git_state, kubectl, remote_images, resources
+from pipeline.kubeflow import git_state, kubectl, preflight, remote_images, resources
+
+if TYPE_CHECKING:
+    from pipeline.kubeflow.client import Server
 
 # The backend on which a whole run was tried, and the one that mends what was published of it.
 TESTED_VERSION, MENDED_VERSION = "2.17.0", "2.18.1"
@@ -79,8 +83,17 @@ def kubeflow(endpoint: str | None) -> CheckResult:
         found += f", without the mended advisories of {MENDED_VERSION} (SECURITY.md)"
     if server.namespace != kubectl.NAMESPACE:
         hint = f"what {kubectl.NAMESPACE} has must be there: account, secrets, policies"
-        return CheckResult("warn", f"{found}, for one user: runs are in {server.namespace}", hint)
+        found += f", for one user: runs are in {_of_one_user(server)}"
+        return CheckResult("warn", found, hint)
     return CheckResult("pass", f"{found}, runs in {server.namespace}")
+
+
+def _of_one_user(server: Server) -> str:
+    """Where it keeps its runs, in words."""
+    try:
+        return preflight.find_namespace(server) or "its own namespace"
+    except PipelineError:  # the row of kubectl says why nobody could look
+        return "its own namespace"
 
 
 def recurring(endpoint: str | None) -> CheckResult:

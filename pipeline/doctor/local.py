@@ -18,6 +18,7 @@ from components.core.data.decoding import DataParams
 from components.core.errors import InvalidParams, PipelineError, ServiceUnavailable
 from components.core.phrases import count, listing, short_digest
 from components.io import params
+from components.io.data.cpus import usable_cpus
 from components.io.data.links import foreign_links, missing_objects
 from components.io.data.scan import list_files, printable
 from components.tracking import database, server
@@ -211,9 +212,9 @@ def device() -> CheckResult:
 
 def num_threads() -> CheckResult:
     """Whether torch would start more threads than there are CPUs for this process."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpus = usable_cpus()
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdecimal() and cpus and int(threads) > cpus:
+    if threads.isdecimal() and int(threads) > cpus:
         found = f"OMP_NUM_THREADS is {threads}, on {cpus} CPUs"
         return CheckResult("warn", found, f"unset it, or set it to {cpus} or less")
     return CheckResult("pass", f"{threads or cpus} on {cpus} CPUs")

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ PAUSE_SECONDS = 2.0
 _PATIENCE_SECONDS = 900.0
 _WAITING_SECONDS = 120.0
 _GONE_SECONDS = 60.0
+# Longer than any probe lasts: what is older belongs to one that was killed.
+_ABANDONED = timedelta(hours=2)
 
 _IN_RUNS = ("-n", kubectl.NAMESPACE)
 _FINAL = ("Succeeded", "Failed")
@@ -61,6 +64,7 @@ def probe(image: str, repository: str | None) -> Iterator[Row]:
         return
     try:
         if pods.claim:
+            _delete_abandoned()
             _create(pods.claim)
         for step in STEPS:
             question = _question(step, source, cluster, pods.workspace)
@@ -176,6 +180,15 @@ def _delete(*what: str) -> None:
         kubectl.run(*_IN_RUNS, "delete", *what, "--ignore-not-found", "--wait=false")
     except PipelineError as error:
         print(f"probe: not deleted: {error}", file=sys.stderr)
+
+
+def _delete_abandoned() -> None:
+    """Delete what a killed probe has left: its pods end by themselves, its claim does not."""
+    found = kubectl.run(*_IN_RUNS, "get", "persistentvolumeclaims", "-l", LABEL, "-o", "json")
+    for claim in (each["metadata"] for each in json.loads(found)["items"]):
+        age = datetime.now(UTC) - datetime.fromisoformat(claim["creationTimestamp"])
+        if age > _ABANDONED:
+            _delete("pods,persistentvolumeclaims", "-l", f"{LABEL}={claim['labels'][LABEL]}")
 
 
 def _gone(name: str) -> CheckResult:

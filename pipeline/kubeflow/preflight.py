@@ -31,7 +31,7 @@ def require(server: Server, cluster: ClusterParams, unseen: bool) -> None:
     """
     try:
         context = kubectl.context()
-        namespace = _find_namespace(server)
+        namespace = find_namespace(server)
         runs = _find_runs(namespace) if namespace else []
         missing = _find_missing(namespace, cluster.workspace_claim) if namespace else []
     except PipelineError as error:
@@ -56,8 +56,13 @@ def require(server: Server, cluster: ClusterParams, unseen: bool) -> None:
         )
 
 
-def _find_namespace(server: Server) -> str:
-    """Where runs will be; empty = not known: a Kubeflow of one user may be installed anywhere."""
+def find_namespace(server: Server) -> str:
+    """Where runs will be; empty = not known: a Kubeflow of one user may be installed anywhere.
+
+    Raises:
+        PipelineError: kubectl cannot look.
+        ServiceUnavailable: the cluster does not answer.
+    """
     if server.namespace == kubectl.NAMESPACE:
         return server.namespace
     words = ("get", "services", "--all-namespaces", "--field-selector=metadata.name=ml-pipeline")

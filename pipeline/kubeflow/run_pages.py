@@ -147,7 +147,9 @@ _SUMMARIES: dict[str, Callable[[Path], Summary]] = {
     "register": _registered,
 }
 
-_PAGES = {"validate": "report.html", "register": "comparison/report.html"}
+# Pages of steps, from the folder of the step; the other steps have none of their own.
+_RUN_PAGE = "../report/index.html"
+_PAGES = {"validate": "report.html", "evaluate": _RUN_PAGE, "register": _RUN_PAGE}
 
 
 def _format(value: float | str | None) -> str:

@@ -17,7 +17,7 @@ from components.core.phrases import short_digest
 from components.io import files, params
 from components.io.data.dataset import DataPaths
 from components.tracking import server
-from pipeline import step_lock
+from pipeline import costs, step_lock
 from pipeline.exit_codes import exit_code_of
 from pipeline.kubeflow import branch, fetch, sections, workspace
 from pipeline.kubeflow.branch import Tip
@@ -172,7 +172,7 @@ def run_step(step: str, layout: Layout, given: Mapping[str, str], data_digest: s
     def act() -> None:
         _setup(layout, data_digest)
         paths = layout.place(module.Paths)
-        with step_lock.held(step, paths):
+        with step_lock.held(step, paths), costs.measured(step, paths):
             module.run(paths, sections.load(given, module.Params))
 
     run_task(step, act)

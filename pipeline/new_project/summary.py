@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from components.core.gate.model_size import weights_megabytes
 from components.core.phrases import count, listing
 from components.core.training import inference
 from components.io import models, params
+from components.io.data.cpus import usable_cpus
 from components.register import RegisterParams
 from pipeline import SETTINGS, foresight
 from pipeline.image_folder import ImageFolder
@@ -131,7 +131,5 @@ def _data(source: ImageFolder, settings: foresight.Settings, sizes: list[tuple[i
 
 
 def _machine(architecture: str) -> Machine:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
     gpu = inference.resolve_device("auto") != "cpu"
-    return Machine(cpus=cpus, gpu=gpu, imagenet=models.has_imagenet(architecture))
+    return Machine(cpus=usable_cpus(), gpu=gpu, imagenet=models.has_imagenet(architecture))

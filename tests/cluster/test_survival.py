@@ -113,7 +113,9 @@ def test_lost_pods_and_a_drained_node_cost_nothing_but_time(
     """Two workers on a standing volume, and beside them a second run for the same model."""
     claim = project.installation.make_standing_volume()
     shared = {"cluster__access_mode": "ReadWriteMany", "cluster__workspace_claim": claim}
-    project.publish(**{**LONGER, "train__epochs": 8}, **shared, cluster__workers=2)
+    # Other rates are another study: the trials of one that is done are not run again.
+    longer = {**LONGER, "train__epochs": 8, "tune__learning_rate": [0.0004, 0.002]}
+    project.publish(**longer, **shared, cluster__workers=2)
     with project.submitting(tmp_path) as submission:
         run = submission.run
         submission.until_log("tune", r"trial \d +epoch 1/4")

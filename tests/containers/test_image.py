@@ -89,6 +89,7 @@ def test_the_list_of_components_names_what_runs_and_no_tool_of_the_makers(image:
     assert not {"pytest", "mypy", "ruff", "hypothesis", "elpv-dataset"} & set(versions)
 
 
+@pytest.mark.row("I07", "R20")
 @pytest.mark.parametrize(
     ("command", "start"),
     [

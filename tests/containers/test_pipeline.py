@@ -98,6 +98,7 @@ def test_every_task_of_the_graph_ran_and_the_champion_is_in_the_registry(
     assert status["champion"]["version"] == record.version
 
 
+@pytest.mark.row("P29")
 @pytest.mark.parametrize("entry_point", ["local", "containers"])
 def test_all_entry_points_end_with_the_same_data_model_metrics_and_decision(
     entry_points: dict[str, Path], entry_point: str
@@ -125,6 +126,7 @@ def test_a_refused_data_set_fails_the_run(published: Published, pod: Pod, tmp_pa
     assert not (run.outputs / "register").exists()
 
 
+@pytest.mark.row("R09")
 def test_a_container_that_is_killed_for_its_memory_fails_the_run(
     published: Published, pod: Pod, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ REFERENCES = (
     ),
     *plant(
         references.ports_are_there,
-        (MLFLOW, f"{MAIN}/readinessProbe/httpGet/port", "none"),
+        (MLFLOW, f"{MAIN}/startupProbe/httpGet/port", "none"),
         ("Service/mlflow", "spec/ports/0/targetPort", "none"),
         ("Ingress/mlflow", "spec/rules/0/http/paths/0/backend/service/name", "none"),
         ("Ingress/mlflow", "spec/rules/0/http/paths/0/backend/service/port/name", "none"),

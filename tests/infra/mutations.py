@@ -71,7 +71,6 @@ GPU = "gpu-check"
 PRUNE = "CronJob/mlflow-prune"
 ZEROS = "0" * 64
 
-
 SECURITY = (
     *plant(
         rules.containers_are_restricted,
@@ -125,6 +124,7 @@ SECURITY = (
         rules.servers_are_probed,
         (MLFLOW, f"{MAIN}/startupProbe"),
         (MLFLOW, f"{MAIN}/readinessProbe"),
+        (MLFLOW, f"{MAIN}/readinessProbe/exec/command/2", "wait"),
         ("StatefulSet/postgres", f"{MAIN}/livenessProbe"),
     ),
     *plant(

@@ -44,6 +44,7 @@ def test_the_dockerfile_keeps_the_rule(rule: Rule) -> None:
     assert rule(FILE.read_text()) == []
 
 
+@pytest.mark.row("I06")
 @pytest.mark.parametrize(("rule", "old", "new"), FAULTS)
 def test_a_planted_fault_is_seen(rule: Rule, old: str, new: str) -> None:
     text = FILE.read_text()
@@ -62,6 +63,7 @@ def lint(text: str) -> str:
     return done.stdout
 
 
+@pytest.mark.row("I06")
 @pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint is missing: make .tools/installed")
 def test_hadolint_finds_nothing_but_a_planted_fault() -> None:
     assert lint(FILE.read_text()) == ""

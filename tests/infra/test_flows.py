@@ -23,6 +23,7 @@ def written(overlay: str, objects: list[Object]) -> set[str]:
     return found | {f"{name} -> dns {way}/53" for name in asking for way in ("UDP", "TCP")}
 
 
+@pytest.mark.row("I04")
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_exactly_the_written_flows_are_possible(overlay: str) -> None:
     objects = build(overlay)
@@ -52,6 +53,7 @@ def test_every_port_and_peer_of_a_policy_carries_weight(overlay: str) -> None:
                         part[at] = entry
 
 
+@pytest.mark.row("I04")
 def test_a_flow_too_many_is_seen() -> None:
     objects = build("overlays/production")
     expected = written("overlays/production", objects)

@@ -9,12 +9,14 @@ from tests.infra.references import RULES
 from tests.infra.rules import Rule
 
 
+@pytest.mark.row("I03")
 @pytest.mark.parametrize("overlay", ALL)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_reference_resolves(rule: Rule, overlay: str) -> None:
     assert rule(build(overlay)) == []
 
 
+@pytest.mark.row("I03")
 @pytest.mark.parametrize("mutation", REFERENCES, ids=str)
 def test_a_broken_reference_is_seen(mutation: Mutation) -> None:
     assert mutation.rule(mutated(mutation)) != []

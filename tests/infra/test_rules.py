@@ -12,12 +12,14 @@ from tests.infra.rules import Rule
 RULES = (*rules.RULES, *defaults.RULES, *access.RULES)
 
 
+@pytest.mark.row("I01", "I12")
 @pytest.mark.parametrize("overlay", ALL)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_rule_is_kept(rule: Rule, overlay: str) -> None:
     assert rule(build(overlay)) == []
 
 
+@pytest.mark.row("I05")
 @pytest.mark.parametrize("mutation", [*SECURITY, *ACCESS], ids=str)
 def test_a_planted_fault_fails_its_rule(mutation: Mutation) -> None:
     assert mutation.rule(mutated(mutation)) != []
@@ -34,6 +36,7 @@ def test_no_mutation_only_repeats_what_stands_there(mutation: Mutation) -> None:
     assert mutation.value is DROP or mutation.path or mutation.target == "+"
 
 
+@pytest.mark.row("I01")
 @pytest.mark.parametrize("overlay", ALL)
 def test_dropping_any_security_field_of_any_container_is_seen(overlay: str) -> None:
     objects = build(overlay)

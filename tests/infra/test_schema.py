@@ -32,6 +32,7 @@ def deployment() -> dict[str, Any]:
     return find(build("overlays/production"), "Deployment/mlflow")
 
 
+@pytest.mark.row("I02")
 def test_an_unknown_field_is_refused() -> None:
     thing = deployment()
     thing["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
@@ -39,6 +40,7 @@ def test_an_unknown_field_is_refused() -> None:
         kubernetes_validate.validate(thing, VERSIONS[0], strict=True)
 
 
+@pytest.mark.row("I02")
 def test_a_wrong_type_is_refused() -> None:
     thing = deployment()
     thing["spec"]["replicas"] = "two"

@@ -32,6 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.row("I13")
 def test_every_placeholder_that_a_pod_mounts_keeps_it_from_starting(tmp_path: Path) -> None:
     placeholders = {
         (namespace_of(each), each["metadata"]["name"]): each["stringData"]
@@ -52,6 +53,7 @@ def test_every_placeholder_that_a_pod_mounts_keeps_it_from_starting(tmp_path: Pa
                 assert "is still the placeholder" in found.stderr
 
 
+@pytest.mark.row("I13")
 def test_short_equal_and_absent_secrets_are_refused(tmp_path: Path) -> None:
     good = "0123456789abcdef"
     assert check(write(tmp_path / "good", one=good)).returncode == 0

@@ -40,6 +40,7 @@ def test_only_the_model_of_the_present_settings_passes(paths: register.Paths) ->
         assert found is refused
 
 
+@pytest.mark.row("P28", "P30")
 def test_the_model_of_other_settings_is_refused(paths: register.Paths) -> None:
     write_params(Path("params.yaml"), {"train.epochs": 3})
     with pytest.raises(ChangedInput, match=r"key is 2222\S+, but params.yaml, .* give 3333") as no:

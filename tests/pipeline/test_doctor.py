@@ -409,7 +409,7 @@ def test_a_storage_that_does_not_answer_is_told_from_one_without_the_images(
 
 
 def test_kubeflow_is_checked_by_its_response_and_its_version(
-    checkout: Checkout, kfp: Kubeflow
+    checkout: Checkout, kfp: Kubeflow, kube: Cluster
 ) -> None:
     def asked(endpoint: str | None) -> CheckResult:
         return run_check(lambda: cluster.kubeflow(endpoint))
@@ -420,7 +420,9 @@ def test_kubeflow_is_checked_by_its_response_and_its_version(
     assert asked(DEAD)[::3] == ("fail", True)
     kfp.multi_user = False
     found = asked(kfp.url)
-    assert (found.status, "runs are in kubeflow" in found.found) == ("warn", True)
+    assert (found.status, "runs are in its own namespace" in found.found) == ("warn", True)
+    kube.namespace, kube.names["services"] = "team-a", ["ml-pipeline"]
+    assert "for one user: runs are in team-a" in asked(kfp.url).found
     kfp.multi_user, kfp.version = True, "2.17.0"
     found = asked(kfp.url)
     assert found[::3] == ("pass", False)

@@ -1,5 +1,6 @@
 """The shell around a command, seen from outside: exit codes, streams, timings."""
 
+import json
 import os
 import shlex
 import signal
@@ -13,13 +14,22 @@ TOY = """
 import os, signal, sys, time
 
 from components.core import errors
-from pipeline import exit_codes
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import costs, exit_codes
+
+
+@dataclass
+class Paths:
+    result: Path = Path("artifacts/toy/result.json")
+
 
 WAY, TIMES = sys.argv[1], int(sys.argv[2])
 
 
 def act():
-    with exit_codes.timed("toy"):
+    with costs.measured("toy", Paths()):
         print("working\\n" * TIMES, end="")
         match WAY:
             case "kanji":
@@ -153,7 +163,10 @@ def test_a_closed_output_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_timings_are_appended_for_steps_that_were_done(tmp_path: Path) -> None:
+def test_timings_are_appended_for_steps_that_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for way in ("good", "data", "good"):
         toy(way, PIPELINE_TIMINGS=str(tmp_path / "timings"))
     lines = (tmp_path / "timings").read_text().splitlines()
@@ -161,9 +174,13 @@ def test_timings_are_appended_for_steps_that_were_done(tmp_path: Path) -> None:
     name, seconds, mebibytes = lines[0].split()
     assert name == "toy"
     assert 0 <= float(seconds) < 60
+    cost = json.loads((tmp_path / "artifacts/toy/cost.json").read_text())
+    assert cost["seconds"] == float(lines[1].split()[1])
+    assert 0 < cost["processor_seconds"] < 60
     assert 5 < int(mebibytes) < 300  # of the step itself, however large its parent is
 
 
+@pytest.mark.row("N16")
 def test_telemetry_is_off_before_the_command_starts() -> None:
     assert toy("telemetry").stdout == "working\ntrue true\n"
 
@@ -191,6 +208,7 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.row("R20")
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_stop_a_command(streams: str) -> None:
     words = shlex.join(command("table"))

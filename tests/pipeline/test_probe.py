@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from pipeline import cli
 from pipeline.doctor import probe as probing
 from pipeline.doctor.check import CheckResult
+from pipeline.kubeflow.probe_pods import LABEL
 from tests.components.conftest import ROOT
 from tests.pipeline.checkout import Checkout
 from tests.pipeline.kfp_server import Kubeflow
@@ -53,6 +55,25 @@ def run_for_real(kube: Cluster, workspace: Path) -> Callable[[dict[str, Any]], t
         return status, ""
 
     return kubelet
+
+
+def test_what_a_killed_probe_left_is_deleted_and_what_another_uses_is_not(
+    kube: Cluster, checkout: Checkout
+) -> None:
+    def claim(name: str, hours: float) -> dict[str, Any]:
+        made = datetime.now(UTC) - timedelta(hours=hours)
+        metadata = {
+            "name": name,
+            "labels": {LABEL: name},
+            "creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        return {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": metadata}
+
+    kube.items["persistentvolumeclaims"] = [claim("probe-old", 2.1), claim("probe-now", 0.9)]
+    kube.kubelet = says("")
+    assert rows_of()["gone"].status == "pass"
+    left = [each["metadata"]["name"] for each in kube.items["persistentvolumeclaims"]]
+    assert left == ["probe-now"]
 
 
 def test_four_pods_one_after_the_other_ask_everything_and_nothing_is_left(

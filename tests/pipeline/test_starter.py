@@ -40,6 +40,7 @@ def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.row("P28")
 @pytest.mark.parametrize("command", [DIRECTLY, THROUGH_A_SHELL])
 def test_a_stage_ends_with_the_dvc_that_started_it(command: list[str]) -> None:
     with start(command, DVC_STAGE="train") as dvc:

@@ -35,6 +35,7 @@ def hold_until_killed(root: Path, connection: Any) -> None:
         connection.recv()
 
 
+@pytest.mark.row("R19", "T13")
 def test_a_second_run_is_refused_until_the_first_is_gone_however_it_went(tmp_path: Path) -> None:
     mine, other = CONTEXT.Pipe()
     first = CONTEXT.Process(target=hold_until_killed, args=(tmp_path, other))
@@ -92,6 +93,7 @@ def test_where_files_cannot_be_locked_a_step_runs(
     assert worked == [1]
 
 
+@pytest.mark.row("R19")
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_locks_the_folder_that_it_writes(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -218,7 +218,7 @@ def test_each_worker_gets_a_gpu_in_turn(visible: str, seen: list[str | None]) ->
 def test_workers_share_the_cores_unless_the_environment_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("pipeline.tune_workers.usable_cpus", lambda: 8)
     assert [s["OMP_NUM_THREADS"] for s in share_machine(3, {})] == ["2"] * 3
     assert [s["OMP_NUM_THREADS"] for s in share_machine(16, {})] == ["1"] * 16
     threads = share_machine(2, {"OMP_NUM_THREADS": "7"})

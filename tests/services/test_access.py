@@ -1,8 +1,12 @@
 """Who may do what: MLflow's users, the roles of PostgreSQL, the identities of S3."""
 
+import base64
+import http.client
+import re
 import sys
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -12,6 +16,7 @@ from tests.services.overlay import BASE, MODEL, Services, require
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 
+@pytest.mark.row("I09", "I10")
 def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
     version = {"name": MODEL, "source": "models:/m-" + "0" * 32}
     alias = {"name": MODEL, "alias": "champion", "version": "999"}
@@ -25,6 +30,78 @@ def test_only_the_promoter_may_move_the_alias(services: Services) -> None:
     assert services.call("model-versions/create", foreign, "promoter") == 400
 
 
+def routes() -> list[tuple[str, str]]:
+    """Method and path of all that MLflow's server answers to, parameters filled in."""
+    from mlflow.server.handlers import get_endpoints
+
+    found = {
+        (method, re.sub(r"<[^>]*>", "1", path))
+        for path, _, methods in get_endpoints()  # type: ignore[no-untyped-call]
+        for method in methods
+    }
+    return sorted(found)
+
+
+@pytest.mark.row("I09")
+def test_no_route_answers_whoever_does_not_say_who_they_are(services: Services) -> None:
+    assert len(routes()) > 100
+    answered = [
+        f"{method} {path}: {status}"
+        for method, path in routes()
+        if (status := _status(services, method, path)[0]) not in (401, 403)
+    ]
+    assert answered == []
+    assert [_status(services, "GET", path)[0] for path in ("/health", "/version")] == [200, 200]
+
+
+_UP = ["../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd",
+       "%252e%252e/%252e%252e/etc/passwd", "/etc/passwd", "%2fetc%2fpasswd", "file:///etc/passwd",
+       "model%23/../../../etc/passwd", "model%3f/../../../etc/passwd", "..\\..\\etc\\passwd",
+       "....//....//etc/passwd"]  # fmt: skip
+
+
+@pytest.mark.row("I08")
+@pytest.mark.parametrize("path", _UP)
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_no_path_leads_out_of_the_artifacts(path: str, method: str, services: Services) -> None:
+    places = [f"/api/2.0/mlflow-artifacts/artifacts/{path}"]
+    if method == "GET":
+        run = "0" * 32
+        places += [
+            f"/api/2.0/mlflow-artifacts/artifacts?path={path}",
+            f"/get-artifact?run_uuid={run}&path={path}",
+            f"/model-versions/get-artifact?name={MODEL}&version=1&path={path}",
+            f"/ajax-api/2.0/mlflow/logged-models/m-{run}/artifacts/files?artifact_file_path={path}",
+        ]
+    for place in places:
+        status, body = _status(services, method, place, "trainer")
+        assert status >= 400 or b"root:" not in body, place
+        assert method == "GET" or status >= 400, place
+    assert (
+        services.storage.client(services.secret("s3-mlflow"))
+        .list_objects_v2(Bucket="mlflow", Prefix="etc")
+        .get("KeyCount", 0)
+        == 0
+    )
+
+
+def _status(services: Services, method: str, path: str, user: str = "") -> tuple[int, bytes]:
+    """Status and content of a request that is sent as it stands."""
+    connection = http.client.HTTPConnection(urlsplit(services.uri).netloc, timeout=60)
+    headers = {"Content-Type": "application/json"}
+    if user:
+        password = (services.secret(f"mlflow-{user}") / "password").read_text()
+        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        headers["Authorization"] = f"Basic {credentials}"
+    try:
+        connection.request(method, path, b"{}" if method != "GET" else None, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.row("I10")
 def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None:
     assert services.call("runs/create", {"experiment_id": "1"}, "trainer") == 200
     assert services.call("experiments/get?experiment_id=1", {}, "trainer", "GET") == 200
@@ -58,6 +135,7 @@ def test_the_pruning_job_acts_as_the_promoter(services: Services) -> None:
     assert require(done) == f"{MODEL}: 0.0 MB pruned\n"
 
 
+@pytest.mark.row("N13")
 def test_a_host_that_is_not_allowed_is_refused_but_probes_get_through(services: Services) -> None:
     def asked(path: str, host: str) -> int:
         request = urllib.request.Request(f"{services.uri}{path}", headers={"Host": host})

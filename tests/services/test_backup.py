@@ -96,6 +96,7 @@ def push_as_of(services: Services, dumps: Path, now: datetime) -> str:
     return copies.push(s3, "backups", dumps, now)
 
 
+@pytest.mark.row("N15")
 @pytest.mark.usefixtures("first_model")
 def test_what_was_dumped_comes_back_from_s3_row_by_row(services: Services, place: Path) -> None:
     dumps = dump(services, place / "dumps")
@@ -132,6 +133,7 @@ def test_the_newest_copy_is_taken_and_an_old_one_fails(services: Services, place
     assert f"pull: s3://backups/{name}" in require(copy(services, "pull", place / "new"))
 
 
+@pytest.mark.row("N15")
 def test_a_dump_that_was_damaged_on_s3_fails(services: Services, place: Path) -> None:
     name = push_as_of(services, dump(services, place / "dumps"), datetime.now(UTC))
     s3 = services.storage.client(services.secret("s3-backup"))

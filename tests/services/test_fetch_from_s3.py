@@ -37,6 +37,7 @@ def require_whole(published: Published, target: Path, services: Services) -> Non
     assert folder_hash(target / "data/images") == published.data_hash
 
 
+@pytest.mark.row("N06")
 def test_a_wrong_key_is_refused_and_the_right_one_fixes_it(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_wrong_key_is_refused_and_the_right_one_fixes_it(
     require_whole(published, tmp_path / "checkout", services)
 
 
+@pytest.mark.row("N06")
 def test_a_bucket_that_is_gone_is_named_and_its_return_fixes_it(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
@@ -70,6 +72,7 @@ def test_a_bucket_that_is_gone_is_named_and_its_return_fixes_it(
     require_whole(published, tmp_path / "checkout", services)
 
 
+@pytest.mark.row("D39")
 def test_other_bytes_under_the_hash_of_an_image_are_refused_and_not_kept(
     published: Published, services: Services, tmp_path: Path
 ) -> None:
@@ -87,6 +90,7 @@ def test_other_bytes_under_the_hash_of_an_image_are_refused_and_not_kept(
     require_whole(published, tmp_path / "checkout", services)
 
 
+@pytest.mark.row("D39")
 def test_an_image_that_is_missing_in_the_bucket_is_named(
     published: Published, services: Services, tmp_path: Path
 ) -> None:

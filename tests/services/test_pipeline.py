@@ -58,6 +58,7 @@ def test_the_first_model_becomes_champion_and_its_files_lie_on_s3(
     assert not (first_model.project.root / "mlartifacts").exists()
 
 
+@pytest.mark.row("N11")
 def test_the_trainer_is_told_in_one_line_that_only_a_promoter_may_register(
     first_model: FirstModel,
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_server_that_died_before_register_is_found_within_30_seconds(
     assert seconds < 30
 
 
+@pytest.mark.row("N07")
 def test_a_database_that_crashed_between_two_steps_is_not_noticed(
     services: Services, first_model: FirstModel, second: UserProject
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_database_that_crashed_between_two_steps_is_not_noticed(
     assert status(first_model)["champion"]["version"] == "1"
 
 
+@pytest.mark.row("N05")
 def test_a_storage_that_dies_while_register_uploads_leaves_no_version(
     services: Services, second: UserProject
 ) -> None:
@@ -145,6 +148,7 @@ def test_a_storage_that_dies_while_register_uploads_leaves_no_version(
     assert aliases(services) == {"candidate": "1", "champion": "1"}
 
 
+@pytest.mark.row("N07")
 def test_repeating_it_when_all_are_back_registers_the_second_model_once(
     services: Services, first_model: FirstModel, second: UserProject
 ) -> None:

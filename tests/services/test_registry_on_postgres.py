@@ -99,6 +99,7 @@ def test_a_lock_that_is_held_is_waited_for_and_its_holder_named(opened: Store) -
         guard.require_held()
 
 
+@pytest.mark.row("P06")
 def test_a_promoter_whose_session_was_ended_moves_no_alias(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

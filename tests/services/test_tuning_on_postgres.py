@@ -46,6 +46,7 @@ def join(processes: list[Any], seconds: float = 120) -> list[int]:
     return [process.exitcode for process in processes]
 
 
+@pytest.mark.row("T13")
 def test_workers_that_start_together_on_an_empty_database_share_the_budget(
     database: str, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_of_three_workers_one_is_killed_and_its_trial_is_run_by_another(
     assert [trial.state for trial in finished] == [TrialState.COMPLETE] * 9
 
 
+@pytest.mark.row("T01")
 def test_no_trial_is_lost_or_counted_twice_under_fifty_kills(database: str, tmp_path: Path) -> None:
     budget = 60
     queue = workers.open_queue(tmp_path, budget)
@@ -86,6 +88,7 @@ def test_no_trial_is_lost_or_counted_twice_under_fifty_kills(database: str, tmp_
     assert len({trial.params["learning_rate"] for trial in complete}) == len(complete)
 
 
+@pytest.mark.row("T04")
 def test_connections_that_are_cut_cost_no_trial(database: str, tmp_path: Path) -> None:
     cut = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -52,9 +52,23 @@ class _Image(NamedTuple):
     path: str
 
 
+_NONE = _Image("", "", "", "")
+
+
 def slim(manifest: pd.DataFrame) -> pd.DataFrame:
     """What `compare` and the data digest need of a manifest: all rows, some columns."""
     return manifest[[*DIGEST_COLUMNS, "status"]]
+
+
+class DataChange(NamedTuple):
+    """An image that changed; of one that was added the former label and split are empty."""
+
+    kind: str  # added | removed | relabeled | moved
+    path: str  # now; of a removed one as it was
+    label_before: str
+    label: str
+    split_before: str
+    split: str
 
 
 def compare(before: pd.DataFrame | None, now: pd.DataFrame) -> DataDiff:
@@ -72,12 +86,58 @@ def compare(before: pd.DataFrame | None, now: pd.DataFrame) -> DataDiff:
     if before is None:
         return _to_diff("", {}, None)
     old, new = _used(before), _used(now)
-    found: dict[str, list[_Image]] = {}
+    found = _changes(old, new)
+    paths = {kind: [is_now.path or was.path for was, is_now in found[kind]] for kind in found}
+    return _to_diff(data_digest(before), paths, _largest_shift(old, new))
+
+
+def list_changes(before: pd.DataFrame | None, now: pd.DataFrame) -> list[DataChange]:
+    """Every image that `compare` counts as changed, by kind and path.
+
+    Args:
+        before: as for `compare`.
+        now: as for `compare`.
+    """
+    if before is None:
+        return []
+    pairs = _changes(_used(before), _used(now))
+    changes = []
+    for kind in _KINDS:
+        for was, is_now in pairs[kind]:
+            place = is_now.path or was.path
+            labels, splits = (was.label, is_now.label), (was.split, is_now.split)
+            changes.append(DataChange(kind, place, *labels, *splits))
+    return sorted(changes, key=lambda change: (_KINDS.index(change.kind), change.path))
+
+
+def seen_before(before: pd.DataFrame | None, now: pd.DataFrame) -> set[str]:
+    """Paths of test images that were in the baseline's train or val split.
+
+    So were those of whose group, near duplicates included, another image was there.
+
+    Args:
+        before: as for `compare`.
+        now: as for `compare`.
+    """
+    if before is None:
+        return set()
+    used = before[(before["status"] == "used") & before["split"].isin(["train", "val"])]
+    known = now["pixel_sha256"].isin(set(used["pixel_sha256"])) & (now["status"] == "used")
+    test = now[(now["status"] == "used") & (now["split"] == "test")]
+    return set(test["path"][test["group"].isin(set(now["group"][known]))])
+
+
+def _changes(
+    old: Sequence[_Image], new: Sequence[_Image]
+) -> dict[str, list[tuple[_Image, _Image]]]:
+    """Kind -> (was, is), one of them empty for images that are new or gone."""
+    found: dict[str, list[tuple[_Image, _Image]]] = {}
     removed, added = old, new
     for kind, fields in (("unchanged", 3), ("moved", 2), ("relabeled", 1)):
         found[kind], removed, added = _match(removed, added, fields)
-    found |= {"added": added, "removed": removed}
-    return _to_diff(data_digest(before), found, _largest_shift(old, new))
+    found["added"] = [(_NONE, image) for image in added]
+    found["removed"] = [(image, _NONE) for image in removed]
+    return found
 
 
 def _used(manifest: pd.DataFrame) -> list[_Image]:
@@ -88,16 +148,15 @@ def _used(manifest: pd.DataFrame) -> list[_Image]:
 
 def _match(
     old: Sequence[_Image], new: Sequence[_Image], fields: int
-) -> tuple[list[_Image], list[_Image], list[_Image]]:
-    """Pair images that agree in the first `fields`: the new ones of the pairs, both remainders."""
+) -> tuple[list[tuple[_Image, _Image]], list[_Image], list[_Image]]:
+    """Pair images that agree in the first `fields`: (was, is) of the pairs, both remainders."""
     waiting: defaultdict[tuple[str, ...], list[_Image]] = defaultdict(list)
     for image in old:
         waiting[image[:fields]].append(image)
     paired, rest = [], []
     for image in new:
         if same := waiting[image[:fields]]:
-            same.pop()
-            paired.append(image)
+            paired.append((same.pop(), image))
         else:
             rest.append(image)
     return paired, [image for images in waiting.values() for image in images], rest
@@ -119,9 +178,9 @@ def _largest_shift(old: Sequence[_Image], new: Sequence[_Image]) -> ShareShift |
 
 
 def _to_diff(
-    baseline: str, found: Mapping[str, Sequence[_Image]], shift: ShareShift | None
+    baseline: str, found: Mapping[str, Sequence[str]], shift: ShareShift | None
 ) -> DataDiff:
-    paths = {kind: sorted(image.path for image in found.get(kind, ())) for kind in _KINDS}
+    paths = {kind: sorted(found.get(kind, ())) for kind in _KINDS}
     return DataDiff(
         baseline=baseline,
         unchanged=len(found.get("unchanged", ())),

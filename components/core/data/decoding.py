@@ -144,7 +144,10 @@ _DECODERS: Mapping[Format, type[ImageFile]] = MappingProxyType(
     }
 )
 
-_WITHOUT_METADATA: Mapping[Format, Callable[[bytes], bytes]] = MappingProxyType(
+# No photograph has more of it; Pillow keeps it several times over, and we use little of it.
+_LARGEST_METADATA = 64 << 20
+
+_WITHOUT_METADATA: Mapping[Format, Callable[[bytes, int], bytes]] = MappingProxyType(
     {"PNG": png.without_metadata, "JPEG": jpeg.without_metadata}
 )
 
@@ -175,15 +178,22 @@ def decode(content: bytes, params: ImageParams) -> Decoded:
     kind = signatures.find_format(content, params.formats)
     _silence_pillow()
     try:
-        return _decode(content, kind, params)
+        return _decode(_without_excess(content, kind), kind, params)
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise anything on damaged bytes
-        sound = _WITHOUT_METADATA[kind](content) if kind in _WITHOUT_METADATA else content
+        sound = _WITHOUT_METADATA[kind](content, 1) if kind in _WITHOUT_METADATA else content
         if sound != content:
             # Pillow reads metadata together with the pixels: what failed may be the metadata.
             return decode(sound, params)
         raise InvalidImage(_explain(error, content, kind), kind) from error
+
+
+def _without_excess(content: bytes, kind: Format) -> bytes:
+    """The file, or what decides about its pixels if there is far more beside that."""
+    if len(content) <= _LARGEST_METADATA or kind not in _WITHOUT_METADATA:
+        return content
+    return _WITHOUT_METADATA[kind](content, _LARGEST_METADATA)
 
 
 def _decode(content: bytes, kind: Format, params: ImageParams) -> Decoded:
@@ -245,6 +255,10 @@ def _check_header(image: ImageFile, content: bytes, params: ImageParams, kind: F
     pixels = image.width * image.height
     if pixels > params.max_pixels:
         raise InvalidImage(f"{pixels:,} pixels, more than {params.max_pixels:,}", kind)
+    most = pixels * 8 + _LARGEST_METADATA  # four channels of 16 bits
+    if len(content) > most:
+        text = f"{len(content):,} bytes, more than the {most:,} that its pixels can take"
+        raise InvalidImage(text, kind)
     several = getattr(image, "is_animated", False) or (
         isinstance(image, PpmImageFile) and pnm.has_next_image(content, image)
     )

@@ -3,7 +3,9 @@
 import hashlib
 import math
 import struct
+from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,11 +73,24 @@ def _gray_plane(image: Image.Image) -> bytes:
     return red if red == green == blue else b""
 
 
-def fingerprint(image: Image.Image) -> Fingerprints:
-    """What near duplicates are found by: an array of one FINGERPRINT.
+class Views(NamedTuple):
+    """Small copies of an image: all that its fingerprint is computed from.
 
-    The views are the image and its inside without 1.5, 3 and 4.5 % on each side, 48 x 48 gray. The
-    hashes are of low frequencies alone, the sketches are the finest texture.
+    Attributes:
+        gray: the image and its insides, 48 x 48 each.
+        whole: the image, 36 x 36 gray.
+        color: the image, 4 x 4 YCbCr; empty for a gray one.
+        side: the shorter side, pixels.
+    """
+
+    gray: bytes
+    whole: bytes
+    color: bytes
+    side: int
+
+
+def views(image: Image.Image) -> Views:
+    """The image and its inside without 1.5, 3 and 4.5 % on each side.
 
     Args:
         image: mode RGB or L, opaque.
@@ -84,21 +99,44 @@ def fingerprint(image: Image.Image) -> Fingerprints:
     factor = max(1, min(image.size) // (2 * _SIDE))
     small = image.reduce(factor)
     width, height = image.width / factor, image.height / factor
-    gray = small.convert("L")
+    gray = small if small.mode == "L" else small.convert("L")
     boxes = [(c * width, c * height, (1 - c) * width, (1 - c) * height) for c in CUTS]
-    views = np.stack([_resized(gray, _SIDE, box) for box in boxes]).astype(np.int16)
-    hashes = _hashes(views)
-    found = np.zeros(1, FINGERPRINT)
-    found["hashes"] = hashes[0]
-    found["inside"] = hashes[1:, 0]
-    found["luma"] = _luma(views[0])
+    color = b""
     if image.mode != "L":
-        color = small.resize((4, 4), Image.Resampling.BOX, box=boxes[0]).convert("YCbCr")
-        found["chroma"] = np.asarray(color)[..., 1:].transpose(2, 0, 1).astype(np.int16) - 128
-    found["side"] = min(*image.size, 0xFFFF)
-    found["sketches"] = _sketches(views)
-    found["gray"] = _resized(gray, _GRAY_SIDE, boxes[0])
+        box = Image.Resampling.BOX
+        color = small.resize((4, 4), box, box=boxes[0]).convert("YCbCr").tobytes()
+    return Views(
+        gray=b"".join(_resized(gray, _SIDE, box) for box in boxes),
+        whole=_resized(gray, _GRAY_SIDE, boxes[0]),
+        color=color,
+        side=min(*image.size, 0xFFFF),
+    )
+
+
+def fingerprints(images: Sequence[Views]) -> Fingerprints:
+    """What near duplicates are found by: one FINGERPRINT of each image.
+
+    The hashes are of low frequencies alone, the sketches are the finest texture. Many at once are
+    quicker: each call of NumPy holds up the other threads.
+    """
+    gray = _pixels((image.gray for image in images), (len(CUTS), _SIDE, _SIDE)).astype(np.int16)
+    hashes = _hashes(gray)
+    found = np.zeros(len(images), FINGERPRINT)
+    found["hashes"] = hashes[:, 0]
+    found["inside"] = hashes[:, 1:, 0]
+    found["luma"] = _luma(gray[:, 0])
+    colored = np.array([image.color != b"" for image in images], np.bool_)
+    color = _pixels((image.color for image in images), (4, 4, 3)).astype(np.int16) - 128
+    found["chroma"][colored] = color[..., 1:].transpose(0, 3, 1, 2)
+    found["side"] = [image.side for image in images]
+    found["sketches"] = _sketches(gray)
+    found["gray"] = _pixels((image.whole for image in images), (_GRAY_SIDE, _GRAY_SIDE))
     return found
+
+
+def fingerprint(image: Image.Image) -> Fingerprints:
+    """The FINGERPRINT of one image, mode RGB or L, opaque: an array of one."""
+    return fingerprints([views(image)])
 
 
 def perceptual_hash(fingerprint: Fingerprints) -> str:
@@ -106,14 +144,17 @@ def perceptual_hash(fingerprint: Fingerprints) -> str:
     return f"{int(fingerprint['hashes'][0, 0]):016x}"
 
 
-def _resized(
-    gray: Image.Image, side: int, box: tuple[float, float, float, float]
-) -> NDArray[np.uint8]:
-    return np.asarray(gray.resize((side, side), Image.Resampling.BILINEAR, box=box))
+def _resized(gray: Image.Image, side: int, box: tuple[float, float, float, float]) -> bytes:
+    return gray.resize((side, side), Image.Resampling.BILINEAR, box=box).tobytes()
+
+
+def _pixels(images: Iterable[bytes], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(images, *shape)."""
+    return np.frombuffer(b"".join(images), np.uint8).reshape(-1, *shape)
 
 
 def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
-    """(views, mirrorings): the signs of the 8 x 8 lowest frequencies, but for the mean.
+    """(images, views, mirrorings): the signs of the 8 x 8 lowest frequencies, but for the mean.
 
     After C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, who
     compares with the median. A mirror changes the sign of the odd frequencies of its direction,
@@ -121,26 +162,29 @@ def _hashes(views: NDArray[np.int16]) -> NDArray[np.uint64]:
     """
     basis = _dct_basis()
     low = basis @ views @ basis.T
-    low[:, 0, 0] = 0
-    threshold = np.maximum(_WEAK * np.abs(low).mean(axis=(1, 2)), _FLAT)
-    bits = low[:, None] * _mirror_signs() > threshold[:, None, None, None]
-    packed = np.packbits(bits.reshape(len(views), 4, 64), axis=-1, bitorder="little")
+    low[..., 0, 0] = 0
+    threshold = np.maximum(_WEAK * np.abs(low).mean(axis=(-2, -1)), _FLAT)
+    bits = low[:, :, None] * _mirror_signs() > threshold[..., None, None, None]
+    packed = np.packbits(bits.reshape(*views.shape[:2], 4, 64), axis=-1, bitorder="little")
     return packed.view("<u8")[..., 0]
 
 
-def _luma(view: NDArray[np.int16]) -> NDArray[np.int8]:
-    means = view.reshape(8, _SIDE // 8, 8, _SIDE // 8).mean(axis=(1, 3))
-    means -= means.mean()
-    scaled: NDArray[np.int8] = np.round(127 * means / max(np.abs(means).max(), 1)).astype(np.int8)
+def _luma(whole: NDArray[np.int16]) -> NDArray[np.int8]:
+    """(images, 8, 8)."""
+    means = whole.reshape(-1, 8, _SIDE // 8, 8, _SIDE // 8).mean(axis=(2, 4))
+    means -= means.mean(axis=(1, 2), keepdims=True)
+    largest = np.maximum(np.abs(means).max(axis=(1, 2), keepdims=True), 1)
+    scaled: NDArray[np.int8] = np.round(127 * means / largest).astype(np.int8)
     return scaled
 
 
 def _sketches(views: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """(views, bytes): the bits of all rows, the leftmost pixel of the topmost row lowest."""
-    padded = np.pad(views, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    return np.packbits((9 * views > around).reshape(len(views), -1), axis=-1, bitorder="little")
+    """(images, views, bytes): the bits of all rows, the leftmost of the topmost row lowest."""
+    padded = np.pad(views, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    brighter = (9 * views > around).reshape(*views.shape[:2], _SIDE**2)
+    return np.packbits(brighter, axis=-1, bitorder="little")
 
 
 @cache

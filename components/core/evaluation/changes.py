@@ -28,11 +28,12 @@ def find_changes(model: Predictions, champion: Predictions | None) -> list[Chang
 
     Args:
         model: predictions of the model.
-        champion: of the champion for the same images, classes in the same order; None if it was
-            not compared.
+        champion: of the champion for the same images, or for some of them, classes in the same
+            order; None if it was not compared.
     """
     if champion is None:
         return []
+    model = model.among(champion.paths)
     names, changes = model.class_names, []
     flips = (champion.correct & ~model.correct, model.correct & ~champion.correct)
     for kind, rows in zip(KINDS, flips, strict=True):

@@ -152,6 +152,35 @@ def expected_calibration_error(table: list[Bin]) -> float:
     return math.fsum(b.images * abs(b.accuracy - b.confidence) for b in table) / total
 
 
+class Coverage(NamedTuple):
+    """What is left when only predictions of at least this confidence are answered."""
+
+    confidence: float
+    share: float  # of the images that are answered
+    accuracy: float  # on these
+
+
+def accuracy_at_coverage(probabilities: Floats, labels: Ints, points: int) -> list[Coverage]:
+    """Accuracy when the least confident images are left to a person, from few answers to all.
+
+    Source: El-Yaniv and Wiener 2010, "On the foundations of noise-free selective classification".
+
+    Args:
+        probabilities: (N, K).
+        labels: (N,) true classes.
+        points: at most so many, evenly over the images; the last answers all.
+    """
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    correct = np.cumsum((predicted_classes(probabilities) == labels)[order])
+    total = len(labels)
+    counts = np.unique(np.linspace(1, total, min(points, total)).round().astype(int)).tolist()
+    return [
+        Coverage(float(confidence[order[n - 1]]), n / total, int(correct[n - 1]) / n)
+        for n in counts
+    ]
+
+
 def roc_auc(probabilities: Floats, labels: Ints) -> float | None:
     """Chance that an image of a class scores higher there than one of another class; ties half.
 
@@ -201,6 +230,14 @@ def most_confused(matrix: Ints, limit: int) -> list[ClassConfusion]:
     cells = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
     pairs = [divmod(cell, len(matrix)) for cell in cells.tolist()]
     return [ClassConfusion(t, p, int(mistakes[t, p])) for t, p in pairs if mistakes[t, p]]
+
+
+def most_confused_classes(matrix: Ints, limit: int) -> list[int]:
+    """The classes of the most frequent mistakes, then the largest ones: `limit` in class order."""
+    pairs = most_confused(matrix, limit**2)
+    by_size = np.argsort(-matrix.sum(axis=1), kind="stable").tolist()
+    ranked = dict.fromkeys([c for pair in pairs for c in (pair.true, pair.predicted)] + by_size)
+    return sorted(list(ranked)[:limit])
 
 
 def compute_metrics(

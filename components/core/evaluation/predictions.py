@@ -47,6 +47,23 @@ class Predictions:
             probabilities=self.probabilities[:, order],
         )
 
+    def among(self, paths: Sequence[str]) -> Predictions:
+        """Those for some of the images, in the same order.
+
+        Args:
+            paths: of images that are all here.
+        """
+        chosen = set(paths)
+        rows = [row for row, path in enumerate(self.paths) if path in chosen]
+        return replace(
+            self,
+            paths=[self.paths[row] for row in rows],
+            groups=[self.groups[row] for row in rows],
+            labels=self.labels[rows],
+            predicted=self.predicted[rows],
+            probabilities=self.probabilities[rows],
+        )
+
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Which images are classified correctly, (N,)."""

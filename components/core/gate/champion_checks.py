@@ -25,6 +25,12 @@ def champion(found: GateInput) -> Check:
         message = "this model is the champion"
         return make_check("champion", None, "itself", "skipped", message)
     threshold = "comparable on the same images"
+    if opponent.state == "all_seen":
+        message = (
+            f"all {opponent.seen_test_images:,} test images were in the champion's train or val "
+            f"split, so it cannot be compared; collect fresh test images, or {REVIEW}"
+        )
+        return make_check("champion", None, threshold, "fail", message)
     if opponent.state == "other_classes":
         message = f"the champion knows other classes: {opponent.reason}; {REVIEW}"
         return make_check("champion", None, threshold, "fail", message)
@@ -34,9 +40,12 @@ def champion(found: GateInput) -> Check:
 
 def _superior(found: GateInput) -> Check:
     """More correct predictions than the champion, and by more than chance explains."""
-    _, nets = intervals.sum_by_group(found.predictions.groups, found.paired_differences)
+    _, nets = intervals.sum_by_group(found.paired.groups, found.paired_differences)
     p_value = intervals.sign_flip_p_value(nets, two_sided=True)
-    level, gain = 1 - found.confidence_level, int(found.paired_differences.sum()) / found.total
+    level, gain = (
+        1 - found.confidence_level,
+        int(found.paired_differences.sum()) / len(found.paired.paths),
+    )
     status: CheckStatus = "fail"
     if gain <= 0:
         words = "not better than the champion"
@@ -51,11 +60,12 @@ def _superior(found: GateInput) -> Check:
 def _non_inferior(found: GateInput) -> Check:
     """At worst, as far as these images can tell, the loss stays within the margin."""
     gained, lost = _flips(found)
-    gain, margin = (gained - lost) / found.total, found.policy.non_inferiority_margin
+    total = len(found.paired.paths)
+    gain, margin = (gained - lost) / total, found.policy.non_inferiority_margin
     level = found.confidence_level
-    low = intervals.paired_lower_bound(gained, lost, found.total, level)
+    low = intervals.paired_lower_bound(gained, lost, total, level)
     if found.has_groups:
-        sizes, nets = intervals.sum_by_group(found.predictions.groups, found.paired_differences)
+        sizes, nets = intervals.sum_by_group(found.paired.groups, found.paired_differences)
         low = min(low, intervals.cluster_bootstrap_lower_bound(sizes, nets, level, worst=-1))
     status: CheckStatus = "fail"
     if low >= -margin:
@@ -78,12 +88,15 @@ def _flips(found: GateInput) -> tuple[int, int]:
 
 def _counts(found: GateInput) -> str:
     gained, lost = _flips(found)
-    after = int(found.correct.sum())
+    total, after = len(found.paired.paths), int(found.paired.correct.sum())
     before = after - gained + lost
-    return (
-        f"newly right {gained:,}, newly wrong {lost:,} of {found.total:,} images, accuracy "
-        f"{before / found.total:.3f} to {after / found.total:.3f}"
+    text = (
+        f"newly right {gained:,}, newly wrong {lost:,} of {total:,} images, accuracy "
+        f"{before / total:.3f} to {after / total:.3f}"
     )
+    if seen := found.evidence.champion.seen_test_images:
+        text += f" ({seen:,} test images left out: they were in the champion's train or val split)"
+    return text
 
 
 def per_class_regression(found: GateInput) -> Check:
@@ -118,11 +131,11 @@ class _RecallDrop(NamedTuple):
 
 def _recall_drops(found: GateInput) -> list[_RecallDrop]:
     """Of each class that has test images, the largest first."""
-    present = np.unique(found.predictions.labels).tolist()
-    members = [np.flatnonzero(found.predictions.labels == k) for k in present]
+    present = np.unique(found.paired.labels).tolist()
+    members = [np.flatnonzero(found.paired.labels == k) for k in present]
     p_values = []
     for rows in members:
-        groups = [found.predictions.groups[row] for row in rows.tolist()]
+        groups = [found.paired.groups[row] for row in rows.tolist()]
         _, nets = intervals.sum_by_group(groups, -found.paired_differences[rows])
         p_values.append(intervals.sign_flip_p_value(nets, two_sided=False))
     # Of many classes one drops by luck: Holm keeps that from blocking an equal model.

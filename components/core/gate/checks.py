@@ -154,7 +154,7 @@ def implausible_result(found: GateInput) -> Check:
     measured = int(found.correct.sum()) / found.total
     values = [("accuracy", measured, found.policy.max_accuracy)]
     if found.champion_predictions is not None:
-        gain = int(found.paired_differences.sum()) / found.total
+        gain = int(found.paired_differences.sum()) / len(found.paired.paths)
         values.append(("gain", gain, found.policy.max_accuracy_gain))
     bounds = [(name, value, bound) for name, value, bound in values if bound is not None]
     above = [

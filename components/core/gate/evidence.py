@@ -10,13 +10,21 @@ from components.core.artifacts import Part
 class ChampionEvidence(Part):
     """The champion at the moment of the decision."""
 
-    state: Literal["none", "same", "compared", "other_classes", "unusable"] = Field(
+    state: Literal["none", "same", "compared", "all_seen", "other_classes", "unusable"] = Field(
         description="none: there is no champion yet; same: it is this very model; compared: it was "
-        "evaluated on the same test images just now; other_classes: it knows other classes, so no "
-        "comparison is possible; unusable: it cannot be loaded, or nobody recorded its promotion."
+        "evaluated on the same test images just now; all_seen: all of them were in its train or "
+        "val split; other_classes: it knows other classes, so no comparison is possible; unusable: "
+        "it cannot be loaded, or nobody recorded its promotion."
     )
     model_digest: str = Field(description="Empty when there is none.")
     predictions_sha256: str = Field(description="Of its predictions; empty unless compared.")
+    seen_test_images: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda value: value == 0,  # records of before have no such entry
+        description="Test images that were in its train or val split, or whose near duplicates "
+        "were: it is not compared on them. Absent when there are none.",
+    )
     reason: str = Field(description="Of other_classes and unusable: what is wrong; else empty.")
 
 

@@ -48,7 +48,8 @@ def build_gate_input(
     _require(known, "the predictions are about other classes than the evidence")
     _validate_champion(evidence, champion_predictions)
     if champion_predictions is not None:
-        champion_predictions = _align(champion_predictions, predictions)
+        seen = evidence.champion.seen_test_images
+        champion_predictions = _align(champion_predictions, predictions, seen)
     return GateInput(policy, evidence, predictions, champion_predictions)
 
 
@@ -132,6 +133,9 @@ def _validate_champion(evidence: Evidence, predictions: Predictions | None) -> N
         "the digest of the champion's predictions is missing, or there should be none",
     )
     same = champion.model_digest == evidence.model_digest
+    seen = champion.seen_test_images
+    may_know = seen == 0 or champion.state in ("compared", "all_seen")
+    _require(may_know, "test images are stated to be seen by a champion that was not compared")
     if champion.state == "none":
         _require(not champion.model_digest, "there is no champion, but it has a digest")
     elif champion.state == "same":
@@ -139,16 +143,21 @@ def _validate_champion(evidence: Evidence, predictions: Predictions | None) -> N
     elif champion.state == "compared":
         known = _DIGEST.fullmatch(champion.model_digest)
         _require(known and not same, "the model is compared with itself or with an unknown model")
+    elif champion.state == "all_seen":
+        _require(seen > 0, "the champion has seen all test images, but none is stated")
     else:
         _require(champion.reason, "the reason why the champion cannot be compared is missing")
 
 
-def _align(champion: Predictions, model: Predictions) -> Predictions:
+def _align(champion: Predictions, model: Predictions, seen: int) -> Predictions:
     _validate_predictions("the champion", champion)
+    total = len(model.paths)
     _require(sorted(champion.class_names) == sorted(model.class_names),
              "the champion knows other classes, so it cannot have been compared")  # fmt: skip
     champion = champion.in_order_of(model.class_names)
-    _require(champion.paths == model.paths, "the champion was evaluated on other images")
+    model = model.among(champion.paths) if seen else model
+    complete = len(champion.paths) + seen == total and champion.paths == model.paths
+    _require(complete, "the champion was evaluated on other images")
     _require(champion.groups == model.groups, "the champion's images are grouped in another way")
     _require((champion.labels == model.labels).all(), "the champion's images have other labels")
     return champion

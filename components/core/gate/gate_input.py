@@ -24,8 +24,9 @@ class GateInput:
         policy: what is required.
         evidence: all but the predictions; classes in the order of `predictions`.
         predictions: of the model.
-        champion_predictions: of the champion for the same images, classes in the same order; None
-            exactly unless `evidence.champion.state` is `compared`.
+        champion_predictions: of the champion for the same images but those that it has seen in its
+            training, classes in the same order; None exactly unless `evidence.champion.state` is
+            `compared`.
     """
 
     policy: GatePolicy
@@ -65,11 +66,19 @@ class GateInput:
         return metrics.confusion(found.labels, found.predicted, classes)
 
     @cached_property
+    def paired(self) -> Predictions:
+        """The model's predictions for the M images that the champion was compared on."""
+        if self.champion_predictions is None:
+            return self.predictions
+        return self.predictions.among(self.champion_predictions.paths)
+
+    @cached_property
     def paired_differences(self) -> Ints:
-        """1 where only this model is correct, -1 where only the champion is, else 0: (N,)."""
+        """1 where only this model is correct, -1 where only the champion is, else 0: (M,)."""
         if self.champion_predictions is None:
             return np.zeros(self.total, dtype=np.int64)
-        return self.correct - self.champion_predictions.correct.astype(np.int64)
+        theirs = self.champion_predictions.correct.astype(np.int64)
+        return self.paired.correct.astype(np.int64) - theirs
 
     @cached_property
     def has_groups(self) -> bool:

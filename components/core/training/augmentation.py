@@ -1,8 +1,10 @@
 """Pixels to network input, and augmentation of whole batches.
 
-Augmentation runs on the batch after the one float conversion: a random affine transform (crop,
-rotation, flip) in a single resampling, then color, then erasing. All randomness comes from the
-generator that is passed in.
+Augmentation has two halves. `draw` makes the random numbers of a batch on the CPU, from the
+generator that is passed in: equal on every device, a few numbers for each image. `augment` applies
+them where the batch is, after the one float conversion: a random affine transform (crop, rotation,
+flip) in a single resampling, then color, then erasing. An image's changes do not depend on the
+images beside it, so any part of a batch is augmented as it would be in the whole.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ def normalize(pixels: Tensor) -> Tensor:
     """
     import torch
 
-    mean, std = (_send(torch.tensor(of) * 255, pixels) for of in (MEAN, STD))
+    # Sent without waiting for what the device still has to do.
+    mean, std = (
+        (torch.tensor(of) * 255).to(pixels.device, non_blocking=True) for of in (MEAN, STD)
+    )
     return (pixels.to(torch.float32).sub_(mean).div_(std)).permute(0, 3, 1, 2)
 
 
@@ -63,36 +68,50 @@ def resize(batch: Tensor, size: int) -> Tensor:
     return functional.interpolate(batch, size=(size, size), mode="area")
 
 
-def augment(
-    batch: Tensor,
+def draw(
+    count: int,
     level: Augmentation,
     *,
     horizontal_flip: bool,
     rotate_90: bool,
     generator: Generator,
 ) -> Tensor:
-    """Randomly change each image of a standardized batch (N, 3, S, S); the shape stays.
+    """Random changes of `count` images, (N, 13) float32 on the CPU; row i is all of image i.
 
     Args:
-        batch: output of `normalize`, on any device.
-        level: a key of `AUGMENTATIONS`; "none" changes nothing.
+        count: N.
+        level: a key of `AUGMENTATIONS`.
         horizontal_flip: also mirror every second image, left to right.
         rotate_90: also rotate by 90, 180 or 270 degrees.
         generator: CPU generator; equal states give equal results.
     """
+    import torch
+
+    settings = AUGMENTATIONS[level]
+    affine = _draw_affine(count, settings, horizontal_flip, rotate_90, generator)
+    jitter = settings.color_jitter
+    color = [_uniform(count, -jitter, jitter, generator) for _ in ("gain", "shift")]
+    chosen = (torch.rand(count, generator=generator) < settings.erase).float()
+    side = _uniform(2 * count, 0.1, 0.5, generator).view(count, 2)
+    start = torch.rand(count, 2, generator=generator) * (1 - side)
+    columns = (1 + color[0], color[1], chosen)
+    return torch.cat([affine, torch.stack(columns, dim=1), start, start + side], dim=1)
+
+
+def augment(batch: Tensor, changes: Tensor, level: Augmentation) -> Tensor:
+    """Change each image of a standardized batch (N, 3, S, S); the shape stays.
+
+    Args:
+        batch: output of `normalize`, on any device.
+        changes: (N, 13) of `draw`, on that device.
+        level: that `changes` were drawn for; "none" changes nothing.
+    """
     if level == "none":
         return batch
-    settings = AUGMENTATIONS[level]
-    batch = _random_affine(
-        batch, _affine(len(batch), settings, horizontal_flip, rotate_90, generator)
-    )
-    batch = _color_jitter(batch, settings, generator)
-    return _random_erasing(batch, settings, generator) if settings.erase else batch
-
-
-def _send(drawn: Tensor, batch: Tensor) -> Tensor:
-    """`drawn` on the device of `batch`, without waiting for what the device still has to do."""
-    return drawn.to(batch.device, non_blocking=True)
+    affine, gain, shift, chosen, start, end = changes.tensor_split((6, 7, 8, 9, 11), dim=1)
+    batch = _random_affine(batch, affine.reshape(-1, 2, 3))
+    batch = _color_jitter(batch, gain, shift)
+    return _random_erasing(batch, chosen, start, end) if AUGMENTATIONS[level].erase else batch
 
 
 def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -101,14 +120,14 @@ def _uniform(count: int, low: float, high: float, generator: Generator) -> Tenso
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def _affine(
+def _draw_affine(
     count: int,
     settings: AugmentationConfig,
     horizontal_flip: bool,
     rotate_90: bool,
     generator: Generator,
 ) -> Tensor:
-    """Random (N, 2, 3) maps from output to input coordinates in [-1, 1]."""
+    """Random maps from output to input coordinates in [-1, 1]: (N, 6), each the rows of a 2 x 3."""
     import torch
 
     area = _uniform(count, settings.min_crop, 1.0, generator)
@@ -126,38 +145,31 @@ def _affine(
     y = _uniform(count, -1.0, 1.0, generator) * (1 - height)
     cosine, sine = angle.cos(), angle.sin()
     rows = (mirror * width * cosine, -width * sine, x, mirror * height * sine, height * cosine, y)
-    return torch.stack(rows, dim=1).view(count, 2, 3)
+    return torch.stack(rows, dim=1)
 
 
 def _random_affine(batch: Tensor, affine: Tensor) -> Tensor:
     import torch
     from torch.nn import functional
 
-    grid = functional.affine_grid(_send(affine, batch), list(batch.shape), align_corners=False)
+    grid = functional.affine_grid(affine, list(batch.shape), align_corners=False)
     out = functional.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
     return out.contiguous(memory_format=torch.channels_last)
 
 
-def _color_jitter(batch: Tensor, settings: AugmentationConfig, generator: Generator) -> Tensor:
+def _color_jitter(batch: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     """Scale contrast around each image's mean and shift its brightness."""
-    count = len(batch)
-    gain = 1 + _uniform(count, -settings.color_jitter, settings.color_jitter, generator)
-    shift = _uniform(count, -settings.color_jitter, settings.color_jitter, generator)
-    gain, shift = (_send(t, batch).view(-1, 1, 1, 1) for t in (gain, shift))
     mean = batch.mean(dim=(1, 2, 3), keepdim=True)
-    return (batch - mean) * gain + mean + shift
+    return (batch - mean) * gain[:, :, None, None] + mean + shift[:, :, None, None]
 
 
-def _random_erasing(batch: Tensor, settings: AugmentationConfig, generator: Generator) -> Tensor:
+def _random_erasing(batch: Tensor, chosen: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Blank one rectangle of up to half the side in some images (0 = the average color)."""
     import torch
 
-    count, _, size, _ = batch.shape
-    chosen = torch.rand(count, generator=generator) < settings.erase
-    side = _uniform(2 * count, 0.1, 0.5, generator).view(2, count) * size
-    start = torch.rand(2, count, generator=generator) * (size - side)
-    at = torch.arange(size)
-    inside = (at >= start[..., None]) & (at < (start + side)[..., None])  # (2, N, S)
-    hole = inside[0, :, :, None] & inside[1, :, None, :] & chosen[:, None, None]
+    size = batch.shape[-1]
+    at = torch.arange(size, device=batch.device)
+    inside = (at >= start[..., None] * size) & (at < end[..., None] * size)  # (N, 2, S)
+    hole = inside[:, 0, :, None] & inside[:, 1, None, :] & (chosen[..., None] > 0)
     # In place, on `_color_jitter`'s fresh tensor: masked_fill would lose channels_last.
-    return batch.masked_fill_(_send(hole[:, None], batch), 0.0)
+    return batch.masked_fill_(hole[:, None], 0.0)

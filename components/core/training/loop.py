@@ -17,19 +17,20 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from components.core.errors import Diverged
 from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
+from components.core.training.gradient import Gradient, Notice
 from components.core.training.inference import ImageArray, predict_logits
+from components.core.training.memory import told
+from components.core.training.parallel import ProcessGroup
 from components.core.training.prefetch import prefetch
-from components.core.training.schedule import (
-    derive_seed,
-    learning_rate_at,
-    shuffled_batches,
-)
+from components.core.training.schedule import learning_rate_at, shuffled_batches
+from components.core.training.subset import Subset
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -77,6 +78,8 @@ def fit(
     *,
     resume: State | None = None,
     after_batch: AfterBatch | None = None,
+    notice: Notice = lambda _text: None,
+    group: ProcessGroup | None = None,
 ) -> Iterator[Epoch]:
     """Train `network` in place and yield after every epoch.
 
@@ -87,34 +90,47 @@ def fit(
         config: all settings.
         resume: the `state` of an `Epoch` or a `Stopped` of the same settings and data.
         after_batch: called with (batches done, batches in this epoch); True asks for a stop.
+        notice: told in one line when memory runs out and smaller micro-batches go on.
+        group: the processes that train, all with equal arguments; None = this one alone.
 
     Yields:
         One `Epoch` per epoch, until the last or early stopping.
 
     Raises:
         Diverged: the training or val loss is NaN or infinite.
+        OutOfMemory: it does not fit into memory, whatever the size of the micro-batches.
         Stopped: `after_batch` returned True.
     """
-    loop = _Loop(network, train, val, config)
-    if resume is not None:
-        loop.restore(resume)
+    with told(config.image_size):
+        loop = _Loop(network, train, val, config, notice, group or ProcessGroup())
+        if resume is not None:
+            loop.restore(resume)
     while loop.epoch < config.epochs and loop.patience_left():
-        yield loop.run_epoch(after_batch)
+        with told(config.image_size):
+            epoch = loop.run_epoch(after_batch)
+        yield epoch
 
 
 class _Loop:
     """The moving parts of one training."""
 
     def __init__(
-        self, network: nn.Module, train: LabeledImages, val: LabeledImages, config: TrainingConfig
+        self,
+        network: nn.Module,
+        train: LabeledImages,
+        val: LabeledImages,
+        config: TrainingConfig,
+        notice: Notice,
+        group: ProcessGroup,
     ) -> None:
         import torch
         from torch.optim import swa_utils
 
         from components.core.training.architectures import param_groups_weight_decay
 
-        self.config, self.train, self.val = config, train, val
-        self.network = network.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.train, self.val, self.group = config, train, val, group
+        network = network.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = group.synchronize(network)
         self.optimizer = torch.optim.AdamW(
             param_groups_weight_decay(self.network, config.weight_decay),
             lr=config.learning_rate,
@@ -124,7 +140,7 @@ class _Loop:
         if config.ema_decay:
             average = swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
             self.ema = swa_utils.AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        self.class_weights = torch.tensor(config.class_weights, device=config.device)
+        self.gradient = Gradient(self.network, config, notice, group)
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the epoch under way
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=config.device)
@@ -153,65 +169,39 @@ class _Loop:
                     config.learning_rate,
                     config.warmup_fraction,
                 )
-                self.step(pixels, labels, rate, derive_seed(config.seed, number, index))
+                self.step(pixels, labels, rate, index)
                 self.batch = index + 1
                 if self.batch % _STEPS_PER_CHECK == 0 or self.batch == len(batches):
                     self.train_loss()
-                if after_batch is not None and after_batch(self.batch, len(batches)):
+                wish = after_batch is not None and after_batch(self.batch, len(batches))
+                if self.group.agree(wish):
                     self.train_loss()
                     raise Stopped(self.state())
         return self.close_epoch()
 
     def read(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Pixels and labels of these rows, ready to be sent; runs in a thread, too."""
+        """Pixels of this process's share of these rows, and the labels of all, ready to be sent.
+
+        Runs in a thread, too.
+        """
         import torch
 
-        pixels = torch.from_numpy(self.train.pixels[rows])
+        pixels = torch.from_numpy(self.train.pixels[self.group.share(rows)])
         labels = torch.from_numpy(self.train.labels[rows])
         if self.config.device == "cuda":  # from pinned memory, without waiting
             return pixels.pin_memory(), labels.pin_memory()
         return pixels, labels
 
-    def step(self, pixels: Tensor, labels: Tensor, rate: float, seed: int) -> None:
+    def step(self, pixels: Tensor, labels: Tensor, rate: float, index: int) -> None:
         """One batch: forward, backward, update; nothing here waits for the device."""
-        import torch
-        from torch.nn import functional
-
-        config = self.config
-        torch.manual_seed(seed)  # for networks with dropout
-        images = self.augment(pixels.to(config.device, non_blocking=True), seed)
+        loss = self.gradient.add(pixels, labels, self.epoch + 1, index)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.network.train()
-        with torch.autocast(config.device, torch.bfloat16, config.precision == "bf16"):
-            logits = self.network(images)
-        loss = functional.cross_entropy(
-            logits.float(),
-            labels.to(config.device, non_blocking=True),
-            self.class_weights,
-            label_smoothing=config.label_smoothing,
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update_parameters(self.network)
-        self.loss_sum += loss.detach().double() * len(labels)
-
-    def augment(self, pixels: Tensor, seed: int) -> Tensor:
-        """Network input: normalized, at the size of the training, changed at random."""
-        import torch
-
-        from components.core.training import augmentation
-
-        config = self.config
-        return augmentation.augment(
-            augmentation.resize(augmentation.normalize(pixels), config.image_size),
-            config.augmentation,
-            horizontal_flip=config.horizontal_flip,
-            rotate_90=config.rotate_90,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        self.loss_sum += loss.double() * len(labels)
 
     def train_loss(self) -> float:
         """Sum of the epoch's losses so far; raises `Diverged` unless it is finite."""
@@ -247,16 +237,18 @@ class _Loop:
         from torch.nn import functional
 
         config = self.config
+        rows = self.group.share(np.arange(len(self.val.labels)))
         logits = predict_logits(
             network,
-            self.val.pixels,
+            Subset(self.val.pixels, rows),
             device=config.device,
             precision=config.precision,
             image_size=config.image_size,
         )
+        logits = self.group.gather(logits)
         labels = torch.from_numpy(self.val.labels)
         temperature = max(1.0, fit_temperature(logits, self.val.labels))
-        weights = self.class_weights.cpu()
+        weights = torch.tensor(config.class_weights)
         loss = functional.cross_entropy(torch.from_numpy(logits) / temperature, labels, weights)
         accuracy = float((logits.argmax(axis=1) == self.val.labels).mean())
         return _finite(float(loss), "val", self.epoch + 1), accuracy
@@ -270,6 +262,7 @@ class _Loop:
             "epoch": self.epoch,
             "batch": self.batch,
             "loss_sum": float(self.loss_sum),
+            "micro_batch_size": self.gradient.micro_batch_size,
             "best": self.best,
         }
 
@@ -281,6 +274,7 @@ class _Loop:
             self.ema.load_state_dict(state["ema"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.loss_sum.fill_(state["loss_sum"])
+        self.gradient.micro_batch_size = state["micro_batch_size"]
         self.best = state["best"]
 
 

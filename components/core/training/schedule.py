@@ -37,14 +37,19 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Shuffled indices 0..count-1 in near-equal batches; none has a single image.
+def count_parts(count: int, size: int) -> int:
+    """Into how many near-equal parts of about `size` to split `count`; none has a single one.
 
     Near-equal, because BatchNorm cannot train on a last batch of one.
     """
+    return max(min(math.ceil(count / size), count // 2), 1)
+
+
+def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Shuffled indices 0..count-1 in near-equal batches; none has a single image."""
     order = np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(count)
-    number = max(min(math.ceil(count / batch_size), count // 2), 1)
-    return [np.sort(part) for part in np.array_split(order, number)]
+    parts = np.array_split(order, count_parts(count, batch_size))
+    return [np.sort(part) for part in parts]
 
 
 def stratified_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:

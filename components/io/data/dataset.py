@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from components.core.phrases import short_digest
 from components.core.training.loop import LabeledImages
 from components.io import files
 from components.io.data import manifest, pixel_cache, scan
+from components.io.data.cpus import usable_cpus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ def _require_same_bytes(images: Path, rows: pd.DataFrame) -> None:
         for path, sha256 in named[first : first + _CHUNK]:
             pixel_cache.read_unchanged(images / path, sha256)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         list(pool.map(check, range(0, len(named), _CHUNK)))
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,7 @@ import numpy as np
 from components.core.data.decoding import CONVERSION_VERSION, DataParams, InvalidImage, load_image
 from components.core.errors import ChangedInput
 from components.io import files
+from components.io.data.cpus import usable_cpus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +68,11 @@ class _Source:
 def read_unchanged(path: Path, sha256: str) -> bytes:
     """The bytes of an image, if they are the ones that validate saw; else `ChangedInput`."""
     try:
-        content = path.read_bytes()
+        content = _read(path)
     except OSError as error:
         raise ChangedInput(
-            f"{path}: could not be read ({error.strerror}), but validate used it; restore it "
-            "(`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
+            f"{path}: could not be read ({error.strerror or error}), but validate used it; restore "
+            "it (`dvc checkout`) or run `dvc repro` to validate the folder as it is now."
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ChangedInput(
@@ -80,12 +82,20 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
     return content
 
 
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file, or of what DVC's link leads to; no FIFO is waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("no longer a regular file")
+        return file.read()
+
+
 class _Streamed:
-    """Images decoded on every use, one thread per core."""
+    """Images decoded on every use, one thread a CPU."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
-        self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._pool = ThreadPoolExecutor(usable_cpus())
 
     def __len__(self) -> int:
         return len(self._source.paths)
@@ -177,7 +187,7 @@ def _build(path: Path, source: _Source) -> None:
         def fill(index: int) -> None:
             array[index] = source.read(index)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             list(pool.map(fill, range(len(source.paths))))
         array.flush()
         note = json.dumps({"sha256": files.digest_file(temporary)})

@@ -23,10 +23,17 @@ from unicodedata import category, normalize
 from components.core.artifacts import Split
 from components.core.data.decoding import ImageParams, InvalidImage, decode
 from components.core.data.files import ImageFile, ImageInfo, Scan
-from components.core.data.fingerprints import fingerprint, perceptual_hash, pixel_digest
+from components.core.data.fingerprints import (
+    Views,
+    fingerprints,
+    perceptual_hash,
+    pixel_digest,
+    views,
+)
 from components.core.data.layout import split_folders
 from components.core.data.names import is_ignored
 from components.io.data import links, recorded
+from components.io.data.cpus import usable_cpus
 from components.io.data.known_images import KnownImages
 
 IGNORED = "hidden or junk file"
@@ -161,12 +168,18 @@ def _measure_all(
     chunks = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)]
 
     def measure(chunk: Sequence[ImageFile]) -> list[ImageFile]:
-        return [_measure(images, file, params, known, md5s.get(file.path)) for file in chunk]
+        read: list[tuple[ImageFile, Views | None]] = []
+        try:
+            for file in chunk:
+                read += [_read(images, file, params, known, md5s.get(file.path))]
+        finally:  # what was read before an interruption is known, too
+            measured = list(_with_fingerprints(read, known))
+        return measured
 
     measured: list[ImageFile] = []
     # disable=None: a bar on terminals only
     bar = tqdm(total=len(found), desc="validate", unit="img", leave=False, disable=None)
-    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(usable_cpus()) as pool:
         try:
             for chunk in pool.map(measure, chunks):
                 measured += chunk
@@ -180,39 +193,54 @@ def _measure_all(
     return measured
 
 
-def _measure(
+def _read(
     images: Path, file: ImageFile, params: ImageParams, known: KnownImages, md5: str | None
-) -> ImageFile:
-    """The file with what it decodes to, which is known from now on."""
+) -> tuple[ImageFile, Views | None]:
+    """The file with what it decodes to, and what its fingerprint needs unless that is known."""
     if file.status != "used":
-        return file
+        return file, None
     try:
         content = read_regular(images / file.path, params)
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
-        return file.quarantined("max_unreadable", reason)
+        return file.quarantined("max_unreadable", reason), None
     file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     if md5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        return file.quarantined("max_unreadable", _CHANGED.format(pointer=f"{images}.dvc"))
+        changed = _CHANGED.format(pointer=f"{images}.dvc")
+        return file.quarantined("max_unreadable", changed), None
     if info := known.get(file.sha256):
-        return replace(file, info=info)
+        return replace(file, info=info), None
     try:
         image = decode(content, params)
     except InvalidImage as error:
         not_allowed = error.format and error.format not in params.formats
         file = replace(file, info=ImageInfo(format=error.format))
-        return file.quarantined("formats" if not_allowed else "max_unreadable", str(error))
+        reason = str(error)
+        return file.quarantined("formats" if not_allowed else "max_unreadable", reason), None
     info = ImageInfo(
         pixel_sha256=pixel_digest(image.pixels),
-        phash=perceptual_hash(found := fingerprint(image.pixels)),
+        phash="",  # of the fingerprint
         width=image.width,
         height=image.height,
         mode=image.mode,
         format=image.format,
         doubts=image.doubts,
     )
-    known.add(file.sha256, info, found.tobytes())
-    return replace(file, info=info)
+    return replace(file, info=info), views(image.pixels)
+
+
+def _with_fingerprints(
+    read: Sequence[tuple[ImageFile, Views | None]], known: KnownImages
+) -> Iterator[ImageFile]:
+    """The files, with the hashes of those that were new; their fingerprints are known from now."""
+    found = fingerprints([seen for _, seen in read if seen is not None])
+    rows = (found[k : k + 1] for k in range(len(found)))
+    for file, seen in read:
+        if seen is not None:
+            row = next(rows)
+            file = replace(file, info=replace(file.info, phash=perceptual_hash(row)))
+            known.add(file.sha256, file.info, row.tobytes())
+        yield file
 
 
 def max_bytes(params: ImageParams) -> int:

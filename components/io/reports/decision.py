@@ -1,13 +1,13 @@
-"""The HTML page about a decision: what the gate found, and which predictions changed."""
+"""What a page says about a decision: what the gate found, and which predictions changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Any
 
 from components.core.evaluation.changes import KINDS, Change, Kind
 from components.core.gate.policy import GatePolicy
 from components.core.gate.record import DecisionRecord
-from components.io.reports.pages import render, to_uris
 from components.io.reports.summary import DecisionSummary
 
 # What got worse weighs more than what got better.
@@ -24,27 +24,23 @@ def gallery(changes: Iterable[Change]) -> list[Change]:
     ]
 
 
-def decision_page(
-    record: DecisionRecord, summary: DecisionSummary, thumbnails: Mapping[str, bytes]
-) -> str:
-    """The page; equal arguments give equal bytes.
+def decision_values(record: DecisionRecord, summary: DecisionSummary) -> dict[str, Any]:
+    """What the templates of a decision show, by the names that they use.
 
     Args:
         record: what was decided.
         summary: of `record`.
-        thumbnails: small JPEGs of those in the `gallery`, by path; one may be absent.
     """
     shown = gallery(summary.changes)
-    return render(
-        "decision.html",
-        summary=summary,
-        record=record,
-        counts={kind: len(paths) for kind, paths in summary.changed_paths().items()},
-        shown={kind: [c for c in shown if c.kind == kind] for kind in KINDS},
-        images=to_uris(thumbnails),
-        digests=_digests(record),
-        policy=_bounds(record.policy),
-    )
+    return {
+        "record": record,
+        "summary": summary,
+        "notable": [check for check in summary.checks if check.notable],
+        "counts": {kind: len(paths) for kind, paths in summary.changed_paths().items()},
+        "shown": {kind: [c for c in shown if c.kind == kind] for kind in KINDS},
+        "digests": _digests(record),
+        "policy": _bounds(record.policy),
+    }
 
 
 def _digests(record: DecisionRecord) -> dict[str, str]:

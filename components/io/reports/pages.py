@@ -6,9 +6,15 @@ import base64
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.core.data.decoding import ImageParams, InvalidImage, load_image
 from components.io.data.scan import read_regular
+from components.io.reports.plots.canvas import shorten
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def render(template: str, **values: object) -> str:
@@ -22,6 +28,7 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    pages.filters["shorten"] = shorten
     return pages.get_template(template).render(values)
 
 
@@ -36,8 +43,6 @@ def thumbnails(
         params: how bytes become pixels.
         side: pixels.
     """
-    from PIL import Image
-
     padded = params.model_copy(update={"resize_mode": "pad"})
     jpegs: dict[str, bytes] = {}
     for path in paths:
@@ -45,10 +50,24 @@ def thumbnails(
             pixels = load_image(read_regular(images / path, params), side, padded)
         except (OSError, InvalidImage):
             continue
-        jpeg = BytesIO()
-        Image.fromarray(pixels).save(jpeg, "JPEG", quality=80)
-        jpegs[path] = jpeg.getvalue()
+        jpegs[path] = to_jpeg(pixels, side)
     return jpegs
+
+
+def to_jpeg(pixels: NDArray[np.uint8], side: int = 96) -> bytes:
+    """A square image as a small JPEG.
+
+    Args:
+        pixels: (S, S, 3).
+        side: of the result, pixels.
+    """
+    from PIL import Image
+
+    image, jpeg = Image.fromarray(pixels), BytesIO()
+    if image.width != side:
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
+    image.save(jpeg, "JPEG", quality=80)
+    return jpeg.getvalue()
 
 
 def to_uris(thumbnails: Mapping[str, bytes]) -> dict[str, str]:

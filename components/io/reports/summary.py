@@ -220,6 +220,8 @@ def _comparison(record: DecisionRecord, changes: Sequence[Change]) -> str:
         return "There is no champion yet: nothing to compare with."
     if champion.state == "same":
         return "This model is the champion: nothing to compare with."
+    if champion.state == "all_seen":
+        return "The champion learned from all of these test images: nothing to compare on."
     if champion.state == "other_classes":
         return f"The champion knows other classes, so no comparison is possible: {champion.reason}."
     if champion.state == "unusable":
@@ -227,7 +229,17 @@ def _comparison(record: DecisionRecord, changes: Sequence[Change]) -> str:
     wrong = sum(change.kind == "newly wrong" for change in changes)
     return (
         f"Against the champion {short_digest(champion.model_digest)} on the same test images: "
-        f"{len(changes) - wrong:,} newly right, {wrong:,} newly wrong."
+        f"{len(changes) - wrong:,} newly right, {wrong:,} newly wrong.{_left_out(record)}"
+    )
+
+
+def _left_out(record: DecisionRecord) -> str:
+    seen = record.evidence.champion.seen_test_images
+    if not seen:
+        return ""
+    return (
+        f" Warning: {seen:,} of the test images were in the champion's train or val split, so the "
+        "comparison is without them."
     )
 
 

@@ -30,7 +30,7 @@ from components.io.reports.plots import predictions as plots
 from tests import factories
 from tests.components.conftest import Settings, Workspace, write_params
 
-TABLES = {"confusion.csv", "per_class.csv", "reliability.csv", "roc.csv"}
+TABLES = {"confusion.csv", "errors.csv", "per_class.csv", "reliability.csv", "roc.csv"}
 PLOTS = {"confusion.png", "per_class.png", "reliability.png", "top_losses.png"}
 
 Outputs = dict[str, Path]
@@ -105,6 +105,7 @@ def outputs_in(folder: Path) -> Outputs:
         "predictions": folder / "predictions.parquet",
         "latency": folder / "latency.json",
         "plots": folder / "plots",
+        "artifacts": folder,
     }
 
 
@@ -124,7 +125,7 @@ def done(workspace: Workspace, original: Path, tmp_path_factory: pytest.TempPath
 
 def contents(outputs: Outputs) -> dict[str, bytes]:
     """All files but the one that no second run repeats."""
-    found = [*outputs["plots"].iterdir(), *(p for p in outputs.values() if p.is_file())]
+    found = [p for p in (*outputs["plots"].rglob("*"), *outputs.values()) if p.is_file()]
     return {path.name: path.read_bytes() for path in found if path != outputs["latency"]}
 
 
@@ -135,7 +136,7 @@ def test_numbers_tables_and_plots_are_written(done: Done, original: Path) -> Non
     assert files.read_artifact(outputs["metrics"], Metrics) == evaluation.metrics
     assert evaluation.model_digest == files.digest_folder(original)
     assert evaluation.predictions_sha256 == files.digest_file(outputs["predictions"])
-    assert {path.name for path in outputs["plots"].iterdir()} == TABLES | PLOTS
+    assert {path.name for path in outputs["plots"].iterdir()} == TABLES | PLOTS | {"heat_maps"}
     with (outputs["plots"] / "confusion.csv").open(newline="") as table:
         assert len(list(csv.DictReader(table))) == evaluation.metrics.num_images
 
@@ -266,6 +267,7 @@ def test_an_empty_test_split_is_refused(
         run(report=path)
 
 
+@pytest.mark.row("R13")
 def test_outputs_that_are_not_finite_leave_nothing_behind(
     run: Evaluate, model: Path, tmp_path: Path
 ) -> None:
@@ -297,9 +299,10 @@ def test_the_folder_of_plots_is_replaced_whole_or_not_at_all(
 
     run({"evaluate.top_losses": 0})
     left = {path.name for path in outputs["plots"].iterdir()}
-    assert left == (TABLES | PLOTS) - {"top_losses.png"}
+    assert left == (TABLES | PLOTS | {"heat_maps"}) - {"top_losses.png"}
+    assert not list((outputs["plots"] / "heat_maps").iterdir())
     beside = {path.name for path in outputs["plots"].parent.iterdir()}
-    assert beside == {path.name for path in outputs.values()}
+    assert beside == {p.name for n, p in outputs.items() if n != "artifacts"} | {"report"}
 
 
 def test_the_run_of_the_model_holds_the_numbers_and_plots(done: Done, original: Path) -> None:

@@ -52,6 +52,7 @@ def test_a_newer_checkpoint_takes_the_place_of_the_older(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.row("R05")
 @pytest.mark.parametrize("newest", [b"damaged", b"", None])
 def test_the_checkpoint_before_is_used_when_the_newest_is_damaged_or_was_never_finished(
     newest: bytes | None, path: Path, caplog: pytest.LogCaptureFixture
@@ -84,6 +85,7 @@ def test_without_a_file_there_is_nothing_to_resume(tmp_path: Path) -> None:
     assert checkpoints.load(tmp_path / "none.ckpt", "key") is None
 
 
+@pytest.mark.row("R06")
 def test_a_checkpoint_of_other_data_settings_or_code_is_not_resumed(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_checkpoint_of_other_data_settings_or_code_is_not_resumed(
     assert "belongs to other data, settings or code: starting from the first epoch" in caplog.text
 
 
+@pytest.mark.row("R05")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -123,6 +126,7 @@ class Bomb:
         return (Path.touch, (self.marker,))
 
 
+@pytest.mark.row("R07")
 def test_a_pickled_object_is_refused_without_running_it(
     path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,6 +141,7 @@ def test_a_pickled_object_is_refused_without_running_it(
     assert "weights_only=False" not in caplog.text
 
 
+@pytest.mark.row("R04")
 def test_a_full_disk_keeps_the_older_checkpoint(small_disk: Path) -> None:
     path = small_disk / "train.ckpt"
     checkpoints.save(path, "key", STATE, HISTORY)

@@ -40,6 +40,7 @@ def target(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.row("R04")
 def test_a_file_appears_under_its_name_only_when_it_is_whole(target: Path) -> None:
     with files.replacing(target) as temporary:
         temporary.write_text("new")
@@ -113,6 +114,7 @@ def test_a_disk_that_is_full_at_the_last_moment_leaves_no_half_file(
     assert leftovers(target.parent) == ["table.csv"]
 
 
+@pytest.mark.row("R08")
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_a_disk_that_is_really_full_leaves_no_half_file(
     small_disk: Path, before: bytes | None
@@ -212,6 +214,7 @@ def test_a_folder_that_cannot_be_renamed_keeps_the_old_one(
     assert leftovers(pages.parent) == ["pages"]
 
 
+@pytest.mark.row("R08")
 def test_a_folder_on_a_full_disk_keeps_the_old_one(small_disk: Path) -> None:
     folder = small_disk / "pages"
     folder.mkdir()
@@ -338,6 +341,7 @@ def test_digest_of_the_sources_covers_the_named_modules_and_folders() -> None:
     assert len({digest, files.digest_sources(["core/data"]), files.digest_sources(["core"])}) == 3
 
 
+@pytest.mark.row("R04")
 def test_what_a_killed_process_left_is_removed_but_not_what_a_live_one_writes(
     tmp_path: Path,
 ) -> None:

@@ -109,6 +109,7 @@ def test_half_a_model_is_missing_input(folder: Path, name: str) -> None:
         models.load(folder)
 
 
+@pytest.mark.row("R08")
 def test_weights_on_a_full_disk_leave_no_half_file(small_disk: Path, network: nn.Module) -> None:
     with pytest.raises(PipelineError, match="No space left on device"):
         models.save_weights(small_disk, network.state_dict())
@@ -171,6 +172,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, content: bytes, name: str) -> list[st
     return asked
 
 
+@pytest.mark.row("R18")
 def test_without_the_file_and_the_network_the_fix_is_named(checkpoints: Path) -> None:
     with pytest.raises(MissingInput) as missing:
         models.find_initial_weights("imagenet", "resnet18")
@@ -204,6 +206,7 @@ def test_a_download_cut_short_leaves_nothing_behind(
     assert list(checkpoints.iterdir()) == []
 
 
+@pytest.mark.row("R18")
 def test_a_foreign_file_under_torchvisions_name_is_refused(checkpoints: Path) -> None:
     checkpoints.mkdir(parents=True)
     (checkpoints / "resnet18-f37072fd.pth").write_bytes(b"something else")

@@ -97,6 +97,7 @@ def test_a_number_may_be_written_as_people_and_dvc_write_it(file: Path, written:
     assert params.load(file, Params).learn.learning_rate == 0.001
 
 
+@pytest.mark.row("C01")
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
@@ -132,6 +133,7 @@ def test_a_wrong_or_missing_name_is_pointed_at(file: Path, old: str, new: str, l
     assert line_of(file, (old, new)) == line
 
 
+@pytest.mark.row("C02")
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
@@ -230,9 +232,11 @@ def test_a_section_without_settings_is_refused(file: Path, content: str) -> None
         params.load(file, Params)
 
 
+@pytest.mark.row("C05", "C10")
 @pytest.mark.parametrize(
     ("content", "line"),
     [
+        ("a: 1\nb: " + "9" * 5000, f"params.yaml: line 2: {'9' * 57}... is no number and no date"),
         ("learn: {a: 1, a: 2}", "params.yaml: line 1: a is written twice; keep one of them."),
         ("learn:\n  a: 1\nlearn: 2", "params.yaml: line 3: learn is written twice; keep one of "),
         ("a: &x {b: 1}\nc: *x", "params.yaml: line 2: *x is a reference; write the value out."),
@@ -284,6 +288,7 @@ def test_a_mark_at_the_beginning_and_other_line_ends_do_no_harm(file: Path) -> N
     assert params.load(file, Params).learn.name == "cells"
 
 
+@pytest.mark.row("C05")
 def test_a_huge_file_is_refused_unread(file: Path) -> None:
     file.write_bytes(b"#" * (1 << 20) + b"\n")
     with pytest.raises(InvalidParams, match="larger than 1 MiB"):
@@ -427,6 +432,7 @@ def _settings(raw: object, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]
     return [*([place] if len(place) > 1 else []), *inner]
 
 
+@pytest.mark.row("C01")
 def test_a_letter_lost_in_any_committed_setting_is_noticed(file: Path) -> None:
     raw = yaml.safe_load(COMMITTED.read_text())
     # Labels of nodes are the cluster's words, not ours.

@@ -116,7 +116,7 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
     printed = capsys.readouterr().out
     assert "register  passed 0.917 accuracy on 216 test images" in printed
     assert f"champion is version 1: models:/{NAME}@champion" in printed
-    assert f"register  report: {out(planted, folder) / 'comparison/report.html'}" in printed
+    assert f"register  report: {out(planted, folder) / 'report/index.html'}" in printed
     version = client.get_model_version(NAME, "1")
     assert str(version.description).startswith("passed 0.917 ")
     assert version.tags["model"] == version.tags["verified"] == files.digest_folder(folder)
@@ -131,6 +131,7 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
     assert bad == {"error": "not base64"}
 
 
+@pytest.mark.row("P03")
 def test_a_second_run_changes_nothing_anywhere(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -155,6 +156,7 @@ def events_of(client: MlflowClient) -> dict[str, str]:
     return dict(run.data.params)
 
 
+@pytest.mark.row("P13")
 def test_a_better_model_replaces_the_champion_on_the_same_images(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
 ) -> None:
@@ -170,10 +172,11 @@ def test_a_better_model_replaces_the_champion_on_the_same_images(
     with (out(planted, folder) / "comparison/changes.csv").open(newline="") as table:
         changes = list(csv.DictReader(table))
     assert [c["change"] for c in changes] == ["newly right"] * (len(MANY) - len(FEW))
-    page = (out(planted, folder) / "comparison/report.html").read_text()
+    page = (out(planted, folder) / "report/index.html").read_text()
     assert "<title>passed: cells version 2</title>" in page
-    assert page.count('<img src="data:image/jpeg;base64,') == 12
-    shown = set(re.findall(r'<div class="code soft">(.+?)</div>', page))
+    gallery = page.partition('id="champion"')[2].partition("<h2")[0]
+    assert gallery.count('<img src="data:image/jpeg;base64,') == 12
+    shown = set(re.findall(r'<div class="code soft">(.+?)</div>', gallery))
     assert len(shown) == 12
     assert shown <= {c["path"] for c in changes}
     assert "54 newly right, 0 newly wrong" in describe(client, "2")
@@ -204,6 +207,7 @@ def test_a_worse_model_is_registered_but_the_champion_stays(
     assert "pipeline approve 2" in describe(client, "2")
 
 
+@pytest.mark.row("P08")
 def test_a_first_model_must_still_meet_every_bound(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
 ) -> None:
@@ -225,6 +229,7 @@ def test_an_equal_model_is_no_worse_but_not_superior(
     assert aliases(client)["champion"] == "2"
 
 
+@pytest.mark.row("D23", "P09")
 def test_a_champion_with_other_classes_needs_a_person(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     tmp_path: Path,
@@ -239,6 +244,7 @@ def test_a_champion_with_other_classes_needs_a_person(
     assert aliases(client)["champion"] == "1"
 
 
+@pytest.mark.row("P09")
 def test_an_unreadable_champion_is_an_error_and_not_a_first_model(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str]
 ) -> None:
@@ -256,6 +262,7 @@ def test_an_unreadable_champion_is_an_error_and_not_a_first_model(
     assert client.get_model_version(NAME, "2").tags["gate"] == "error"
 
 
+@pytest.mark.row("P21")
 def test_a_champion_that_was_moved_by_hand_blocks_until_somebody_looks(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -283,6 +290,7 @@ def test_a_model_that_was_rolled_back_does_not_return_by_itself(
     assert aliases(client)["champion"] == "1"
 
 
+@pytest.mark.row("P05")
 def test_a_champion_that_changes_meanwhile_is_compared_with_again(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -325,6 +333,7 @@ def test_models_evaluated_on_one_test_set_are_counted(
     assert uses == again == [0, 1, 2]
 
 
+@pytest.mark.row("D34")
 def test_changed_data_are_told_apart_from_the_champions(
     planted: Planted, model: Callable[..., Path], client: MlflowClient, quick: list[str],
     tmp_path: Path,
@@ -410,6 +419,7 @@ def swap_predictions(_: Path, evaluated: Path) -> None:
     edited(predictions_sha256=files.digest_file(path))(Path(), evaluated)
 
 
+@pytest.mark.row("P01", "P02")
 @pytest.mark.parametrize(
     ("tamper", "named"),
     [
@@ -490,6 +500,7 @@ def test_a_dead_server_is_a_service_that_does_not_answer(
         register_model(planted, folder)
 
 
+@pytest.mark.row("C07")
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", " a", "-a", "a" * 101, "models@x", "\u00e9"])
 def test_names_that_a_registry_cannot_hold_are_refused(planted: Planted, name: str) -> None:
     sound = settings(planted, register.Params, {}).register.model_dump()

@@ -213,6 +213,7 @@ def test_sync_says_what_it_refuses_and_goes_on(
     assert champion_version(opened) == blocked
 
 
+@pytest.mark.row("P18")
 def test_a_rollback_brings_the_former_champion_back_and_a_second_one_is_harmless(
     opened: Store, tmp_path: Path, capsys: Capture, verified: list[str]
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_rollback_without_a_former_champion_says_so(
     assert "version 2 never was champion; these were: 1" in capsys.readouterr().err
 
 
+@pytest.mark.row("P19")
 def test_a_rollback_to_a_deleted_version_is_refused(
     opened: Store, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -284,6 +286,7 @@ def stored_model(store: Store, folder: Path, model: Path) -> str:
     return number
 
 
+@pytest.mark.row("P18", "P23")
 @pytest.mark.parametrize(
     "harm", ["nothing", "artifacts/model/weights.safetensors", "code/components/io/models.py"]
 )

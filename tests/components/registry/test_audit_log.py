@@ -44,6 +44,7 @@ def test_events_come_back_in_order_with_actor_and_time(
         assert datetime.fromisoformat(event.time).utcoffset() == timedelta(0)
 
 
+@pytest.mark.row("P22")
 def test_each_event_holds_the_hash_of_the_one_before(opened: Store) -> None:
     log = written(opened, "1", "2")
     params = opened.client.get_run(log.run_id).data.params
@@ -87,6 +88,7 @@ def tampered(store: str, statement: str) -> None:
     database.close()
 
 
+@pytest.mark.row("P22")
 @pytest.mark.parametrize(
     ("statement", "place"),
     [

@@ -82,6 +82,7 @@ def test_the_run_and_the_logged_model_are_named(packed: Path) -> None:
     assert described["model_id"] == "m-" + "2" * 32
 
 
+@pytest.mark.row("P16")
 def test_answers_are_those_of_the_model_folder(predict: Predict, model_folder: Path) -> None:
     contents = [picture(0), picture(1, "JPEG"), picture(2, size=(8, 90))]
     loaded = models.load(model_folder)
@@ -173,6 +174,7 @@ atexit.register(note)
 """
 
 
+@pytest.mark.row("P25")
 def test_it_runs_by_itself_with_pickle_disallowed(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,6 +270,7 @@ def test_a_process_that_was_overtaken_sets_the_aliases_right_and_stops(opened: S
     registry.require_consistent(opened)
 
 
+@pytest.mark.row("P04")
 def test_a_promotion_survives_being_killed_around_every_call(opened: Store) -> None:
     """Before the first and after each: before the next, the store is as after the one before."""
     add_version(opened, "a")
@@ -287,6 +288,7 @@ def test_a_promotion_survives_being_killed_around_every_call(opened: Store) -> N
     assert points == [(1, "before"), *((number, "after") for number in range(1, 5))]
 
 
+@pytest.mark.row("P05")
 def test_two_racing_processes_lose_no_promotion(opened: Store) -> None:
     assert len(race(opened, 5)) == 10
 

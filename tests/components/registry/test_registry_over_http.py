@@ -167,6 +167,7 @@ def wait_until_stopped(process: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.row("P06")
 @pytest.mark.slow
 @pytest.mark.usefixtures("served")
 def test_a_promoter_that_sleeps_through_its_turn_undoes_its_late_move(

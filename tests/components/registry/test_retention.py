@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def test_an_old_version_that_nobody_needs_goes() -> None:
     assert reasons([], 2) == {"1": "", "2": "it is one of the newest 1"}
 
 
+@pytest.mark.row("P20")
 def test_champion_and_the_one_before_stay_without_any_alias() -> None:
     log = [evaluated(n) for n in "1234"] + [promoted("1"), promoted("2", "1"), promoted("3", "2")]
     found = reasons([*log, evaluated("5")], 6)
@@ -159,6 +161,7 @@ def going(decisions: Iterable[RetentionDecision]) -> set[str]:
     return {decision.model.version for decision in decisions if not decision.reason}
 
 
+@pytest.mark.row("P20")
 @given(MODELS, st.lists(EVENTS, max_size=12), ALIASES, POLICIES)
 def test_no_history_whatever_lets_a_version_go_that_is_needed(
     models: list[StoredModel],

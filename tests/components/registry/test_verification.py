@@ -65,6 +65,7 @@ def test_a_link_in_place_of_the_files_is_refused_in_our_words(
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
 
 
+@pytest.mark.row("P23")
 def test_one_changed_byte_of_the_code_beside_the_model_is_found(
     stored: Stored, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_package_that_phones_home_and_hides_its_failure_is_refused(
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
 
 
+@pytest.mark.row("P24")
 def test_a_package_that_holds_a_pickle_as_its_model_is_refused(stored: Stored) -> None:
     description = stored[2] / "MLmodel"
     content = yaml.safe_load(description.read_text())
@@ -165,6 +167,7 @@ def test_predictions_that_differ_in_the_sixth_digit_are_found(
         verification.verify(stored[0], stored[1], files.digest_folder(model_folder))
 
 
+@pytest.mark.row("P16")
 @pytest.mark.slow
 def test_a_package_that_predicts_differently_is_found(stored: Stored, model_folder: Path) -> None:
     code = stored[2] / "code/components/core/training/inference.py"

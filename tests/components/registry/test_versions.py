@@ -123,6 +123,7 @@ def test_a_good_model_becomes_a_version_with_everything_on_it(
     assert len(client.get_model_version(NAME, "1").tags["package"]) == 64
 
 
+@pytest.mark.row("P03")
 def test_registering_again_changes_nothing(
     client: MlflowClient, good: Model, verified: list[str]
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_process_stopped_after_any_call_is_completed_by_the_next(
     require_complete(client, good)
 
 
+@pytest.mark.row("N04")
 @pytest.mark.usefixtures("verified")
 @pytest.mark.parametrize("call", ["create_model_version", "create_registered_model", "log_param"])
 def test_a_call_whose_answer_was_lost_counts_once(
@@ -273,6 +275,7 @@ def test_a_version_that_cannot_be_created_is_an_error(
         register(good)
 
 
+@pytest.mark.row("N05")
 @pytest.mark.parametrize("file", ["artifacts/model/card.json", "code/components/io/models.py"])
 def test_a_package_that_was_damaged_never_becomes_a_version(
     file: str, client: MlflowClient, good: Model, monkeypatch: pytest.MonkeyPatch
@@ -344,6 +347,7 @@ def test_without_a_lock_the_slower_of_two_keeps_the_version_of_the_faster(
     assert champion.CANDIDATE in aliases(client)
 
 
+@pytest.mark.row("P04")
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_registration_survives_being_killed_around_every_call(

@@ -56,6 +56,7 @@ def tables(file: Path) -> int:
         return len(connection.execute("SELECT name FROM sqlite_master").fetchall())
 
 
+@pytest.mark.row("N17")
 @pytest.mark.parametrize("statement", [30, 150, 400])
 def test_a_kill_while_it_is_made_costs_nothing(file: Path, statement: int) -> None:
     killed = run(file, kill_at=statement)
@@ -67,6 +68,7 @@ def test_a_kill_while_it_is_made_costs_nothing(file: Path, statement: int) -> No
     assert not [path for path in file.parent.iterdir() if ".part" in path.name]
 
 
+@pytest.mark.row("N17")
 def test_two_first_runs_make_one_store(file: Path) -> None:
     barrier = CONTEXT.Barrier(2)
     both = [run(file, barrier=barrier) for _ in range(2)]
@@ -76,6 +78,7 @@ def test_two_first_runs_make_one_store(file: Path) -> None:
     assert database.schema_problem(file) == ""
 
 
+@pytest.mark.row("N17")
 def test_one_left_half_made_is_set_aside_by_name(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +104,7 @@ def test_what_is_not_of_mlflow_is_not_half_made(tmp_path: Path, content: bytes) 
         database.schema_problem(file)
 
 
+@pytest.mark.row("N14")
 def test_another_schema_is_named(file: Path) -> None:
     with open_store():
         pass

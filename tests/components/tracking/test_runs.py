@@ -66,6 +66,7 @@ def test_another_key_or_kind_is_another_run(store: str) -> None:
     assert len(stored(store, "tune")) == 1
 
 
+@pytest.mark.row("N10")
 def test_a_run_left_running_by_a_killed_process_is_continued(store: str) -> None:
     with open_run(kind="model", name="n", key="k1") as run:
         pass
@@ -133,6 +134,7 @@ class Outage:
         return self._call(*args, **kwargs)
 
 
+@pytest.mark.row("N02")
 @pytest.mark.parametrize("reached", [False, True])
 def test_metrics_of_an_outage_are_logged_once_when_it_is_over(
     reached: bool, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -176,6 +178,7 @@ def test_a_server_that_stays_away_ends_the_step_as_a_service_that_does_not_answe
         tag()
 
 
+@pytest.mark.row("N04")
 def test_a_run_whose_creation_was_not_answered_is_not_created_again(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +190,7 @@ def test_a_run_whose_creation_was_not_answered_is_not_created_again(
     assert len(stored(store, "trial")) == 1
 
 
+@pytest.mark.row("C06")
 @pytest.mark.parametrize("text", ["", "-1", "five"])
 def test_a_patience_that_is_no_number_is_refused(
     text: str, monkeypatch: pytest.MonkeyPatch
@@ -202,6 +206,7 @@ def test_metrics_that_are_not_finite_are_left_out(store: str) -> None:
     assert set(only(store).data.metrics) == {"c"}
 
 
+@pytest.mark.row("N09")
 def test_metrics_said_again_are_stored_once(store: str) -> None:
     for losses in ([0.5, 0.4], [0.5, 0.4, 0.3]):
         with open_run(kind="model", name="n", key="k1") as run:
@@ -255,6 +260,7 @@ def test_parameters_are_text_and_long_ones_are_cut(store: str) -> None:
     assert len(found) == 253
 
 
+@pytest.mark.row("N08")
 def test_a_parameter_that_changed_becomes_a_tag_and_not_a_crash(store: str) -> None:
     for rate in (0.1, 0.1, 0.2):
         with open_run(kind="model", name="n", key="k1") as run:

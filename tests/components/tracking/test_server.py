@@ -88,6 +88,7 @@ def test_servers_and_databases_are_taken_as_they_are(
     assert server.tracking_uri() == uri
 
 
+@pytest.mark.row("N12")
 @pytest.mark.parametrize(
     "uri", ["", "mlruns", "./mlruns", "/data/mlruns", "file:mlruns", "file:///data", "htp://x", "x"]
 )
@@ -100,6 +101,7 @@ def test_folders_typos_and_nothing_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row("N01")
 def test_a_closed_port_is_reported_within_30_seconds_and_without_the_password() -> None:
     started = time.monotonic()
     uri = f"http://ann:secret@127.0.0.1:{free_port()}"
@@ -113,6 +115,7 @@ def test_a_closed_port_is_reported_within_30_seconds_and_without_the_password() 
     assert "MLFLOW_TRACKING_URI" in message
 
 
+@pytest.mark.row("N01")
 def test_a_server_that_accepts_and_never_answers_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -125,6 +128,7 @@ def test_a_server_that_accepts_and_never_answers_is_reported(
             server.require_reachable(f"http://127.0.0.1:{sock.getsockname()[1]}")
 
 
+@pytest.mark.row("N03")
 def test_the_total_of_all_tries_stays_under_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
@@ -145,6 +149,7 @@ def test_the_total_of_all_tries_stays_under_30_seconds(monkeypatch: pytest.Monke
     assert 10 < now < 30
 
 
+@pytest.mark.row("N03")
 @pytest.mark.parametrize("status", [500, 503])
 def test_server_errors_are_reported(
     status: int, serve: Serve, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +231,7 @@ def test_probing_does_not_import_mlflow(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.row("C08")
 def test_credentials_are_taken_out_of_every_uri_of_a_text() -> None:
     text = "at http://u:p@host:1/x and postgresql+psycopg2://me:pw@db/y, mail a@b"
     assert (
@@ -234,6 +240,7 @@ def test_credentials_are_taken_out_of_every_uri_of_a_text() -> None:
     )
 
 
+@pytest.mark.row("N02")
 def test_a_server_that_restarts_is_waited_for_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

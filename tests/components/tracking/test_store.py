@@ -98,6 +98,7 @@ def test_an_injected_run_that_does_not_exist_is_reported(
         pass
 
 
+@pytest.mark.row("N16")
 def test_telemetry_is_off(store: str) -> None:
     with open_store():
         assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -122,6 +123,7 @@ def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
         opened.client.get_run("1" * 32)
 
 
+@pytest.mark.row("N11", "N18")
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
@@ -129,6 +131,7 @@ def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
         (403, "Invalid Host header", "refuses .*Invalid Host header.*allowed-hosts"),
         (403, json.dumps({"error_code": "PERMISSION_DENIED", "message": "read only"}), "read only"),
         (404, "nothing here", "cannot be used .*MLFLOW_TRACKING_URI"),
+        (200, "<html>another program", "cannot be used .*MLFLOW_TRACKING_URI"),
     ],
 )
 def test_a_server_that_refuses_is_told_from_one_that_is_away(

@@ -9,54 +9,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
-from components import tracking, train
-from components.core.artifacts import Hyperparameters, ModelCard, ValidationReport
+from components import train
+from components.core.artifacts import ModelCard, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
 from components.core.training import drift
 from components.io import files, models, process, progress, reference
 from components.io.params import load as load_params
 from components.train.key import expected_key
 from tests.components.conftest import ROOT, Settings, Workspace, write_params
+from tests.components.train.places import paths, run_of
 
 pytestmark = pytest.mark.usefixtures("store")
-
-
-def tuned(workspace: Workspace, folder: Path, **changes: Any) -> Path:
-    digest = files.read_artifact(workspace.inputs["report"], ValidationReport).data_digest
-    values = {
-        "learning_rate": 3e-3,
-        "epochs": 3,
-        "horizontal_flip": True,
-        "val_loss": 5.0,
-        "val_accuracy": 0.5,
-        "image_size": 32,
-        "num_train_images": 17,
-        "study": "tune-test",
-        "trials_complete": 1,
-        "trials_pruned": 0,
-        "trials_failed": 0,
-        "data_digest": digest,
-    }
-    path = folder / "hyperparameters.json"
-    files.write_artifact(path, Hyperparameters(**{**values, **changes}))
-    return path
-
-
-def paths(workspace: Workspace, folder: Path, **changes: Any) -> dict[str, Path]:
-    return {
-        **workspace.inputs,
-        "hyperparameters": tuned(workspace, folder, **changes),
-        "checkpoint": folder / "checkpoint.bin",
-        "model": folder / "model",
-        "history": folder / "history.csv",
-        "plot": folder / "history.png",
-    }
 
 
 class Trained(NamedTuple):
@@ -149,6 +118,7 @@ def test_the_key_of_a_model_is_that_of_what_it_was_trained_with(
     assert (found == trained.card.training_key) is same
 
 
+@pytest.mark.row("R16")
 def test_two_trainings_of_the_same_bytes_give_the_same_model(
     trained: Trained, workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -181,15 +151,6 @@ def test_the_card_says_how_the_temperature_was_chosen(trained: Trained) -> None:
         else f"temperature {trained.card.temperature:.2f} ("
     )
     assert "cross-validated log loss on val" in said
-
-
-def run_of(store: str, card: ModelCard) -> Run:
-    client = MlflowClient(store)
-    found = client.search_runs(
-        [e.experiment_id for e in client.search_experiments()],
-        filter_string=f"tags.`pipeline.key` = '{card.training_key}'",
-    )
-    return found[0]
 
 
 def test_a_training_that_ends_worse_than_its_search_says_so_and_why_it_may_be(
@@ -297,6 +258,7 @@ def stop_now(self: progress.Progress, _done: int, _total: int) -> bool:
     return True
 
 
+@pytest.mark.row("R01")
 def test_sigterm_exits_143_after_saving(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +270,7 @@ def test_sigterm_exits_143_after_saving(
     assert (tmp_path / "checkpoint.bin").exists()
 
 
+@pytest.mark.row("R06")
 def test_a_checkpoint_of_other_code_is_not_resumed(
     workspace: Workspace,
     settings: Settings,
@@ -324,32 +287,6 @@ def test_a_checkpoint_of_other_code_is_not_resumed(
     with caplog.at_level(logging.INFO):
         train.run(train.Paths(**paths(workspace, tmp_path)), params)
     assert "belongs to other data, settings or code" in caplog.text
-
-
-def test_an_epoch_that_was_saved_and_not_logged_is_logged_by_the_next_run(
-    workspace: Workspace,
-    settings: Settings,
-    tmp_path: Path,
-    store: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    params = settings(train.Params, {"train.epochs": 3, "training.seed": 77})
-    log = tracking.Run.metrics
-
-    def kill_at_2(run: tracking.Run, values: dict[str, float], step: int | None = None) -> None:
-        if step == 2:
-            raise KeyboardInterrupt
-        log(run, values, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tracking.Run, "metrics", kill_at_2)
-        with pytest.raises(KeyboardInterrupt):
-            train.run(train.Paths(**paths(workspace, tmp_path)), params)
-    train.run(train.Paths(**paths(workspace, tmp_path)), params)
-    run = run_of(store, models.load_card(tmp_path / "model"))
-    for name in ("train/loss", "val/loss", "train/learning_rate", "train/images_per_second"):
-        history = MlflowClient(store).get_metric_history(run.info.run_id, name)
-        assert [point.step for point in history] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

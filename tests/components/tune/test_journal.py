@@ -29,6 +29,7 @@ def open_study(path: Path) -> optuna.Study:
         return queue.study
 
 
+@pytest.mark.row("T16")
 def test_an_unfinished_last_line_is_cut_and_the_study_goes_on(
     journal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +53,7 @@ def test_a_line_that_another_worker_left_unfinished_is_cut_before_the_next_is_wr
     assert len(study.trials) == 2
 
 
+@pytest.mark.row("T16")
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -82,6 +84,7 @@ def lock_and_die(path: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.row("T15")
 def test_a_kill_while_the_journal_is_locked_stops_nobody(journal: Path) -> None:
     killed = multiprocessing.get_context("fork").Process(target=lock_and_die, args=(journal,))
     killed.start()

@@ -22,6 +22,7 @@ def test_what_is_no_database_url_is_refused_without_quoting_it(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.row("C08")
 def test_a_database_that_does_not_answer_is_a_service_error_without_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def test_own_trials_of_an_earlier_process_are_requeued_at_once_and_that_is_no_re
     assert claim(queue).user_attrs["slot"] == 0
 
 
+@pytest.mark.row("T13")
 def test_two_live_workers_of_one_number_leave_each_others_trials_alone(
     queue: TrialQueue, tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ def dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_queue, "has_ended", lambda process: process != "")
 
 
+@pytest.mark.row("T12")
 def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
     queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
     assert other.running() == 0
 
 
+@pytest.mark.row("T02")
 def test_a_trial_whose_worker_was_killed_before_its_first_heartbeat_is_requeued(
     queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +218,7 @@ def test_a_trial_whose_worker_was_killed_before_its_first_heartbeat_is_requeued(
     assert queue.enqueue_missing()
 
 
+@pytest.mark.row("T05")
 def test_a_late_result_of_a_requeued_trial_is_dropped(
     queue: TrialQueue, tmp_path: Path, dead: None
 ) -> None:
@@ -279,6 +283,7 @@ def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
     assert queue.study.trials[0].user_attrs["heartbeat"] == last
 
 
+@pytest.mark.row("T05")
 def test_the_heartbeat_notices_that_its_trial_was_requeued(
     queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: None
 ) -> None:
@@ -364,6 +369,7 @@ def test_the_trial_of_a_lost_pod_is_run_again_before_any_later_one(
     assert reason(queue.study.trials[0]) == RESTARTED
 
 
+@pytest.mark.row("T14")
 @pytest.mark.parametrize("workers", [(1, 2, 3), (1, 1, 1), (2, 1, 2)])
 def test_what_is_drawn_differs_between_slots_and_not_between_workers(
     workers: tuple[int, ...], tmp_path: Path
@@ -374,6 +380,7 @@ def test_what_is_drawn_differs_between_slots_and_not_between_workers(
     assert drawn == again
 
 
+@pytest.mark.row("T01", "T14")
 def test_a_search_that_is_killed_again_and_again_finds_the_same_as_one_that_is_not(
     tmp_path: Path,
 ) -> None:
@@ -394,6 +401,7 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same_as_one_that_is_n
     assert [(t.params, t.value) for t in found] == [(t.params, t.value) for t in expected]
 
 
+@pytest.mark.row("T08", "T09")
 def test_trials_on_other_hardware_are_not_mixed_in(tmp_path: Path) -> None:
     context = workers.make_context(3)
     journal = tmp_path / "study.journal"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
@@ -19,6 +18,7 @@ from components.io.progress import Progress
 from components.tune.trial import StudyContext, TrialRun
 from components.tune.trial_queue import WORKER_LOST, TrialQueue
 from tests.components.conftest import Settings, Workspace
+from tests.hungry import let_memory_fail
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -54,10 +54,19 @@ def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     assert best(tmp_path).learning_rate == float(lowest["learning_rate"])
     assert best(tmp_path).epochs == int(lowest["epochs"])
     assert sorted(p.name for p in (tmp_path / "plots").iterdir()) == [
+        "curves.csv",
         "history.png",
+        "importance.csv",
         "importance.png",
         "intermediate.png",
     ]
+    with (tmp_path / "plots/curves.csv").open(newline="") as file:
+        points = list(csv.DictReader(file))
+    ends = {p["trial"]: (float(p["percent"]), float(p["val_loss"])) for p in points}
+    assert {ends[row["trial"]][0] for row in complete} == {100}
+    for row in complete:
+        assert ends[row["trial"]][1] == pytest.approx(float(row["val_loss"]), abs=1e-6)
+    assert (tmp_path / "plots/importance.csv").read_text() == "setting,share\n"
 
 
 def test_a_space_of_one_setting_runs_one_trial_and_says_so(
@@ -117,6 +126,7 @@ def test_each_trial_is_a_run_nested_under_one_parent(
     assert all(child.info.status == "FINISHED" for child in [*children, *parents])
 
 
+@pytest.mark.row("T11")
 def test_the_test_split_is_never_opened(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -133,6 +143,7 @@ def test_the_test_split_is_never_opened(
     assert best(tmp_path).trials_complete == 1
 
 
+@pytest.mark.row("T03")
 def test_a_stopped_search_continues_with_its_trials_and_never_repeats_one(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +190,7 @@ def test_the_budget_in_seconds_ends_the_search_but_not_before_one_trial(
     assert [row["state"] for row in table(tmp_path)] == ["complete"]
 
 
+@pytest.mark.row("T06", "T10")
 def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,23 +204,37 @@ def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
     assert not (tmp_path / "hyperparameters.json").exists()
 
 
+@pytest.mark.row("T07")
 def test_a_trial_that_does_not_fit_into_memory_uses_its_slot_up_and_the_others_go_on(
     workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = TrialRun.train
-
-    def fill_memory(self: TrialRun, context: StudyContext, out_of_time: Callable[[], bool]) -> str:
-        if self._trial.number == 0:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return train(self, context, out_of_time)
-
-    monkeypatch.setattr(TrialRun, "train", fill_memory)
+    let_memory_fail(monkeypatch, most=0, first=1)
     tune.run(
         tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, {"tune.num_trials": 2})
     )
     assert [row["state"] for row in table(tmp_path)] == ["fail", "complete"]
-    assert table(tmp_path)[0]["reason"].startswith("out of memory: lower training.batch_size")
+    assert table(tmp_path)[0]["reason"].startswith("training: out of memory at 32 px (")
     assert best(tmp_path).trials_failed == 1
+
+
+def test_a_trial_that_fits_in_micro_batches_completes_and_says_so(
+    workspace: Workspace,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    let_memory_fail(monkeypatch, most=4)
+    params = settings(tune.Params, {"tune.num_trials": 1, "training.seed": 33})
+    tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
+    assert [row["state"] for row in table(tmp_path)] == ["complete"]
+    assert "trial 0   out of memory with" in capsys.readouterr().out
+    client = MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    (child,) = client.search_runs(
+        experiments, f"tags.`pipeline.key` = '{best(tmp_path).study}/trial 0'"
+    )
+    assert "4 from here on" in child.data.tags["out_of_memory"]
 
 
 def test_a_trial_that_was_requeued_while_it_ran_is_dropped_and_run_again(
@@ -285,6 +311,7 @@ def test_trials_are_compared_at_equal_shares_of_their_own_schedule() -> None:
     assert steps(3) == [1, 2, 4]
 
 
+@pytest.mark.row("C04")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

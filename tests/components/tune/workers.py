@@ -38,6 +38,9 @@ class Unlogged:
     def child(self, _name: str, **_: object) -> Iterator["Unlogged"]:
         yield self
 
+    def finished_children(self) -> set[str]:
+        return set()
+
     def params(self, _: object) -> None: ...
 
     def metrics(self, _: object, **__: object) -> None: ...

@@ -36,12 +36,14 @@ def test_a_tolerance_counts_shares_and_still_names_the_rows() -> None:
         assert outcome == RuleOutcome(success, 10, {"j": "conflicts"})
 
 
+@pytest.mark.row("D42")
 def test_an_empty_table_fails_the_row_count() -> None:
     empty = pd.DataFrame({"name": [], "side": []})
     outcomes = evaluate(empty, SIDE, ROWS)
     assert outcomes["min_images"] == RuleOutcome(False, 0, {})
 
 
+@pytest.mark.row("D42")
 @pytest.mark.parametrize("sides", [[None, None, None], [9.0, float("nan"), 9.0]])
 def test_empty_cells_fail(sides: list[float | None]) -> None:
     table = pd.DataFrame({"name": ["a", "b", "c"], "side": sides}, dtype=object)
@@ -50,6 +52,7 @@ def test_empty_cells_fail(sides: list[float | None]) -> None:
     assert "empty cells" in outcome.exception
 
 
+@pytest.mark.row("D42")
 def test_a_missing_column_fails() -> None:
     outcome = evaluate(pd.DataFrame({"name": ["a"]}), SIDE)["min_side"]
     assert not outcome.success
@@ -58,6 +61,7 @@ def test_a_missing_column_fails() -> None:
     assert "\n" not in outcome.exception
 
 
+@pytest.mark.row("D42")
 def test_a_rule_about_a_table_that_is_not_there_fails() -> None:
     extra = Rule("max_side", "classes", BETWEEN, {"column": "side", "max_value": 9}, "")
     table = pd.DataFrame({"name": ["a"], "side": [9]})

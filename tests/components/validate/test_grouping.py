@@ -44,6 +44,7 @@ def by_pixels(ran: Ran) -> dict[str, str]:
     return dict(zip(used["pixel_sha256"], used["split"], strict=True))
 
 
+@pytest.mark.row("D32")
 def test_near_duplicates_share_a_group_and_a_split_and_are_counted(
     pets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_group_that_is_most_of_a_class_is_reported(pets: Path) -> None:
     assert validate(pets, warning_rules=["max_group_share"]).message == ""
 
 
+@pytest.mark.row("D31")
 def test_appending_ten_percent_moves_no_old_image(pets: Path, image_bytes: ImageBytes) -> None:
     ran = validate(pets)
     before = by_pixels(ran)

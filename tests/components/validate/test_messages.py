@@ -1,5 +1,7 @@
 """What a person reads: honest severities, one line for a refusal, a few for a pass."""
 
+import pytest
+
 from components.core.artifacts import RuleResult, Split, ValidationReport
 from components.core.data.near_duplicates import NearDuplicateParams
 from components.io.reports.validation import Problem
@@ -39,6 +41,7 @@ def test_a_tolerated_rule_warns() -> None:
     assert passes([found])
 
 
+@pytest.mark.row("D42")
 def test_a_tolerated_rule_that_could_not_be_evaluated_blocks() -> None:
     outcome = RuleOutcome(False, 4, exception="was not evaluated")
     (found,) = to_results([ASPECT], {"max_aspect_ratio": outcome}, PARAMS, [])

@@ -34,6 +34,7 @@ def test_the_committed_settings_are_valid() -> None:
     assert load(ROOT / "params.yaml", Params).validate.min_images >= 1
 
 
+@pytest.mark.row("C04")
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -179,6 +179,7 @@ def test_all_but_one_of_exact_duplicates_are_dropped(pets: Path) -> None:
     assert set(ignored["split"]) == {""}
 
 
+@pytest.mark.row("D30")
 def test_equal_pixels_in_other_bytes_stay_in_one_split(pets: Path) -> None:
     for path in sorted(pets.glob("cat/*.png")):
         Image.open(path).save(path.with_name(f"copy-{path.name}"), compress_level=0)
@@ -218,6 +219,7 @@ def make_splits(images: Path, class_folders: Folders) -> None:
                 source.rename(images / split / label / source.name)
 
 
+@pytest.mark.row("D31")
 def test_an_image_in_two_predefined_splits_names_both_files(
     tmp_path: Path, class_folders: Folders
 ) -> None:
@@ -232,6 +234,7 @@ def test_an_image_in_two_predefined_splits_names_both_files(
     assert "train/cat/000.png: same pixels as test/cat/x.png" in ran.message
 
 
+@pytest.mark.row("D21")
 def test_a_missing_folder_names_three_ways_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(MissingInput) as caught:
         validate(tmp_path / "images")
@@ -239,6 +242,7 @@ def test_a_missing_folder_names_three_ways_to_get_it(tmp_path: Path) -> None:
         assert way in str(caught.value)
 
 
+@pytest.mark.row("D21")
 def test_an_empty_folder_fails(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     ran = validate(tmp_path / "images")
@@ -248,6 +252,7 @@ def test_an_empty_folder_fails(tmp_path: Path) -> None:
     assert {"min_images", "min_classes"} <= set(ran.failed)
 
 
+@pytest.mark.row("D21")
 def test_one_class_only_fails(tmp_path: Path, class_folders: Folders) -> None:
     ran = validate(class_folders(tmp_path / "images", {"cat": 20}))
     assert ran.failed == ["min_classes"]
@@ -262,6 +267,7 @@ def test_a_class_below_the_minimum_is_named_with_its_count(
     assert "(dog: 4 images); expected at least 5 of every class" in ran.message
 
 
+@pytest.mark.row("D20")
 def test_an_empty_class_folder_is_named(pets: Path) -> None:
     (pets / "owl").mkdir()
     ran = validate(pets)
@@ -269,6 +275,7 @@ def test_an_empty_class_folder_is_named(pets: Path) -> None:
     assert "owl: no image" in ran.message
 
 
+@pytest.mark.row("D22")
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_class_too_small_to_be_in_every_split_fails(
     tmp_path: Path, class_folders: Folders, count: int
@@ -279,6 +286,7 @@ def test_a_class_too_small_to_be_in_every_split_fails(
     assert "dog: is in 1 of 3 splits" in ran.message
 
 
+@pytest.mark.row("D22")
 def test_three_images_are_enough_to_be_in_every_split(
     tmp_path: Path, class_folders: Folders
 ) -> None:
@@ -286,6 +294,7 @@ def test_three_images_are_enough_to_be_in_every_split(
     assert validate(images, min_images_per_class=1).message == ""
 
 
+@pytest.mark.row("D01")
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -305,6 +314,7 @@ def test_an_unreadable_file_fails_with_its_path_and_reason(
     assert f"cat/{name}" in ran.page
 
 
+@pytest.mark.row("D02")
 def test_a_truncated_image_fails(pets: Path, image_bytes: ImageBytes) -> None:
     content = image_bytes(kind="JPEG")
     (pets / "cat" / "cut.jpg").write_bytes(content[: len(content) // 2])
@@ -321,6 +331,7 @@ def test_a_few_unreadable_files_can_be_tolerated(pets: Path) -> None:
     assert ran.problems == [("cat/zero.png", "zero bytes", "max_unreadable")]
 
 
+@pytest.mark.row("D04", "D07")
 def test_too_many_pixels_fail(pets: Path, image_bytes: ImageBytes) -> None:
     (pets / "cat" / "huge.png").write_bytes(image_bytes(size=(1001, 1000)))
     assert "cat/huge.png: 1,001,000 pixels, more than 1,000,000" in validate(pets).message
@@ -333,6 +344,7 @@ def test_a_format_that_is_not_allowed_fails(pets: Path, image_bytes: ImageBytes)
     assert "cat/x.png: GIF, not one of PNG, JPEG" in ran.message
 
 
+@pytest.mark.row("D16")
 def test_links_out_of_the_tree_fail_and_never_read(pets: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes((pets / "cat" / "000.png").read_bytes())
@@ -345,6 +357,7 @@ def test_links_out_of_the_tree_fail_and_never_read(pets: Path, tmp_path: Path) -
     assert "<img" not in ran.page
 
 
+@pytest.mark.row("D18")
 def test_junk_is_counted_and_harmless(pets: Path) -> None:
     (pets / ".ipynb_checkpoints").mkdir()
     for name in (".DS_Store", ".ipynb_checkpoints/000.png", "cat/Thumbs.db"):
@@ -355,6 +368,7 @@ def test_junk_is_counted_and_harmless(pets: Path) -> None:
     assert ran.report.duplicates == 0
 
 
+@pytest.mark.row("D19")
 def test_a_file_beside_the_class_folders_fails(pets: Path) -> None:
     (pets / "notes.txt").write_text("hello")
     ran = validate(pets)
@@ -374,6 +388,7 @@ def test_names_in_other_scripts_and_with_spaces_work(tmp_path: Path, pets: Path)
     assert "Katze (grau) &amp; &#39;s\u00fc\u00df&#39;" in ran.page
 
 
+@pytest.mark.row("D24")
 def test_a_newline_in_a_name_fails_and_is_shown_escaped(
     pets: Path, image_bytes: ImageBytes
 ) -> None:
@@ -384,6 +399,7 @@ def test_a_newline_in_a_name_fails_and_is_shown_escaped(
     assert "\n" not in ran.message
 
 
+@pytest.mark.row("D24", "D26")
 @pytest.mark.parametrize(
     ("one", "other"),
     [("cat/\u00e9.png", "cat/e\u0301.png"), ("cat/a.png", "cat/A.PNG"), ("Cat/x.png", "cat/y.png")],
@@ -415,6 +431,7 @@ def test_odd_class_names_fail(
     assert reason in ran.message
 
 
+@pytest.mark.row("D29", "D30")
 def test_one_image_with_two_labels_fails_and_both_files_are_named(pets: Path) -> None:
     (pets / "dog" / "x.png").write_bytes((pets / "cat" / "003.png").read_bytes())
     ran = validate(pets)
@@ -453,6 +470,7 @@ def test_copies_of_a_file_that_must_be_renamed_may_stay(
     assert {path for path, _, _ in ran.problems} == {"cat/000.png", "cat/000.PNG"}
 
 
+@pytest.mark.row("D20")
 def test_an_empty_class_is_called_empty_not_infinitely_small(pets: Path) -> None:
     (pets / "owl").mkdir()
     ran = validate(pets)
@@ -460,6 +478,7 @@ def test_an_empty_class_is_called_empty_not_infinitely_small(pets: Path) -> None
     assert "inf" not in ran.message + "".join(reason for _, reason, _ in ran.problems)
 
 
+@pytest.mark.row("D05", "D06")
 @pytest.mark.parametrize(
     ("size", "rule", "reason"),
     [
@@ -489,6 +508,7 @@ def test_a_warning_reports_and_does_not_block(
     assert validate(pets, warning_rules=[]).failed == ["max_aspect_ratio"]
 
 
+@pytest.mark.row("D33")
 def test_imbalance_is_measured_against_the_largest_class(
     tmp_path: Path, class_folders: Folders
 ) -> None:
@@ -595,6 +615,7 @@ def test_rules_and_problems_come_before_a_long_table_of_classes(
     assert "<details>" not in validate(images).page
 
 
+@pytest.mark.row("D24")
 def test_odd_names_break_neither_page_nor_thumbnails(pets: Path, image_bytes: ImageBytes) -> None:
     names = [
         "<script>alert(1)<", "\"quoted\" & 'single'", "{{ 7 * 7 }} {% raw %}", "100 % #1?",

@@ -120,6 +120,7 @@ def test_the_program_is_called_as_it_was_started(
     assert "usage: pipeline --help" in capsys.readouterr().err
 
 
+@pytest.mark.row("N12")
 @pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "file:///somewhere/mlruns", ""])
 def test_a_folder_as_tracking_uri_is_refused_in_one_line_before_a_step_starts(
     uri: str, project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch

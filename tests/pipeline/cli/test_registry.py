@@ -55,6 +55,7 @@ def test_status_names_each_alias_with_verdict_number_date_and_person(
     assert found["problems"] == []
 
 
+@pytest.mark.row("P21")
 @pytest.mark.parametrize("alias", ["champion", "previous"])
 def test_status_finds_an_alias_moved_by_hand(
     alias: str, opened: Store, tmp_path: Path, capsys: Capture
@@ -67,6 +68,29 @@ def test_status_finds_an_alias_moved_by_hand(
     assert f"! `{alias}` was moved by hand: the audit log says" in capsys.readouterr().out
     assert main(["rollback", "--to", "2", *MOVE]) == 0
     assert main(["status", *MODEL]) == (0 if alias == "champion" else 3)
+
+
+@pytest.mark.row("P17")
+@pytest.mark.parametrize(("alias", "code"), [("Champion", 3), ("PREVIOUS", 3), ("challenger", 0)])
+def test_status_finds_an_alias_that_looks_like_ours(
+    alias: str, code: int, opened: Store, tmp_path: Path, capsys: Capture
+) -> None:
+    number = add_promoted(opened, tmp_path, "a")
+    opened.client.set_registered_model_alias(NAME, alias, number)
+    assert main(["status", *MODEL]) == code
+    assert (f"! the alias `{alias}` (version 1) is none of" in capsys.readouterr().out) is (
+        code > 0
+    )
+
+
+@pytest.mark.row("P17")
+@pytest.mark.parametrize("name", ["latest", "v3", "V12"])
+def test_what_mlflow_reserves_is_no_alias(name: str, opened: Store, tmp_path: Path) -> None:
+    from mlflow.exceptions import MlflowException
+
+    number = add_promoted(opened, tmp_path, "a")
+    with pytest.raises(MlflowException, match="alias"):
+        opened.client.set_registered_model_alias(NAME, name, number)
 
 
 def test_status_finds_a_champion_without_an_event(opened: Store, capsys: Capture) -> None:

@@ -140,6 +140,7 @@ def test_the_storage_s_endpoint_and_the_repository_s_key_reach_fetch_alone(tmp_p
     ]  # fmt: skip
 
 
+@pytest.mark.row("P26")
 @pytest.mark.parametrize(
     "image",
     [
@@ -217,6 +218,7 @@ def test_settings_arrive_as_they_were_written(kind: type[object], tmp_path: Path
     assert sections.load(given, kind) == params.load(file, kind)
 
 
+@pytest.mark.row("C09")
 def test_data_params_and_thresholds_are_parameters_of_a_run(compiled: Path) -> None:
     inputs = read(compiled)[0]["root"]["inputDefinitions"]["parameters"]
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -248,6 +250,7 @@ def test_nothing_large_travels_as_an_artifact(compiled: Path) -> None:
         assert kinds <= {f"system.{name}" for name in known}
 
 
+@pytest.mark.row("C09", "P26")
 def test_no_task_takes_its_result_from_the_cache_of_another_run(
     tasks: dict[str, dict[str, Any]],
 ) -> None:
@@ -281,6 +284,7 @@ def test_resources_are_those_of_params(
         assert pods[name]["activeDeadlineSeconds"] == str(60 * expected["minutes"])
 
 
+@pytest.mark.row("I11")
 def test_only_tune_and_train_hold_a_gpu_and_go_where_gpus_are(
     containers: dict[str, dict[str, Any]], pods: dict[str, dict[str, Any]]
 ) -> None:
@@ -296,6 +300,7 @@ def test_only_tune_and_train_hold_a_gpu_and_go_where_gpus_are(
         assert [toleration["key"] for toleration in pods[name]["tolerations"]] == ["nvidia.com/gpu"]
 
 
+@pytest.mark.row("I11")
 def test_shared_memory_is_of_memory_and_bounded(pods: dict[str, dict[str, Any]]) -> None:
     for name in TASKS:
         mounts = {mount["mountPath"]: mount for mount in pods[name]["emptyDirMounts"]}
@@ -317,6 +322,7 @@ def test_zero_gpus_leave_no_trace_of_gpus(tmp_path: Path) -> None:
     assert "nodeSelector" not in text
 
 
+@pytest.mark.row("P26")
 def test_failed_tasks_are_retried_after_a_pause(tasks: dict[str, dict[str, Any]]) -> None:
     for name in TASKS:
         policy = tasks[name]["retryPolicy"]

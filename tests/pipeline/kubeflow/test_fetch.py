@@ -88,6 +88,7 @@ def test_another_hash_than_that_of_the_revision_is_refused_before_any_download(
     assert not (tmp_path / "project/data/images").exists()
 
 
+@pytest.mark.row("D39")
 def test_bytes_that_changed_in_the_storage_are_noticed_and_not_kept(
     origin: Origin, versions: list[tuple[str, str]], tmp_path: Path
 ) -> None:

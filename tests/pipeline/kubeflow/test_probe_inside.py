@@ -159,6 +159,7 @@ def test_gpus_and_shared_memory_are_counted() -> None:
     assert (found["status"], "GiB, not 60000;" in found["found"]) == ("fail", True)
 
 
+@pytest.mark.row("C08")
 @pytest.mark.parametrize(
     "name", ["AWS_SECRET_ACCESS_KEY", "GIT_PASSWORD", "MLFLOW_TRACKING_PASSWORD"]
 )

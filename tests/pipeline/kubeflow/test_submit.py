@@ -538,6 +538,7 @@ def test_a_failed_step_is_named_with_its_error_and_its_own_last_lines(
     ]
 
 
+@pytest.mark.row("R09")
 def test_a_step_that_ran_out_of_memory_says_so_in_the_error(
     running: Kubeflow, kube: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:

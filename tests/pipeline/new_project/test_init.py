@@ -339,6 +339,7 @@ def test_a_folder_that_is_no_data_set_is_refused_in_one_line(
     assert f"error: {photos}: {found}" in refused(capsys, photos)
 
 
+@pytest.mark.row("D23")
 def test_a_class_that_is_missing_from_a_ready_made_split_is_named(
     project: Path,
     tmp_path: Path,

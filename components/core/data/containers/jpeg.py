@@ -35,15 +35,22 @@ _COLOR_SPACES = {"L": "GRAY", "RGB": "RGBX", "CMYK": "CMYK"}
 _ZEROS = bytes(64)
 
 
-def without_metadata(content: bytes) -> bytes:
-    """The stream without EXIF, XMP, ICC profiles and comments; what cannot be parsed is kept."""
-    kept, place = [content[:2]], 2
+def without_metadata(content: bytes, at_least: int = 1) -> bytes:
+    """The stream without EXIF, XMP, ICC profiles and comments; what cannot be parsed is kept.
+
+    Args:
+        content: the file.
+        at_least: bytes; if less is to be left out, it is the file itself.
+    """
+    view = memoryview(content)
+    kept, place = [view[:2]], 2
     while segment := _SEGMENT.match(content, place):
         end = segment.start(2) + int.from_bytes(segment[2], "big")
         if segment[1][0] not in _METADATA:
-            kept.append(content[place:end])
+            kept.append(view[place:end])
         place = end
-    return b"".join([*kept, content[place:]])
+    kept.append(view[place:])
+    return b"".join(kept) if len(content) - sum(map(len, kept)) >= at_least else content
 
 
 def decode(content: bytes, image: ImageFile) -> Image.Image:

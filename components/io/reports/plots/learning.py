@@ -111,17 +111,19 @@ def _draw_curve(
     axes.annotate(str(number), end, (5, 0), textcoords="offset points", color=GRAY, va="center")
 
 
-def study_importance(importance: Mapping[str, float], path: Path) -> None:
+def study_importance(importance: Mapping[str, float], trials: int, path: Path) -> None:
     """How much of the differences between trials each setting explains.
 
     Args:
         importance: setting -> share, 0 to 1; empty when too few trials are complete.
+        trials: complete ones.
         path: the PNG to write.
     """
     ranked = sorted(importance.items(), key=lambda item: item[1])
-    title = "Too few complete trials to tell which setting matters."
+    title = f"Too few complete trials ({trials}) to tell which setting matters."
     if ranked:
-        title = f"{ranked[-1][0]} explains {ranked[-1][1]:.0%} of the differences between trials."
+        name, share = ranked[-1]
+        title = f"{name} explains {share:.0%} of the differences between {trials} trials."
     with saved_figure(path, 7, 1.6 + 0.4 * len(ranked), title) as figure:
         axes = figure.subplots()
         names = [shorten(name, 28) for name, _ in ranked]

@@ -15,6 +15,7 @@ from components.core.evaluation.metrics import (
     Bin,
     expected_calibration_error,
     most_confused,
+    most_confused_classes,
     weakest_first,
 )
 from components.io.reports.plots.canvas import BLUE, GRAY, GREEN, ORANGE, RED, saved_figure, shorten
@@ -85,10 +86,7 @@ def _select_worst(
     matrix: NDArray[np.int64], names: list[str]
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The classes of the most frequent mistakes, in class order, and a column for the rest."""
-    pairs = most_confused(matrix, _SHOWN_CLASSES**2)
-    by_size = np.argsort(-matrix.sum(axis=1), kind="stable").tolist()
-    ranked = dict.fromkeys([c for pair in pairs for c in (pair.true, pair.predicted)] + by_size)
-    shown = sorted(list(ranked)[:_SHOWN_CLASSES])
+    shown = most_confused_classes(matrix, _SHOWN_CLASSES)
     inside = matrix[np.ix_(shown, shown)]
     rest = matrix[shown].sum(axis=1, keepdims=True) - inside.sum(axis=1, keepdims=True)
     return np.hstack([inside, rest]), [*(names[i] for i in shown), "(any other)"]

@@ -3,6 +3,7 @@
 python start.py migrate     bring the tables of MLflow and of its users up to date
 python start.py wait        return when the tables are there
 python start.py serve       become the server
+python start.py ready       whether the server and its database answer
 
 Secrets are FOLDER/<secret>/<key>, with FOLDER in SECRETS.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 WAIT_SECONDS = 300
+READY_SECONDS = 3
 PASSWORD_SECONDS = 60  # so long the other worker may still take a password that was changed
 TABLES = ("alembic_version", "alembic_version_auth")
 
@@ -88,6 +90,18 @@ def serve() -> None:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])  # noqa: S606
 
 
+def ready() -> None:
+    """Return when requests can be served: /health alone says nothing about the database."""
+    import urllib.request
+
+    import psycopg
+
+    port = os.environ.get("PORT", "5000")
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=READY_SECONDS).close()
+    with psycopg.connect(database(f"&connect_timeout={READY_SECONDS}")) as connection:
+        connection.execute("SELECT 1")
+
+
 def _has_tables(uri: str, tables: tuple[str, ...]) -> bool:
     from sqlalchemy import create_engine, inspect
     from sqlalchemy.exc import OperationalError
@@ -125,4 +139,4 @@ def _run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    {"migrate": migrate, "wait": wait, "serve": serve}[sys.argv[1]]()
+    {"migrate": migrate, "wait": wait, "serve": serve, "ready": ready}[sys.argv[1]]()

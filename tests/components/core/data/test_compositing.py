@@ -26,6 +26,7 @@ def drawing(color: tuple[int, int, int], mode: str = "RGBA") -> Image.Image:
     return image.convert(mode)
 
 
+@pytest.mark.row("D35")
 @pytest.mark.parametrize("color", [(0, 0, 0), WHITE, (200, 30, 30), (128, 128, 128)])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
 def test_one_color_in_any_mode_is_doubted(color: tuple[int, int, int], mode: str) -> None:

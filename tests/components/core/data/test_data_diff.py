@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.artifacts import DIGEST_COLUMNS, MANIFEST_COLUMNS, data_digest
-from components.core.data.data_diff import ShareShift, compare, slim
+from components.core.data.data_diff import (
+    ShareShift,
+    compare,
+    list_changes,
+    seen_before,
+    slim,
+)
 
 Row = tuple[str, str, str, str]  # path, pixels, label, split
 
@@ -144,3 +150,32 @@ def test_the_slim_manifest_is_enough_and_has_the_same_digest(rows: list[Row]) ->
     assert data_digest(slim(whole)) == data_digest(whole)
     now = manifest(BEFORE[1:])
     assert compare(slim(whole), now) == compare(whole, now)
+
+
+def test_every_changed_image_is_listed_with_what_it_was_and_is() -> None:
+    now: list[Row] = [
+        ("cat/1", "p1", "cat", "train"),
+        ("cat/2", "p2", "cat", "val"),
+        ("dog/3", "p3", "dog", "test"),
+        ("dog/5", "p5", "dog", "train"),
+    ]
+    assert list_changes(manifest(BEFORE), manifest(now)) == [
+        ("added", "dog/5", "", "dog", "", "train"),
+        ("removed", "dog/4", "dog", "", "train", ""),
+        ("relabeled", "dog/3", "cat", "dog", "test", "test"),
+        ("moved", "cat/2", "cat", "cat", "train", "val"),
+    ]
+    assert list_changes(None, manifest(now)) == []
+
+
+def test_test_images_that_the_other_model_learned_from_are_found_with_their_groups() -> None:
+    before = manifest([("a", "p1", "cat", "train"), ("b", "p2", "cat", "val"),
+                       ("c", "p3", "cat", "test"), ("d", "p4", "cat", "train")])  # fmt: skip
+    now = manifest([("new/a", "p1", "cat", "test"), ("b", "p2", "dog", "test"),
+                    ("c", "p3", "cat", "test"), ("d", "p4", "cat", "train"),
+                    ("like-a", "p5", "cat", "test")])  # fmt: skip
+    now["group"] = ["p1", "p2", "p3", "p4", "p1"]
+    assert seen_before(before, now) == {"new/a", "b", "like-a"}
+    assert seen_before(None, now) == set()
+    ignored = before.assign(status="ignored")
+    assert seen_before(ignored, now) == set()

@@ -84,6 +84,7 @@ def png_of_zeros(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.row("D08", "D27")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_is_found_by_its_content(kind: Format) -> None:
     decoded = decode(encode(noise(mode="L"), kind), PARAMS)
@@ -103,6 +104,7 @@ def test_lossless_formats_give_equal_pixels() -> None:
     assert digests == {pixel_digest(noise())}
 
 
+@pytest.mark.row("D13")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_all_eight_orientations_stand_upright(kind: str, orientation: int) -> None:
@@ -130,6 +132,7 @@ def test_all_eight_orientations_stand_upright(kind: str, orientation: int) -> No
     assert np.abs(difference[12:18, 22:38]).max() <= 2
 
 
+@pytest.mark.row("D12")
 def test_transparent_pixels_show_the_background_not_the_color_below() -> None:
     image = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     image.putpixel((1, 0), (255, 0, 0, 255))
@@ -142,6 +145,7 @@ def test_half_transparent_pixels_are_mixed() -> None:
     assert pixel(encode(Image.new("RGBA", (1, 1), (210, 120, 30, 128)), "PNG")) == (110, 70, 30)
 
 
+@pytest.mark.row("D12")
 def test_gray_with_alpha_and_palettes_with_transparency_are_composited() -> None:
     gray = Image.new("LA", (1, 1), (200, 0))
     assert pixel(encode(gray, "PNG")) == (10, 20, 30)
@@ -164,6 +168,7 @@ def test_a_color_marked_transparent_becomes_background(mode: str, key: object) -
     assert pixel(content, x=1) == (9, 9, 9)
 
 
+@pytest.mark.row("D11")
 def test_sixteen_bit_gray_is_scaled_and_not_clipped() -> None:
     ramp = np.linspace(0, 65_535, 256).astype(np.uint16)[None, :]
     for kind in ("PNG", "TIFF"):
@@ -188,11 +193,13 @@ def test_thirty_two_bit_integers_are_read_as_sixteen_bit_or_refused() -> None:
         assert "32-bit integer" in reason(encode(too_wide, "TIFF"))
 
 
+@pytest.mark.row("D11")
 def test_float_pixels_are_refused() -> None:
     image = Image.fromarray(np.zeros((2, 2), dtype=np.float32))
     assert reason(encode(image, "TIFF")) == "32-bit float pixels; store 8 or 16 bits"
 
 
+@pytest.mark.row("D10")
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
 def test_print_and_video_colors_become_rgb(mode: str) -> None:
     white = {"CMYK": (0, 0, 0, 0), "YCbCr": (255, 128, 128), "LAB": (255, 128, 128)}[mode]
@@ -202,6 +209,7 @@ def test_print_and_video_colors_become_rgb(mode: str) -> None:
     assert np.asarray(decoded.rgb).min() >= 254
 
 
+@pytest.mark.row("D10")
 def test_a_cmyk_jpeg_keeps_its_colors() -> None:
     red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     rgb = np.asarray(decode(encode(red, "JPEG", quality=100), PARAMS).rgb).astype(int)
@@ -215,6 +223,7 @@ def test_one_bit_images_become_black_and_white() -> None:
     assert (pixel(content), pixel(content, x=1)) == ((0, 0, 0), WHITE)
 
 
+@pytest.mark.row("D09")
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_animations_are_refused_or_give_their_first_frame(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in (RED, GREEN, BLUE)]
@@ -230,6 +239,7 @@ def test_a_phone_jpeg_with_a_second_image_behind_it_is_one_image() -> None:
     assert decode(content, PARAMS).format == "JPEG"
 
 
+@pytest.mark.row("D08", "D15")
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -256,6 +266,7 @@ def test_a_known_format_that_params_exclude_is_named() -> None:
     assert caught.value.format == "GIF"
 
 
+@pytest.mark.row("D02")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_cut_file_is_refused(kind: Format, share: float) -> None:
@@ -263,6 +274,7 @@ def test_a_cut_file_is_refused(kind: Format, share: float) -> None:
     assert reason(content[: int(len(content) * share)]).startswith(("truncated", "damaged"))
 
 
+@pytest.mark.row("D02")
 def test_a_cut_jpeg_is_called_truncated() -> None:
     content = encode(noise(), "JPEG")
     assert reason(content[: len(content) // 2]) == "truncated"
@@ -286,6 +298,7 @@ def test_damaged_bytes_decode_or_are_refused_but_never_crash(
     assert len(refusal) < 160
 
 
+@pytest.mark.row("D04")
 def test_a_bomb_is_refused_by_its_header_in_little_memory() -> None:
     script = (
         "import pathlib, resource, sys\n"
@@ -324,6 +337,7 @@ def test_more_pixels_than_pillow_allows_are_read_when_params_allow_them(
     assert reason(encode(noise(), "WEBP")) == "more pixels than the decoder can hold"
 
 
+@pytest.mark.row("D14")
 def test_broken_metadata_is_ignored() -> None:
     for junk in (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x09"):
         content = encode(noise(), "JPEG", exif=junk, icc_profile=b"no profile")

@@ -14,8 +14,10 @@ from components.core.data.fingerprints import (
     CUTS,
     FINGERPRINT,
     fingerprint,
+    fingerprints,
     perceptual_hash,
     pixel_digest,
+    views,
 )
 
 PIXELS = 8 * FINGERPRINT["sketches"].shape[1]  # of a sketch
@@ -46,6 +48,15 @@ def test_an_image_in_color_below_a_gray_row_has_the_digest_of_its_color() -> Non
 def test_gray_has_one_fingerprint_whether_it_is_stored_as_gray_or_as_color() -> None:
     gray = scene(3).convert("L")
     assert np.array_equal(fingerprint(gray), fingerprint(gray.convert("RGB")))
+
+
+def test_many_at_once_have_the_fingerprints_that_each_has_alone() -> None:
+    images = [scene(1), scene(2).convert("L"), Image.new("RGB", (3, 1), "red"), scene(3)]
+    found = fingerprints([views(image) for image in images])
+    alone = [fingerprint(image) for image in images]
+    assert found.tobytes() == b"".join(one.tobytes() for one in alone)
+    assert not np.array_equal(alone[0], alone[3])
+    assert len(fingerprints([])) == 0
 
 
 def bits(one: Image.Image, other: Image.Image) -> int:

@@ -104,6 +104,7 @@ CHANGES: list[Callable[[Image.Image], Image.Image]] = [
 ]
 
 
+@pytest.mark.row("D32")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("copy_first", [False, True])
 def test_a_changed_copy_is_found_among_strangers(
@@ -191,6 +192,7 @@ def test_nothing_is_found_among_no_images() -> None:
     assert near(np.empty(0, FINGERPRINT)) == []
 
 
+@pytest.mark.row("D41")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_hundred_thousand_images_take_less_than_a_minute() -> None:

@@ -60,6 +60,7 @@ def test_equal_answers_are_not_superior() -> None:
     assert compare(0, 0, **SUPERIOR).message.startswith("not better")
 
 
+@pytest.mark.row("P11")
 def test_five_images_are_luck_and_six_are_not() -> None:
     # 2 / 2^5 = 0.0625 and 2 / 2^6 = 0.03125
     five, six = compare(5, 0, **SUPERIOR), compare(6, 0, **SUPERIOR)
@@ -161,6 +162,7 @@ def test_the_champion_itself_is_not_compared() -> None:
     assert row(outcome, "per-class regression").message == "no champion to compare with"
 
 
+@pytest.mark.row("P12")
 def test_a_class_that_drops_blocks_while_the_mean_rises() -> None:
     outcome = in_class_1(lost=15, images=50, max_class_recall_drop=0.1)
     assert failing(outcome) == ["per-class regression"]

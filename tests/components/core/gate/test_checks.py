@@ -53,6 +53,7 @@ def test_checks_stand_in_this_order() -> None:
     ]
 
 
+@pytest.mark.row("P14")
 def test_five_leaked_images_are_an_error_that_says_how_many() -> None:
     check = of_facts("data leakage", {"leaked_test_images": 5})
     assert check.status == "error"
@@ -100,6 +101,7 @@ def test_three_small_classes_are_all_named() -> None:
     assert check.message.endswith("class 0 (1), class 1 (1), class 2 (1); at least 2 are required")
 
 
+@pytest.mark.row("P15")
 def test_a_model_that_predicts_only_one_class_is_blocked_whatever_share_is_right() -> None:
     outcome = decide_on(predictions_of([[990, 0], [10, 0]]))
     assert failing(outcome) == ["prediction diversity"]
@@ -110,6 +112,7 @@ def test_a_model_that_predicts_only_one_class_is_blocked_whatever_share_is_right
     assert two.message == "2 of the 3 classes are predicted"
 
 
+@pytest.mark.row("P10")
 def test_accuracy_exactly_at_the_bound_passes_and_one_image_fewer_fails() -> None:
     required = policy(min_accuracy=wilson_interval(170, 200, 0.95).low)
     assert decide_on(predictions_of(SOUND), required=required).verdict == "passed"
@@ -118,6 +121,7 @@ def test_accuracy_exactly_at_the_bound_passes_and_one_image_fewer_fails() -> Non
     ]
 
 
+@pytest.mark.row("P11")
 def test_luck_on_a_small_test_set_does_not_pass() -> None:
     # 35 of 35 are needed to show 0.90; with 34 images all right are not enough.
     show = {"min_accuracy": 0.9}
@@ -188,6 +192,7 @@ def test_recall_exactly_at_the_bound_passes_and_one_image_fewer_fails(total: int
         assert of_matrix("class recall", fewer, **limit).status == "fail"
 
 
+@pytest.mark.row("P12")
 def test_a_collapsed_class_fails_however_good_the_mean_is() -> None:
     outcome = decide_on(predictions_of([[990, 0], [7, 3]]), required=policy(min_class_recall=0.5))
     assert failing(outcome) == ["class recall"]

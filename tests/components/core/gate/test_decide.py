@@ -139,6 +139,7 @@ def test_a_requirement_that_is_missing_or_broken_is_an_error(setting: str, kind:
     assert outcome.verdict == ("passed" if switched_off else "error")
 
 
+@pytest.mark.row("C03")
 @pytest.mark.parametrize("setting", list(GatePolicy.model_fields))
 def test_a_policy_without_one_of_its_fields_is_an_error(setting: str) -> None:
     without = policy().model_dump(exclude={setting})
@@ -148,6 +149,7 @@ def test_a_policy_without_one_of_its_fields_is_an_error(setting: str) -> None:
     assert setting in outcome.checks[0].message
 
 
+@pytest.mark.row("P07")
 @pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.parametrize("field", list(Evidence.model_fields))
 def test_evidence_that_is_missing_or_broken_is_an_error(field: str, kind: str) -> None:
@@ -158,6 +160,7 @@ def test_evidence_that_is_missing_or_broken_is_an_error(field: str, kind: str) -
     assert outcome.verdict == ("passed" if unbounded else "blocked" if free_text else "error")
 
 
+@pytest.mark.row("C03")
 @pytest.mark.parametrize(
     "changes",
     [{"min_accuracy": 95}, {"min_accuracy": -0.1}, {"min_accuracy": "0.9"}, {"min_accuracy": True},
@@ -172,6 +175,7 @@ def test_a_policy_out_of_range_is_refused(changes: dict[str, float]) -> None:
         policy(**changes)
 
 
+@pytest.mark.row("P07")
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize(
     "garbage", [None, 7, "text", [], object(), math.nan], ids=lambda value: type(value).__name__
@@ -243,6 +247,7 @@ def test_names_of_checks_are_distinct_and_every_message_is_one_line() -> None:
     assert all(check.message and "\n" not in check.message for check in outcome.checks)
 
 
+@pytest.mark.row("P08")
 def test_the_first_model_is_said_to_be_the_first_and_still_has_to_meet_the_bounds() -> None:
     outcome = decide_on(predictions_of(SOUND), required=policy(min_accuracy=0.9))
     assert outcome.first_model

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import v2
 
+from components.core.training import augmentation
 from components.core.training.augmentation import (
     AUGMENTATIONS,
     MEAN,
     STD,
-    augment,
+    draw,
     normalize,
     resize,
 )
@@ -34,6 +35,24 @@ def pixels(count: int, size: int, seed: int = 0) -> Tensor:
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(
+    batch: Tensor,
+    level: Augmentation,
+    *,
+    horizontal_flip: bool,
+    rotate_90: bool,
+    generator: torch.Generator,
+) -> Tensor:
+    changes = draw(
+        len(batch),
+        level,
+        horizontal_flip=horizontal_flip,
+        rotate_90=rotate_90,
+        generator=generator,
+    )
+    return augmentation.augment(batch, changes, level)
 
 
 def ramp(count: int, size: int = 32) -> Tensor:
@@ -315,3 +334,13 @@ def test_the_generator_is_the_only_source_of_chance() -> None:
     assert torch.equal(
         first, augment(batch, "maximum", horizontal_flip=True, rotate_90=True, generator=seeded())
     )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_part_of_a_batch_is_changed_as_it_is_in_the_whole(level: Augmentation) -> None:
+    batch = normalize(pixels(7, 24))
+    changes = draw(7, level, horizontal_flip=True, rotate_90=True, generator=seeded())
+    whole = augmentation.augment(batch, changes, level)
+    for part in (slice(0, 4), slice(4, 7)):
+        found = augmentation.augment(batch[part], changes[part], level)
+        assert torch.allclose(found, whole[part], atol=1e-5)

@@ -138,6 +138,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return pretend
 
 
+@pytest.mark.row("R15")
 def test_a_gpu_that_is_not_there_is_refused_in_one_line(gpu: Callable[[bool], None]) -> None:
     gpu(False)
     with pytest.raises(InvalidParams) as refused:
@@ -147,6 +148,7 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line(gpu: Callable[[bool], No
     assert "\n" not in text
 
 
+@pytest.mark.row("R15")
 def test_auto_takes_the_gpu_when_there_is_one(gpu: Callable[[bool], None]) -> None:
     gpu(True)
     assert [resolve_device(d) for d in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]

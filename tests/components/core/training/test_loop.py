@@ -22,6 +22,7 @@ from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import predict_logits
 from components.core.training.loop import Epoch, LabeledImages, State, Stopped, fit
+from components.core.training.parallel import ProcessGroup
 from tests.factories import training_config
 
 CONFIG = training_config(
@@ -98,6 +99,7 @@ def interrupted(
     return epochs, stored(stopped.value.state)
 
 
+@pytest.mark.row("R02", "R03")
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 4, 6, 8, 9])  # 3 batches an epoch
 def test_a_training_stopped_after_any_batch_continues_to_the_same_bits(
@@ -117,6 +119,7 @@ def test_a_training_stopped_after_any_batch_continues_to_the_same_bits(
     assert equal(best_of(found)["network"], best_of(expected)["network"])
 
 
+@pytest.mark.row("R02")
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_training_killed_between_epochs_continues_to_the_same_bits(ema_decay: float) -> None:
     config = replace(CONFIG, ema_decay=ema_decay)
@@ -148,6 +151,7 @@ def test_a_real_network_continues_to_the_same_bits() -> None:
     assert equal(later.state_dict(), whole.state_dict())
 
 
+@pytest.mark.row("R16")
 def test_equal_seeds_give_equal_trainings_and_other_seeds_do_not() -> None:
     runs = []
     for seed in (0, 0, 1):
@@ -276,6 +280,7 @@ def weights_by_epoch(epochs: Iterator[Epoch]) -> tuple[list[Epoch], list[dict[st
     return seen, weights
 
 
+@pytest.mark.row("R17")
 def test_the_best_epoch_is_kept_and_a_tie_keeps_the_earlier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -383,6 +388,7 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     assert epochs[0].val_loss == pytest.approx(float(loss), rel=1e-6)
 
 
+@pytest.mark.row("R13")
 def test_an_exploding_training_stops_with_one_clear_line() -> None:
     with pytest.raises(Diverged, match=r"^training: the .* loss is (nan|inf) in epoch 1; use a l"):
         list(
@@ -395,6 +401,7 @@ def test_an_exploding_training_stops_with_one_clear_line() -> None:
         )
 
 
+@pytest.mark.row("R13")
 @pytest.mark.parametrize(("mode", "split"), [(True, "train"), (False, "val")])
 def test_a_loss_that_is_not_a_number_stops_the_training(mode: bool, split: str) -> None:
     class Broken(Recorder):
@@ -517,7 +524,9 @@ def test_a_gpu_reads_its_batches_from_pinned_memory(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
     rows = np.array([3, 0])
     for device, expected in (("cpu", []), ("cuda", [torch.uint8, torch.int64])):
-        there = SimpleNamespace(config=replace(CONFIG, device=device), train=TRAIN)
+        there = SimpleNamespace(
+            config=replace(CONFIG, device=device), train=TRAIN, group=ProcessGroup()
+        )
         pixels, labels = loop._Loop.read(there, rows)  # type: ignore[arg-type]
         assert pinned == expected
         assert (pixels.numpy() == TRAIN.pixels[rows]).all()

@@ -82,6 +82,7 @@ def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:
     assert 0 <= derive_seed(0) < 2**63
 
 
+@pytest.mark.row("R14")
 @given(
     count=st.integers(2, 300),
     batch_size=st.integers(1, 128),

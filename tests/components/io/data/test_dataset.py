@@ -122,6 +122,7 @@ def test_a_missing_file_is_named(location: DataPaths, name: str) -> None:
         whole(location)
 
 
+@pytest.mark.row("D03")
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("keep_time", [True, False])
 def test_a_changed_image_is_refused_also_when_its_pixels_are_cached(
@@ -142,6 +143,7 @@ def test_a_changed_image_is_refused_also_when_its_pixels_are_cached(
     assert str(refused.value).startswith(f"{path}: its bytes have changed since validate; ")
 
 
+@pytest.mark.row("D36")
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_removed_image_is_named_whatever_its_split(location: DataPaths, split: str) -> None:
     manifest = pd.read_parquet(location.manifest)
@@ -153,6 +155,7 @@ def test_a_removed_image_is_named_whatever_its_split(location: DataPaths, split:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.row("D36")
 @pytest.mark.parametrize("name", ["lying/new.png", "new class/a.png", "notes.txt"])
 def test_an_added_file_is_named(location: DataPaths, name: str) -> None:
     path = location.images / name
@@ -193,6 +196,7 @@ def test_junk_may_come_and_go(location: DataPaths) -> None:
     assert len(whole(location).rows["train"]) > 0
 
 
+@pytest.mark.row("D36")
 @pytest.mark.parametrize("seed", range(12))
 def test_no_mixture_of_old_and_new_images_is_ever_opened(location: DataPaths, seed: int) -> None:
     before = {split: part.pixels[:] for split, part in whole(location).splits.items()}
@@ -221,6 +225,7 @@ def test_no_mixture_of_old_and_new_images_is_ever_opened(location: DataPaths, se
         mutator.join()
 
 
+@pytest.mark.row("D43")
 def test_the_report_of_another_validation_is_refused(location: DataPaths, tmp_path: Path) -> None:
     manifest = pd.read_parquet(location.manifest)
     manifest.loc[manifest["split"] == "val", "split"] = "train"

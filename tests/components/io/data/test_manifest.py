@@ -57,6 +57,7 @@ def test_a_data_set_that_did_not_pass_is_refused(
         manifest.read(*stored(frame(), success=False), ("train",))
 
 
+@pytest.mark.row("D43")
 def test_the_report_of_another_manifest_is_refused(
     stored: Callable[..., tuple[Path, Path]],
 ) -> None:

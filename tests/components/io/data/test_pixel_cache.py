@@ -112,6 +112,7 @@ def test_a_cache_without_a_valid_note_is_built_again(folder: Folder, note: str |
     assert json.loads(path.read_text())["sha256"]
 
 
+@pytest.mark.row("D03")
 @pytest.mark.parametrize("gib", [1.0, 0.0])
 @pytest.mark.parametrize("keep_time", [False, True])
 def test_a_swapped_byte_in_an_image_is_refused(folder: Folder, gib: float, keep_time: bool) -> None:
@@ -155,6 +156,7 @@ def test_over_its_limit_the_images_stream_with_equal_pixels(
     assert "images are decoded again in every epoch" in caplog.text
 
 
+@pytest.mark.row("R08")
 def test_a_disk_without_room_streams_too(folder: Folder, small_disk: Path) -> None:
     folder.cache = small_disk
     pixels = folder.open(size=64)  # 120 KiB

@@ -54,6 +54,7 @@ def swap(images: Path) -> None:
     (images / "dog/1.png").write_bytes((images / "cat/1.png").read_bytes())
 
 
+@pytest.mark.row("D38")
 def test_another_image_under_a_recorded_name_is_not_used(images: Path) -> None:
     record(images, images.parents[1] / ".dvc/cache")
     assert set(statuses(images).values()) == {"used"}

@@ -76,6 +76,7 @@ def test_what_is_listed_is_what_the_scan_finds_without_junk(
     assert list_files(images) == listed
 
 
+@pytest.mark.row("D19")
 def test_deeper_folders_belong_to_their_class(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/2024/may/a.png": image_bytes(1), "dog/b.png": image_bytes(2)})
     found = run_scan(images)
@@ -112,6 +113,7 @@ def test_three_folders_are_classes_unless_they_are_exactly_the_splits(
     assert found.class_names == ["bus", "test", "train"]
 
 
+@pytest.mark.row("D18")
 def test_hidden_and_junk_files_are_ignored_and_counted(
     images: Path, image_bytes: ImageBytes
 ) -> None:
@@ -221,6 +223,7 @@ def test_an_empty_class_folder_is_still_a_class(images: Path, image_bytes: Image
     assert run_scan(images).class_names == ["cat", "dog"]
 
 
+@pytest.mark.row("D16")
 def test_links_are_never_followed(images: Path, image_bytes: ImageBytes) -> None:
     outside = put(images.parent / "outside", {"secret.png": image_bytes(7)})
     put(images, {"cat/a.png": image_bytes(1)})
@@ -242,6 +245,7 @@ def test_links_are_never_followed(images: Path, image_bytes: ImageBytes) -> None
     assert found.class_names == ["cat"]
 
 
+@pytest.mark.row("D17")
 def test_fifos_and_sockets_are_never_opened(images: Path, image_bytes: ImageBytes) -> None:
     put(images, {"cat/a.png": image_bytes()})
     os.mkfifo(images / "cat" / "pipe.png")
@@ -252,6 +256,7 @@ def test_fifos_and_sockets_are_never_opened(images: Path, image_bytes: ImageByte
         assert (rows[name].status, rows[name].rule) == ("quarantined", "non_regular_files")
 
 
+@pytest.mark.row("D17")
 def test_a_file_that_became_a_fifo_or_a_link_is_not_waited_for_or_followed(
     images: Path, image_bytes: ImageBytes
 ) -> None:
@@ -308,6 +313,7 @@ def test_a_format_that_is_not_allowed_keeps_its_name(images: Path, image_bytes: 
     assert (file.rule, file.info.format) == ("formats", "GIF")
 
 
+@pytest.mark.row("D24", "D25")
 def test_strange_names_work(images: Path, image_bytes: ImageBytes) -> None:
     names = [
         "K\u00e4se 100 %/gr\u00fc\u00dfe #1?.png",
@@ -324,6 +330,7 @@ def test_strange_names_work(images: Path, image_bytes: ImageBytes) -> None:
     assert {file.status for file in rows.values()} == {"used"}
 
 
+@pytest.mark.row("D28")
 def test_control_and_undecodable_characters_are_escaped_and_refused(
     images: Path, image_bytes: ImageBytes
 ) -> None:
@@ -338,6 +345,7 @@ def test_control_and_undecodable_characters_are_escaped_and_refused(
     }
 
 
+@pytest.mark.row("D40")
 def test_a_folder_that_cannot_be_read_is_a_finding(
     images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +364,7 @@ def test_a_folder_that_cannot_be_read_is_a_finding(
     assert file.reason == "a folder that cannot be read (Permission denied)"
 
 
+@pytest.mark.row("D36")
 def test_a_file_that_vanishes_is_a_finding(
     images: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +417,7 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(
     assert set(decoded) <= last  # what was decoded before the interruption is known
 
 
+@pytest.mark.row("D37")
 def test_changed_bytes_of_equal_size_and_time_are_seen(
     images: Path, image_bytes: ImageBytes
 ) -> None:

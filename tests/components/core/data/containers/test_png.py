@@ -35,6 +35,7 @@ def with_chunks(*chunks: bytes, at_end: bool = False) -> bytes:
     return content[:place] + b"".join(chunks) + content[place:]
 
 
+@pytest.mark.row("D14")
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize(
     "chunks",
@@ -110,6 +111,7 @@ def test_an_animation_beside_a_large_text_is_still_one() -> None:
         read(content[:33] + text + content[33:])
 
 
+@pytest.mark.row("D44")
 def test_pixels_too_many_are_refused_with_a_large_text_as_without() -> None:
     header = struct.pack(">2I5B", 60_000, 60_000, 8, 2, 0, 0, 0)
     text = chunk(b"zTXt", b"k\0\0" + zlib.compress(LONG_TEXT))

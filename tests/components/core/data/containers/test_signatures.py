@@ -77,6 +77,7 @@ def test_images_that_other_programs_read_are_to_be_converted(content: bytes, nam
     assert reason(content) == f"{name}; convert it to PNG, JPEG or TIFF"
 
 
+@pytest.mark.row("D08")
 @pytest.mark.parametrize(
     ("content", "name"),
     [

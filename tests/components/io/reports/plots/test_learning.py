@@ -91,9 +91,11 @@ def test_study_curves_mark_the_lowest_end_of_a_complete_trial(
 def test_importance_puts_the_decisive_setting_into_the_title(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    plots.study_importance({"epochs": 0.2, "learning_rate": 0.8}, tmp_path / "s.png")
+    plots.study_importance({"epochs": 0.2, "learning_rate": 0.8}, 12, tmp_path / "s.png")
 
-    assert title_of(drawn[0]) == "learning_rate explains 80% of the differences between trials."
+    assert title_of(drawn[0]) == (
+        "learning_rate explains 80% of the differences between 12 trials."
+    )
 
 
 def test_a_study_without_results_still_gets_its_figures(
@@ -101,6 +103,6 @@ def test_a_study_without_results_still_gets_its_figures(
 ) -> None:
     plots.study_history([], tmp_path / "h.png")
     plots.study_curves([], tmp_path / "c.png")
-    plots.study_importance({}, tmp_path / "i.png")
+    plots.study_importance({}, 2, tmp_path / "i.png")
 
     assert [title_of(figure).split()[0] for figure in drawn] == ["No", "No", "Too"]
