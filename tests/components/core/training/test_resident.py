@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.core.training import resident
-from components.core.training.inference import ImageArray, Subset
+from components.core.training.inference import ImageArray
 from components.core.training.loop import Epoch, LabeledImages, fit
+from components.core.training.subset import Subset
 from tests.factories import training_config
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (600, 16, 16, 3), dtype=np.uint8)
