@@ -89,12 +89,15 @@ def expected_key(paths: Paths, params: Params, card: ModelCard) -> str:
     index = {name: k for k, name in enumerate(report.class_names)}
     labels = np.array(rows["label"].map(index), dtype=np.int64)
     tuned = files.read_artifact(paths.hyperparameters, Hyperparameters)
-    config, _ = resolve(params, tuned, labels, len(index))
+    # What is auto was resolved on the card's hardware: nothing here needs torch to be asked.
+    given = params.training
+    known = given.model_copy(update={"device": "cpu", "precision": "fp32"})
+    config, _ = resolve(replace(params, training=known), tuned, labels, len(index))
     device, precision = (str(card.settings.get(name)) for name in ("device", "precision"))
     config = replace(
         config,
-        device=device if params.training.device == "auto" else config.device,
-        precision=precision if params.training.precision == "auto" else config.precision,
+        device=device if given.device == "auto" else given.device,
+        precision=precision if given.precision == "auto" else given.precision,
     )
     weights = models.find_initial_weights(params.model.weights, params.model.architecture)
     initial = files.digest_file(weights) if weights else "random"

@@ -33,6 +33,8 @@ class ImageArray(Protocol):
 
 def resolve_device(device: Device) -> str:
     """The device to run on. "cuda" without a usable GPU raises `InvalidParams`."""
+    if device == "cpu":  # known without torch, which takes a second to import
+        return device
     import torch
 
     available = torch.cuda.is_available()
@@ -41,7 +43,7 @@ def resolve_device(device: Device) -> str:
             "params.yaml: training.device is cuda, but no usable GPU was found; set it to auto or "
             "cpu, or fix the driver."
         )
-    return "cuda" if available and device != "cpu" else "cpu"
+    return "cuda" if available else "cpu"
 
 
 def resolve_precision(precision: Precision, device: str, architecture: str) -> str:
@@ -50,10 +52,10 @@ def resolve_precision(precision: Precision, device: str, architecture: str) -> s
     Chosen by what the hardware can do, not by timing: a stopwatch would make two runs differ.
     Depthwise convolutions (mobilenet) train slower in bf16 on CPUs that have it.
     """
-    import torch
-
     if precision != "auto":
         return precision
+    import torch
+
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     can = torch.cpu.get_capabilities()

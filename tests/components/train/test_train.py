@@ -180,13 +180,13 @@ def test_a_training_that_stops_early_says_when_and_why(
     store: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    changes = {"train.epochs": 6, "train.early_stopping": 1, "train.learning_rate": 0.1}
+    changes = {"train.epochs": 12, "train.early_stopping": 1, "train.learning_rate": 0.1}
     train.run(train.Paths(**paths(workspace, tmp_path)), settings(train.Params, changes))
     card = models.load_card(tmp_path / "model")
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))
-    assert len(rows) == max(card.best_epoch, 3) + 1 < 6
+    assert len(rows) == max(card.best_epoch, 6) + 1 < 12
     line = (
-        f"stopped early after epoch {len(rows)} of 6: val/loss was not lower for 1 epoch "
+        f"stopped early after epoch {len(rows)} of 12: val/loss was not lower for 1 epoch "
         f"(train.early_stopping), the best is epoch {card.best_epoch}"
     )
     assert f"train     {line}\n" in capsys.readouterr().out
