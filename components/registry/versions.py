@@ -18,7 +18,15 @@ from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput
 from components.core.gate.record import Check, DecisionRecord
 from components.io import files
-from components.registry import audit_log, champion, lock, package, signature, verification
+from components.registry import (
+    audit_log,
+    champion,
+    decided,
+    lock,
+    package,
+    signature,
+    verification,
+)
 from components.registry.audit_log import AuditLog, AuditLogChanged, Event
 from components.registry.verification import verify
 from components.tracking.runs import Run
@@ -104,6 +112,7 @@ def _is_stored(store: Store, version: ModelVersion) -> bool:
 def _upload(run: Run, name: str, folder: Path, digest: str, card: ModelCard) -> tuple[str, str]:
     """Store the folder as an MLflow model; return the logged model and the package's digest."""
     from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
 
     client = run.store.client
     logged = client.create_logged_model(
@@ -122,7 +131,14 @@ def _upload(run: Run, name: str, folder: Path, digest: str, card: ModelCard) -> 
         client.log_model_artifacts(logged.model_id, str(target))
     sys.audit("pipeline", "package uploaded")
     client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    try:
+        client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    except MlflowException:
+        # MLflow's client repeats a call whose answer was lost; the server refuses a second one.
+        outputs = client.get_run(run.id).outputs
+        known = {output.model_id for output in outputs.model_outputs} if outputs else set()
+        if logged.model_id not in known:
+            raise
     return str(logged.model_id), package_digest
 
 
@@ -149,7 +165,7 @@ def _create(run: Run, name: str, model_id: str, tags: dict[str, str]) -> ModelVe
     oldest = None if guard.exclusive else _find(run.store, name, digest)
     if oldest is not None and str(oldest.version) != str(version.version):
         # Another process was as fast; everybody keeps the oldest.
-        client.delete_model_version(name, str(version.version))
+        get_or_none(client.delete_model_version, name, str(version.version))  # or gone already
         return oldest
     sys.audit("pipeline", "version created")
     versions = json.dumps([{"name": name, "version": str(version.version)}])
@@ -178,6 +194,7 @@ def record_decision(run: Run, version: Version, *, decision: Path, description: 
     for tag, value in tags.items():
         if found.tags.get(tag) != value:
             client.set_model_version_tag(name, number, tag, value)
+    description = decided.with_decision(audit_log.read(run.store, name), number, description)
     if found.description != description:
         client.update_model_version(name, number, description)
     if champion.aliases(run.store, name).get(champion.CANDIDATE) != number:

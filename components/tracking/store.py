@@ -68,9 +68,16 @@ class Store:
 
     def link(self, run_id: str) -> str:
         """Where a person finds the run."""
+        return self._link(self.route(run_id))
+
+    def version_link(self, name: str, version: str) -> str:
+        """Where a person finds a version of a registered model, and decides about it."""
+        return self._link(f"#/models/{quote(name)}/versions/{version}")
+
+    def _link(self, route: str) -> str:
         if server.is_server(self.uri):
-            return f"{server.without_credentials(self.uri).rstrip('/')}/{self.route(run_id)}"
-        return f"`make ui`, then http://127.0.0.1:5000/{self.route(run_id)}"
+            return f"{server.without_credentials(self.uri).rstrip('/')}/{route}"
+        return f"`make ui`, then {server.UI}/{route}"
 
     def patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a call to MLflow returns, through restarts of the server.

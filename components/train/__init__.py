@@ -25,6 +25,7 @@ from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingParams
 from components.io import checkpoints, files, models, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
+from components.io.data.timed_images import TimedImages
 from components.io.progress import Progress
 from components.io.reports import plots
 from components.train import outputs
@@ -180,7 +181,7 @@ def _train(
     job: Job, checkpoint: Path, deferred: tracking.DeferredRun, group: ProcessGroup
 ) -> tuple[State, list[dict[str, float]]]:
     """Run all epochs that are left; return the last state and one row per epoch."""
-    from components.core.training.loop import Stopped, fit
+    from components.core.training.loop import LabeledImages, Stopped, fit
 
     saved = checkpoints.load(checkpoint, job.key)
     state, history = saved or ({}, [])
@@ -189,6 +190,7 @@ def _train(
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
     with process.stop_on_signal() as stop:
         progress = Progress("train", job.config, len(train.labels), stop)
+        timed = TimedImages(train.pixels)
 
         def after_batch(done: int, total: int) -> bool:
             deferred.advance()  # MLflow is imported while the device computes
@@ -196,7 +198,7 @@ def _train(
 
         epochs = fit(
             job.network,
-            train,
+            LabeledImages(timed, train.labels),
             val,
             job.config,
             resume=state or None,
@@ -206,9 +208,8 @@ def _train(
         )
         try:
             for epoch in epochs:
-                rate = progress.report(epoch)
-                state = epoch.state
-                history.append(outputs.row(epoch, rate))
+                rate, state = progress.report(epoch), epoch.state
+                history.append(outputs.row(epoch, rate) | {"read_share": timed.share()})
                 checkpoints.save(checkpoint, job.key, state, history)
                 sys.audit("pipeline", "epoch saved")
                 _log(deferred.get(), history)

@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from components import tracking
 from components.core.artifacts import Hyperparameters, ModelCard
+from components.core.evaluation.diagnosis import diagnose, training_facts
 from components.core.phrases import count
 from components.core.training.config import TrainingConfig
 from components.core.training.presets import Preset
@@ -62,6 +65,9 @@ def report(
         class_names=job.dataset.class_names,
     )
     notes |= find_shortfalls(outcome, tuned)
+    counts = np.bincount(job.dataset.splits["train"].labels, minlength=len(outcome.class_names))
+    facts = training_facts(history, asdict(config), counts.tolist(), job.initial_weights)
+    notes |= {finding.kind.replace(" ", "_"): str(finding) for finding in diagnose(facts)}
     for note in notes.values():
         print(f"train     {note}", flush=True)
     mlflow_run.tags(notes)

@@ -32,6 +32,7 @@ from components.core.training.schedule import stratified_subset
 from components.core.training.subset import Subset
 from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
+from components.tracking import shown
 from components.tune import outputs, search
 from components.tune.search_space import SearchSpace, search_space
 from components.tune.trial import StudyContext
@@ -136,16 +137,11 @@ def run(paths: Paths, params: Params) -> None:
         )
         for file in (paths.trials, *sorted(paths.plots.iterdir())):
             mlflow_run.file(file, "tune")
+        shown.describe(
+            mlflow_run, outputs.summarize(best), name=f"tune: val loss {best.val_loss:.3f}"
+        )
     files.write_artifact(paths.hyperparameters, best)
-    flip = "horizontal flip" if best.horizontal_flip else "no horizontal flip"
-    finished = best.trials_complete + best.trials_pruned + best.trials_failed
-    print(
-        f"tune      best of {finished}: learning rate {best.learning_rate:.2g}, "
-        f"{best.epochs} epochs, {flip}, val/loss {best.val_loss:.3f} "
-        f"({best.trials_complete} complete, {best.trials_pruned} pruned, "
-        f"{best.trials_failed} failed)",
-        flush=True,
-    )
+    print(f"tune      {outputs.summarize(best)}", flush=True)
 
 
 def run_worker(paths: Paths, worker: int, params: Params) -> None:

@@ -1,9 +1,10 @@
-"""What a study leaves for people: a table of its trials, and how they went."""
+"""What tune leaves for people: the table of trials, figures with their values, a line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from components.core.artifacts import Hyperparameters
 from components.io import files
 from components.io.reports import plots
 from components.tune import search
@@ -11,8 +12,20 @@ from components.tune.trial import share_of_schedule
 from components.tune.trial_queue import TrialQueue, reason
 
 
+def summarize(best: Hyperparameters) -> str:
+    """The best trial and how many there were, in one line."""
+    flip = "horizontal flip" if best.horizontal_flip else "no horizontal flip"
+    finished = best.trials_complete + best.trials_pruned + best.trials_failed
+    return (
+        f"best of {finished}: learning rate {best.learning_rate:.2g}, "
+        f"{best.epochs} epochs, {flip}, val/loss {best.val_loss:.3f} "
+        f"({best.trials_complete} complete, {best.trials_pruned} pruned, "
+        f"{best.trials_failed} failed)"
+    )
+
+
 def write_trials(path: Path, queue: TrialQueue) -> None:
-    """One line for each trial that was started."""
+    """Write trials.csv, one row per trial that was started."""
     rows = []
     for trial in queue.started():
         settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]

@@ -26,6 +26,8 @@ QUARTERS = 4
 PRUNING_QUARTER = 3
 
 _OUT_OF_MEMORY = "out_of_memory"
+_JUDGED = ("val/loss", "val/accuracy")  # of the best epoch
+
 OUT_OF_TIME = "tune.timeout_seconds is used up"
 
 
@@ -140,3 +142,6 @@ def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
         child.params(settings)
         for step, row in enumerate(notes["curve"], start=1):
             child.metrics(row, step=step)
+        if notes["curve"]:  # of the epoch that the study judged, not of the last one
+            best = min(notes["curve"], key=lambda row: row["val/loss"])
+            child.metrics({f"best/{k.replace('/', '_')}": best[k] for k in _JUDGED})

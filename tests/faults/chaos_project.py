@@ -5,6 +5,7 @@ The server lies behind a proxy, so that requests can be hurt on their way.
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -202,8 +203,9 @@ class Lane(Project):
     def _locked(self) -> list[Path]:
         """Locks that somebody holds, or that were left behind."""
         left = [*(self.root / "artifacts").rglob("study.journal.lock")]
-        rwlock = self.root / ".dvc/tmp/rwlock"
-        if rwlock.exists() and rwlock.read_text().strip() not in ("", "{}"):
+        rwlock = self.root / ".dvc/tmp/rwlock"  # what a dead process left, the next one takes
+        text = rwlock.read_text() if rwlock.exists() else ""
+        if any(Path(f"/proc/{owner}").exists() for owner in re.findall(r'"pid": *(\d+)', text)):
             left.append(rwlock)
         for path in (self.root / "artifacts").rglob(".*.lock"):
             with path.open() as file:

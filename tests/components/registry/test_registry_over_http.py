@@ -62,7 +62,7 @@ def served(server: tuple[str, LocalStore], monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def wait_for(uri: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
             return require_reachable(uri)

@@ -1,0 +1,56 @@
+"""The answer of each writing call is lost once: MLflow's client repeats the call by itself."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow import MlflowClient
+
+from components.io import files
+from components.registry import verification
+from components.tracking.store import open_store
+from tests import processes, registry
+from tests.components.registry.test_registry_over_http import served as served
+from tests.components.registry.test_registry_over_http import server as server
+from tests.faults.proxy import Fault, Proxy
+from tests.local_store import EMPTY, LocalStore
+from tests.registry import NAME
+
+
+@pytest.mark.row("N03", "N04")
+@pytest.mark.timeout(900)
+def test_one_version_and_one_champion_whatever_answer_is_lost(
+    server: tuple[str, LocalStore],
+    served: str,
+    small_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verification, "_require_same_predictions", lambda *_: None)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.01")
+    decision = registry.write_decision(tmp_path / "decision.json", files.digest_folder(small_model))
+    words = (str(small_model), str(decision))
+    with Proxy(urlsplit(served).port or 0) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy.port}")
+        processes.register(*words)
+        writes = [call for call in proxy.seen if not re.match("GET|.*search", call)]
+        short = [call.partition("/artifacts/")[0] for call in writes]
+        kinds = sorted({re.sub("[0-9a-f]{32}", "[0-9a-f]{32}", call) for call in short})
+        assert len(kinds) > 8
+        for kind in kinds:
+            server[1].load(EMPTY)
+            proxy.plan(Fault("drop", path=f"^{kind}"))
+            processes.register(*words)
+            assert re.match(f"drop 0 {kind}", proxy.done.pop()), kind
+            require_one(served, kind)
+
+
+def require_one(uri: str, kind: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        with open_store() as store:
+            assert len(registry.require_consistent(store)) == 1, kind
+            actions = [action for action, _ in registry.events(store)]
+    assert actions == ["evaluated", "promotion_started", "promotion_completed"], kind
+    assert len(MlflowClient(uri).search_model_versions(f"name='{NAME}'")) == 1, kind
