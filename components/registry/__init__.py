@@ -4,6 +4,7 @@ versions      one version per model folder, with the gate's verdict on it
 package       a model folder wrapped as an MLflow model
 served_model  the code that runs inside a registered model
 verification  whether a stored package has its bytes and predicts like its model folder
+stored_model  a version's model folder on this machine, found without MLflow once it is here
 smoke_test    the script that predicts in that process
 audit_log     who decided what and why, append-only; the truth that aliases follow
 adoption      the audit log of a model that somebody else made
