@@ -16,7 +16,6 @@ from typing import Any
 
 _UNUSED = frozenset(
     {"mlflow.gateway", "mlflow.genai", "mlflow.genai.judges", "mlflow.genai.scorers"}
-    | {"mlflow.models"}  # what signatures, examples and evaluation are; used when one is logged
 )
 
 
