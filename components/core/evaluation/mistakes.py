@@ -12,7 +12,7 @@ from components.core.evaluation import metrics
 from components.core.evaluation.diagnosis import Finding
 from components.core.evaluation.predictions import Predictions
 
-_ODDS = 3.0  # of the first class against the second, above which a prediction is confident
+_ODDS = 2.7  # of the first class against the second, above which a prediction is confident
 _ENOUGH = 8  # mistakes, below which nothing is said about them
 
 
