@@ -27,7 +27,7 @@ from components.io import process
 # Images of a batch that are worth a GPU.
 _SMALLEST_SHARE = 8
 
-# Until the others have noticed that one is dead, and for ending what does not end by itself.
+# For others that die at the same time, and for ending what does not end by itself.
 _NOTICE_SECONDS = 1.0
 _GRACE_SECONDS = 10.0
 
@@ -98,9 +98,7 @@ def _wait(processes: list[SpawnProcess], stop: process.Stop) -> None:
     passed_on = False
     while any(each.exitcode is None for each in processes):
         if any(each.exitcode for each in processes):
-            deadline = time.monotonic() + _NOTICE_SECONDS
-            while time.monotonic() < deadline:  # so that the code of each is its own
-                time.sleep(_NOTICE_SECONDS / 10)
+            time.sleep(_NOTICE_SECONDS)  # others may have died of the same
             return
         if stop and not passed_on:
             passed_on = True

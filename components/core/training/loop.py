@@ -27,6 +27,7 @@ from components.core.training.inference import ImageArray, predict_logits
 from components.core.training.memory import told
 from components.core.training.parallel import ProcessGroup
 from components.core.training.prefetch import prefetch
+from components.core.training.resident import move_images
 from components.core.training.schedule import learning_rate_at, shuffled_batches
 from components.core.training.subset import Subset
 
@@ -140,6 +141,7 @@ class _Loop:
         if config.ema_decay:
             average = swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
             self.ema = swa_utils.AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.moved = move_images(train.pixels, config.device)
         self.gradient = Gradient(self.network, config, notice, group)
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the epoch under way
@@ -186,8 +188,10 @@ class _Loop:
         """
         import torch
 
-        pixels = torch.from_numpy(self.train.pixels[self.group.share(rows)])
-        labels = torch.from_numpy(self.train.labels[rows])
+        share, labels = self.group.share(rows), torch.from_numpy(self.train.labels[rows])
+        if self.moved is not None:
+            return self.moved[torch.from_numpy(share).to(self.moved.device)], labels
+        pixels = torch.from_numpy(self.train.pixels[share])
         if self.config.device == "cuda":  # from pinned memory, without waiting
             return pixels.pin_memory(), labels.pin_memory()
         return pixels, labels

@@ -525,7 +525,7 @@ def test_a_gpu_reads_its_batches_from_pinned_memory(monkeypatch: pytest.MonkeyPa
     rows = np.array([3, 0])
     for device, expected in (("cpu", []), ("cuda", [torch.uint8, torch.int64])):
         there = SimpleNamespace(
-            config=replace(CONFIG, device=device), train=TRAIN, group=ProcessGroup()
+            config=replace(CONFIG, device=device), train=TRAIN, group=ProcessGroup(), moved=None
         )
         pixels, labels = loop._Loop.read(there, rows)  # type: ignore[arg-type]
         assert pinned == expected
