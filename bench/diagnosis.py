@@ -253,8 +253,8 @@ HARD = ("data harder than the model", "underfitting")
 FEW = ("overfitting", "too few images")
 HIGH = ("learning rate too high",)
 CASES = [
-    Case(data="digits", planted=HIGH, norm=False, settings={"learning_rate": 0.1}),
-    Case(data="shapes", planted=HIGH, norm=False, settings={"learning_rate": 0.06}),
+    Case(data="digits", planted=HIGH, norm=False, settings={"learning_rate": 0.3}),
+    Case(data="shapes", planted=HIGH, norm=False, settings={"learning_rate": 0.3}),
     Case(data="cells", planted=HIGH, settings={"learning_rate": 0.1}),
     Case(data="digits", planted=("learning rate too low",), settings={"learning_rate": 3e-6}),
     Case(data="shapes", planted=("learning rate too low",), settings={"learning_rate": 1e-6}),

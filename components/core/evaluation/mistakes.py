@@ -12,6 +12,7 @@ from components.core.evaluation import metrics
 from components.core.evaluation.diagnosis import Finding
 from components.core.evaluation.predictions import Predictions
 
+_ODDS = 2.7  # of the first class against the second, above which a prediction is confident
 _ENOUGH = 8  # mistakes, below which nothing is said about them
 
 
@@ -71,9 +72,9 @@ def _label_noise(found: Predictions) -> Finding | None:
         return None
     above = _area(confidence[~wrong], confidence[wrong])
     sure = float(np.median(confidence[wrong]) / np.median(confidence[~wrong]))
-    guess = 1 / len(found.class_names)
-    is_sure = (float(np.median(confidence[wrong])) - guess) / (1 - guess) > 0.4
-    if above > 0.7 or sure < 0.75 or not is_sure:
+    ranked = np.sort(found.probabilities[wrong], axis=1)
+    odds = float(np.median(ranked[:, -1] / np.maximum(ranked[:, -2], 1e-9)))
+    if above > 0.7 or sure < 0.75 or odds < _ODDS:
         return None
     evidence = (
         f"the {int(wrong.sum()):,} mistakes are nearly as confident as the hits: a hit is the more "

@@ -126,7 +126,7 @@ def test_a_first_good_model_becomes_champion_and_loads_from_the_registry(
     row = planted.test.iloc[1]
     image = (planted.data_paths.images / row["path"]).read_bytes()
     served = pyfunc.load_model(f"models:/{NAME}@champion")
-    good, bad = served.predict([base64.b64encode(image).decode(), "no image"])
+    good, bad = served.predict([base64.b64encode(image).decode(), "%"])
     assert good["label"] == row["label"]
     assert bad == {"error": "not base64"}
 
