@@ -6,7 +6,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo test test-slow test-services test-containers test-cluster chaos reliability audit lint types format lock ui install bench bench-peers
+.PHONY: help reference demo test test-slow test-services test-containers test-cluster test-browser \
+  chaos reliability audit lint types format lock ui install bench bench-peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s%s\n", $$1, $$2}' Makefile
@@ -32,6 +33,12 @@ test-containers: install .tools/installed ## the image, and the pipeline in cont
 test-cluster: install ## the pipeline on the cluster that KUBECONFIG names: see tests/cluster/conftest.py
 	$(BIN)/python -m pytest -m cluster -rs
 
+test-browser: install .browser/installed ## the pages in Debian's Chromium: links, scripts, contrast, narrow and dark
+	sh infra/install_chromium.sh
+	rm -rf .browser/pages
+	$(BIN)/python -m tests.browser.pages .browser/pages
+	cd tests/browser && ../../.browser/bin/python -m pytest -q -c /dev/null --rootdir . --confcutdir . .
+
 reliability: install ## docs/reliability.md, from rows, marks and the results of `pytest --record-rows`
 	$(BIN)/python -m tests.faults.report
 
@@ -53,11 +60,8 @@ format: install ## write the code in its format, fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-ui: install ## runs and model versions at http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --workers 1 \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
-	  --default-artifact-root "$$($(BIN)/python -c 'import pathlib; print(pathlib.Path("mlartifacts").absolute().as_uri())')" \
-	  --host 127.0.0.1 --port $${PORT:-5000}
+ui: install ## runs and model versions at http://127.0.0.1:5000, or PORT=5001
+	@$(BIN)/python -m pipeline ui --port $${PORT:-5000}
 
 bench: install ## docs/performance.md: this project beside a plain script and the limit in memory
 	$(BIN)/python -m bench.suite
@@ -78,6 +82,8 @@ lock: $(BIN)/uv ## resolve all packages anew
 	  --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o infra/image.lock
 	$(BIN)/uv pip compile infra/tools.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o infra/tools.lock
+	$(BIN)/uv pip compile tests/browser/requirements.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" -o tests/browser/requirements.lock
 	$(BIN)/uv pip compile bench/peers.in --constraint requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o bench/peers.lock
 
@@ -96,6 +102,11 @@ $(BIN)/uv:
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --editable .
 	@[ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1 || \
 	  $(BIN)/dvc config --local core.no_scm true
+	@touch $@
+
+.browser/installed: tests/browser/requirements.lock | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .browser
+	$(BIN)/uv pip sync --quiet --python .browser/bin/python --require-hashes tests/browser/requirements.lock
 	@touch $@
 
 .tools/installed: infra/tools.lock | $(BIN)/uv

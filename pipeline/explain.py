@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from components.core.errors import InvalidData, PipelineError
-from components.core.evaluation import features, heat_map
+from components.core.evaluation import heat_map
 from components.core.phrases import count, listing
-from components.core.training import inference
+from components.core.training import features, inference
+from components.core.training.subset import evenly
 from components.io import files
 from components.io.reports.plots import explanation
 from components.io.reports.plots.explanation import Panel
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from components.core.training.inference import ImageArray
-    from components.io.data.dataset import Dataset
     from components.io.models import LoadedModel
     from pipeline.chosen_model import ChosenModel
 
@@ -113,8 +113,9 @@ def _neighbors(
     except PipelineError as error:
         return [], f"no training images to compare with: {error}"
     train, rows = dataset.splits["train"], dataset.rows["train"]
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SEARCHED)).astype(np.int64))
-    others = _train_features(loaded, digest, dataset, chosen, cache)
+    some = evenly(train.pixels, _SEARCHED)
+    chosen = some.indices
+    others = _train_features(loaded, f"{digest} {dataset.digest} {len(chosen)}", some, cache)
     indices, similarities = features.nearest(own, others, NEIGHBORS)
     searched = f"nearest of {count(len(rows), 'training image')}"
     if len(chosen) < len(rows):
@@ -133,29 +134,14 @@ def _neighbors(
     return neighbors, searched
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Some rows of an array of images, as an array of images."""
-
-    pixels: ImageArray
-    rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        return self.pixels[self.rows[index]]
-
-
 def _train_features(
-    loaded: LoadedModel, digest: str, dataset: Dataset, chosen: NDArray[np.int64], cache: Path
+    loaded: LoadedModel, what: str, some: ImageArray, cache: Path
 ) -> NDArray[np.float32]:
     """Features of the chosen training images, computed once for a model and its data."""
-    key = hashlib.sha256(f"{digest} {dataset.digest} {len(chosen)}".encode()).hexdigest()
+    key = hashlib.sha256(what.encode()).hexdigest()
     path = cache / "features" / f"{key}.npy"
     if path.is_file():
         return np.asarray(np.load(path), np.float32)
-    some = _Chosen(dataset.splits["train"].pixels, chosen)
     device = inference.resolve_device("auto")
     found, _ = features.extract(loaded.network, loaded.card.architecture, some, device=device)
     files.write_with(path, lambda part: np.save(part, found.astype(np.float16)))

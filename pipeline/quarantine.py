@@ -138,21 +138,21 @@ def carry_out(plan: Plan) -> None:
         PipelineError: a file cannot be moved; those before it are.
     """
     if plan.moves and plan.table:
-        rows = [[move.path, move.rule, move.reason] for move in plan.moves]
+        rows = [[each.path, each.rule, each.reason] for each in plan.moves]
         files.write_csv(plan.table, _COLUMNS, rows)
-    for move in plan.moves:
+    for each in plan.moves:
         try:
-            _move(move.source, move.target)
+            move(each.source, each.target)
         except OSError as error:
             raise PipelineError(
-                f"{move.source}: could not be moved to {move.target} ({error.strerror or error}); "
+                f"{each.source}: could not be moved to {each.target} ({error.strerror or error}); "
                 "fix that, then run the same command again."
             ) from error
     if plan.table is None:
         _remove_empty_folders()
 
 
-def _move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path) -> None:
     """Move a file, or a link as it is; what is at `target` stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):

@@ -11,6 +11,7 @@ import numpy as np
 
 from components.core.artifacts import (
     Evaluation,
+    Hyperparameters,
     ModelCard,
     Split,
     ValidationReport,
@@ -155,6 +156,25 @@ def evaluation(found: Predictions | None = None, **changes: Any) -> Evaluation:
         "predictions_sha256": PREDICTIONS,
     }
     return Evaluation.model_validate(values | changes)
+
+
+def hyperparameters(**changes: Any) -> Hyperparameters:
+    """Of one complete trial of 32 px."""
+    values: dict[str, Any] = {
+        "learning_rate": 1e-3,
+        "epochs": 3,
+        "horizontal_flip": True,
+        "val_loss": 0.5,
+        "val_accuracy": 0.8,
+        "image_size": 32,
+        "num_train_images": 100,
+        "study": "tune-0",
+        "trials_complete": 1,
+        "trials_pruned": 0,
+        "trials_failed": 0,
+        "data_digest": DATA,
+    }
+    return Hyperparameters.model_validate(values | changes)
 
 
 def gate_policy(**changes: Any) -> GatePolicy:

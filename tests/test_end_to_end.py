@@ -9,6 +9,8 @@ import base64
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -251,6 +253,45 @@ def test_what_the_page_about_using_a_model_says_works(project: Project, first_ru
     shutil.rmtree(project.root / "photos")
 
 
+def shell_of_the_readme(note: str) -> str:
+    """The block of README.md that says it is run here, with this note."""
+    readme = (ROOT / "README.md").read_text()
+    block = readme.partition(f"<!-- run by: tests/test_end_to_end.py ({note}) -->\n```sh\n")[2]
+    assert block
+    return block.partition("```")[0]
+
+
+def test_the_readme_s_server_predicts_an_image(project: Project, first_run: str) -> None:
+    row = pd.read_parquet(project.root / "artifacts/evaluate/predictions.parquet").iloc[0]
+    shutil.copy(project.root / "data/images" / row["path"], project.root / "cell.png")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    serve, _, call = shell_of_the_readme("on another port").replace("5001", port).partition("\n")
+    with (project.root / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            ["sh", "-c", f"exec env {serve}"],
+            cwd=project.root,
+            env=project.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait = f"until curl --silent --fail http://127.0.0.1:{port}/ping; do sleep 0.2; done"
+        project.run("timeout", "300", "sh", "-c", wait)
+        answer = json.loads(project.run("sh", "-c", call))
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # mlflow serves in a process of its own
+        server.wait(timeout=60)
+    (project.root / "cell.png").unlink()
+    (project.root / "server.log").unlink()
+    (prediction,) = answer["predictions"]
+    assert prediction["label"] == row["predicted"]
+    for name in ("functional", "defective"):
+        assert prediction["probabilities"][name] == pytest.approx(row[f"p:{name}"], abs=1e-6)
+
+
 def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str) -> None:
     shown = json.loads(project.run("dvc", "metrics", "show", "--json").splitlines()[-1])
     metrics = shown[""]["data"]["artifacts/evaluate/metrics.json"]["data"]
@@ -259,6 +300,7 @@ def test_metrics_and_plots_are_declared_for_dvc(project: Project, first_run: str
     project.run("dvc", "plots", "show", "--out", "plots")
     page = (project.root / "plots/index.html").read_text()
     assert "confusion" in page
+    assert "://" not in page  # it works without a network
     assert list((project.root / "plots/static").glob("*png"))
 
 
@@ -293,6 +335,16 @@ def test_an_experiment_decides_but_registers_nothing(project: Project, first_run
     assert isinstance(policy, dict)
     assert policy["min_accuracy"] == 0.01
     assert project.record()["version"] is None
+    project.environment["COLUMNS"] = "120"
+    shown = project.run("sh", "-e", "-c", shell_of_the_readme("after an experiment"))
+    table = next(line for line in shown.splitlines() if "Experiment" in line)
+    assert [name for name in table.split() if name in ("accuracy", "macro_f1", "\u2026")] == [
+        "accuracy",
+        "macro_f1",
+    ]
+    assert "register.gate.min_accuracy" in table
+    assert len(table) <= 120
+    assert "dvc_plots" not in project.run("git", "status", "--short")
 
 
 @pytest.mark.row("D01", "P27")

@@ -37,7 +37,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.rmtree(project.root / "cache")
     shutil.rmtree(project.root / "mlartifacts")
     (project.root / "mlflow.db").unlink()
-    project.run(*RUN_LOCAL)
+    out = project.run(*RUN_LOCAL)
+    ours = ("validate ", "tune ", "trial ", "train ", "evaluate ", "register ", "mlflow ", "run-l")
+    assert all(line.startswith(ours) for line in out.splitlines())
+    assert "register  registered: " in out
+    assert not (project.root / "mlflow.db").exists(), "it has a store of its own"
     return project
 
 

@@ -47,8 +47,11 @@ class Interrupted(PipelineError):
     """A signal stopped the step after its progress was saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+        super().__init__(message, signal_number)
         self.exit_code = 128 + signal_number
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Diverged(PipelineError):

@@ -27,7 +27,8 @@ from components.io import files, models, process
 from components.io.data import predictions as prediction_table
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
 from components.io.reports.plots.canvas import shorten
-from components.io.reports.run import RunPaths, usual_paths, write_page
+from components.io.reports.run import Page, RunPaths, usual_paths, write_page
+from components.tracking import shown
 
 
 class EvaluateParams(BaseModel):
@@ -106,10 +107,12 @@ def run(paths: Paths, params: Params) -> None:
             predicted = result.predictions.predicted
             device = inference.resolve_device(params.training.device)
             outputs.write_heat_maps(folder, loaded, test, wrong, predicted, device)
-        page = write_page(_run_paths(paths), data.decode_params, mlflow_run.origin)
+        page = write_page(_run_paths(paths), data.decode_params, shown.origin(mlflow_run))
         _log(mlflow_run, evaluation, paths.plots, page)
     for line in outputs.lines(result, latency, paths.plots):
         print(f"evaluate  {line}", flush=True)
+    for finding in page.findings if page else ():
+        print(f"evaluate  {finding}", flush=True)
 
 
 def _run_paths(paths: Paths) -> RunPaths:
@@ -168,7 +171,7 @@ def _measure_latency(
     return time_images(loaded, images, device=device, machine=machine)
 
 
-def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path, page: Path | None) -> None:
+def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path, page: Page | None) -> None:
     # By this tag the gate counts how many models were evaluated on one test set.
     mlflow_run.tags({"test": evaluation.test_digest})
     numbers = evaluation.metrics.model_dump(exclude_none=True)
@@ -176,5 +179,5 @@ def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path, page: Pa
     mlflow_run.dataset(name="test", digest=evaluation.data_digest, context="test")
     for plot in sorted(plots.glob("*.png")):
         mlflow_run.file(plot, "test")
-    for file in sorted(page.parent.iterdir()) if page else ():
-        mlflow_run.file(file, "report")
+    if page:
+        shown.log_folder(mlflow_run, page.path.parent, "report")

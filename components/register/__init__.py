@@ -19,7 +19,7 @@ from components import tracking
 from components.core.data.decoding import DataParams
 from components.core.errors import PipelineError
 from components.core.evaluation.changes import find_changes
-from components.core.gate.decide import decide
+from components.core.gate.decide import decide, measure_accuracy
 from components.core.gate.evidence import Evidence
 from components.core.gate.policy import GatePolicy
 from components.core.gate.record import DecisionRecord
@@ -36,6 +36,7 @@ from components.registry import audit_log, promotion, versions
 from components.registry.champion import ChampionStatus, revoked_reason
 from components.registry.promotion import ChampionChanged
 from components.registry.versions import Version
+from components.tracking import shown
 from components.tracking.runs import Run
 
 # Tags of a version that say where it comes from.
@@ -173,11 +174,10 @@ def _write_page(mlflow_run: Run, paths: Paths, params: Params) -> None:
     """Write the page of the run, now with the verdict, and keep it with the run in MLflow."""
     evaluated = paths.evaluation.parent
     where = RunPaths(paths.artifacts, paths, paths.model, evaluated, paths.decision)
-    page = write_page(where, params.data.decode_params, mlflow_run.origin)
+    page = write_page(where, params.data.decode_params, shown.origin(mlflow_run))
     if page:
-        for file in sorted(page.parent.iterdir()):
-            mlflow_run.file(file, "report")
-        outputs.say(f"report: {page}")
+        shown.log_folder(mlflow_run, page.path.parent, "report")
+        outputs.say(f"report: {page.path}")
 
 
 def _register_and_promote(mlflow_run: Run, evaluated: EvaluatedCandidate, paths: Paths) -> None:
@@ -199,10 +199,14 @@ def _register_and_promote(mlflow_run: Run, evaluated: EvaluatedCandidate, paths:
         run_route=mlflow_run.store.route(mlflow_run.id),
     )
     versions.record_decision(mlflow_run, version, decision=paths.decision, description=description)
+    verdict, accuracy = record.outcome.verdict, measure_accuracy(evaluated.candidate.predictions)
+    title = f"version {version.number}: {verdict} {accuracy.value:.3f}"
+    shown.describe(mlflow_run, description, name=title)
     status = evaluated.status
     if record.outcome.verdict == "passed":
         status = promotion.promote(mlflow_run.store, version.name, version.number, over=status)
-    _print_outcome(version, evaluated, status, mlflow_run.link)
+    _print_outcome(version, evaluated, status)
+    outputs.say(mlflow_run.store.version_link(version.name, version.number))
 
 
 def _ensure_version(mlflow_run: Run, evaluated: EvaluatedCandidate) -> Version:
@@ -217,9 +221,7 @@ def _ensure_version(mlflow_run: Run, evaluated: EvaluatedCandidate) -> Version:
     )
 
 
-def _print_outcome(
-    version: Version, evaluated: EvaluatedCandidate, status: ChampionStatus, link: str
-) -> None:
+def _print_outcome(version: Version, evaluated: EvaluatedCandidate, status: ChampionStatus) -> None:
     known = "registered" if version.created else "already registered"
     outputs.say(f"{known}: {version.name} version {version.number}, alias candidate")
     passed = evaluated.record.outcome.verdict == "passed"
@@ -235,4 +237,3 @@ def _print_outcome(
         outputs.say(f"champion stays version {version.number}: this model, from an earlier verdict")
     if not passed and status.version != version.number:
         outputs.print_next_step(evaluated)
-    outputs.say(link)

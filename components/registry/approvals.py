@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from components.core.errors import PipelineError
 from components.core.gate.record import DecisionRecord
-from components.registry import audit_log, champion, lock, promotion
+from components.registry import audit_log, champion, decided, eligibility, lock, promotion
 from components.registry.audit_log import AuditLog, AuditLogChanged, LoggedEvent, Trigger
 from components.registry.champion import ChampionStatus
 from components.registry.decisions import load_decision
@@ -60,7 +60,7 @@ def approve(
     if status.version == version and not status.problem:
         return Result("unchanged", f"version {version} is champion already")
     champion.require_weights(log, version, "become champion")
-    _require_approvable(_load_record(store, log, version), version, status)
+    eligibility.require_approvable(store, _load_record(store, log, version), version, status)
     plan = f"version {version} of {name} becomes champion, {_replaces(status)}"
     return _unless_confirmed(plan, confirm, dry_run) or _approve(
         store, name, version, status, reason
@@ -82,27 +82,6 @@ def _load_record(store: Store, log: AuditLog, version: str) -> DecisionRecord:
         return load_decision(store, log, version, Path(scratch)).record
 
 
-def _require_approvable(record: DecisionRecord, version: str, status: ChampionStatus) -> None:
-    """Raise unless it is blocked, and by a comparison with the present champion."""
-    if record.outcome.verdict == "error":
-        raise PipelineError(
-            f"version {version}: its verdict is error, which nobody can approve. Fix the cause "
-            f"(`python -m pipeline review {version}`), then run `dvc repro register`."
-        )
-    if record.outcome.verdict == "passed":
-        raise PipelineError(
-            f"version {version}: it passed the gate and needs no approval; only blocked versions "
-            "do. Run `dvc repro register` to compare it with the present champion."
-        )
-    if status.problem:
-        raise PipelineError(f"version {version}: nothing was approved, because {status.problem}.")
-    if record.evidence.champion.model_digest != status.model_digest:
-        raise PipelineError(
-            f"version {version}: it was not compared with {status.title}, which is champion now. "
-            "Run `dvc repro register` to compare them, then approve."
-        )
-
-
 def _unless_confirmed(plan: str, confirm: Confirm, dry_run: bool) -> Result | None:
     """None to go on."""
     if dry_run:
@@ -112,7 +91,7 @@ def _unless_confirmed(plan: str, confirm: Confirm, dry_run: bool) -> Result | No
 
 def _approve(store: Store, name: str, version: str, over: ChampionStatus, reason: str) -> Result:
     _promote(store, name, version, over, "approved", reason)
-    _set_tags(store, name, version, "approved", reason)
+    _show(store, name, version, "approved", reason)
     return Result("done", f"approved: {_champion_is(name, version)}")
 
 
@@ -137,9 +116,13 @@ def _promote(
     promotion.promote(store, name, version, over=over, trigger=trigger, reason=reason)
 
 
-def _set_tags(store: Store, name: str, version: str, decision: str, reason: str) -> None:
+def _show(store: Store, name: str, version: str, decision: str, reason: str) -> None:
+    """State a decision where MLflow shows the version: in its tags and first on its page."""
     for tag, value in {TAG: decision, REASON_TAG: reason}.items():
         store.client.set_model_version_tag(name, version, tag, value)
+    before = store.client.get_model_version(name, version).description or ""
+    after = decided.with_decision(audit_log.read(store, name), version, before)
+    store.client.update_model_version(name, version, after)
 
 
 def reject(
@@ -154,22 +137,9 @@ def reject(
     record = _load_record(store, log, version)
     if champion.manual_decision(log, version) == "rejected":
         return Result("unchanged", f"version {version} is rejected already")
-    _require_rejectable(record, version, status)
+    eligibility.require_rejectable(record, version, status)
     plan = f"version {version} of {name} is rejected for good"
     return _unless_confirmed(plan, confirm, dry_run) or _reject(store, log, version, reason)
-
-
-def _require_rejectable(record: DecisionRecord, version: str, status: ChampionStatus) -> None:
-    if status.version == version:
-        raise PipelineError(
-            f"version {version}: it is champion. `python -m pipeline rollback` brings the previous "
-            "one back."
-        )
-    if record.outcome.verdict != "blocked":
-        raise PipelineError(
-            f"version {version}: its verdict is {record.outcome.verdict}; only blocked versions "
-            "wait for a person."
-        )
 
 
 def _reject(store: Store, log: AuditLog, version: str, reason: str) -> Result:
@@ -185,23 +155,33 @@ def _reject(store: Store, log: AuditLog, version: str, reason: str) -> Result:
             break
         except AuditLogChanged:
             continue
-    _set_tags(store, log.name, version, "rejected", reason)
+    _show(store, log.name, version, "rejected", reason)
     return Result("done", f"rejected: version {version}")
 
 
 def sync(store: Store, name: str, *, dry_run: bool = False) -> Iterator[Result]:
-    """Act on the tag `review` = approved | rejected that people set in the MLflow UI.
+    """Act on the tags `review` = approved | rejected and `review.reason` of the MLflow UI.
 
-    One result per tagged version, by number, as soon as it is known; `refused` = it may not be.
+    One result per tagged version, by number, as soon as it is known; `refused` = it may not be, or
+    the tags do not say what or why.
     """
     versions = store.client.search_model_versions(f"name='{name}'")
-    tagged = {str(v.version): v.tags for v in versions if v.tags.get(TAG) in _DECISIONS}
+    tagged = {str(v.version): v.tags for v in versions if v.tags.get(TAG)}
     for version in sorted(tagged, key=int):
-        reason = tagged[version].get(REASON_TAG, "") or "by the tag in the MLflow UI"
+        decision, reason = tagged[version][TAG], tagged[version].get(REASON_TAG, "").strip()
         try:
-            yield _sync(store, name, version, tagged[version][TAG], reason, dry_run)
+            _require_known(version, decision)
+            yield _sync(store, name, version, decision, reason, dry_run)
         except PipelineError as error:
             yield Result("refused", f"refused: {error}")
+
+
+def _require_known(version: str, decision: str) -> None:
+    if decision not in _DECISIONS:
+        raise PipelineError(
+            f"version {version}: its tag `{TAG}` is {decision!r}, which means nothing; set it to "
+            f"{' or '.join(_DECISIONS)} in the MLflow UI, and `{REASON_TAG}` to why."
+        )
 
 
 def _sync(store: Store, name: str, version: str, decision: str, reason: str, dry: bool) -> Result:
@@ -211,12 +191,17 @@ def _sync(store: Store, name: str, version: str, decision: str, reason: str, dry
         last = [e for e in log.events if e.version == version and e.action != "pruned"][-1]
         message = f"version {version}: {decision} already, {last.time[:10]} by {last.actor}"
         return Result("unchanged", message)
+    if not reason:
+        raise PipelineError(
+            f"version {version}: its tag `{TAG}` is {decision}, but nobody said why; set its tag "
+            f"`{REASON_TAG}` in the MLflow UI, then run `python -m pipeline sync` again."
+        )
     record = _load_record(store, log, version)
     if decision == "approved":
         champion.require_weights(log, version, "become champion")
-        _require_approvable(record, version, status)
+        eligibility.require_approvable(store, record, version, status)
     else:
-        _require_rejectable(record, version, status)
+        eligibility.require_rejectable(record, version, status)
     if dry:
         return Result("planned", f"would be done: version {version} is {decision}: {reason}")
     if decision == "approved":

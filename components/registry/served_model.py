@@ -21,6 +21,8 @@ from components.io import models
 
 _BATCH = 64
 
+_URL_SAFE = str.maketrans("-_", "+/")
+
 
 class Prediction(TypedDict, total=False):
     """Of one image: either `error`, or all the others."""
@@ -48,6 +50,24 @@ OUTPUT_SCHEMA = Schema(
 )
 
 
+def decode_base64(text: str) -> bytes:
+    """Bytes of base64 (RFC 4648, section 4 or 5), wrapped or not, or of a data URL (RFC 2397).
+
+    Raises:
+        InvalidImage: it is neither.
+    """
+    text = "".join(text.split())
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise InvalidImage("a data URL that is not in base64")
+    text = text.translate(_URL_SAFE)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImage("not base64") from error
+
+
 class ImageClassifier(PythonModel):
     """Classifies encoded images with the model folder that MLflow hands over."""
 
@@ -67,7 +87,8 @@ class ImageClassifier(PythonModel):
 
         Args:
             context: unused; MLflow's signature.
-            model_input: files in base64, of any format the card allows.
+            model_input: files of any format the card allows, in base64, the URL-safe one too,
+                padded or not; or as data URLs, as browsers make them.
             params: unused.
         """
         predictions: list[Prediction] = []
@@ -90,11 +111,7 @@ class ImageClassifier(PythonModel):
         return predictions
 
     def _load(self, image: str) -> NDArray[np.uint8]:
-        try:
-            content = base64.b64decode("".join(image.split()), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidImage("not base64") from error
-        return load_image(content, self._card.image_size, self._card.images)
+        return load_image(decode_base64(image), self._card.image_size, self._card.images)
 
     def _classify(self, squares: NDArray[np.uint8], predictions: list[Prediction]) -> None:
         """Fill one prediction per square: (B, S, S, 3)."""

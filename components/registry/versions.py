@@ -18,7 +18,15 @@ from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput
 from components.core.gate.record import Check, DecisionRecord
 from components.io import files
-from components.registry import audit_log, champion, lock, package, signature, verification
+from components.registry import (
+    audit_log,
+    champion,
+    decided,
+    lock,
+    package,
+    signature,
+    verification,
+)
 from components.registry.audit_log import AuditLog, AuditLogChanged, Event
 from components.registry.verification import verify
 from components.tracking.runs import Run
@@ -186,6 +194,7 @@ def record_decision(run: Run, version: Version, *, decision: Path, description: 
     for tag, value in tags.items():
         if found.tags.get(tag) != value:
             client.set_model_version_tag(name, number, tag, value)
+    description = decided.with_decision(audit_log.read(run.store, name), number, description)
     if found.description != description:
         client.update_model_version(name, number, description)
     if champion.aliases(run.store, name).get(champion.CANDIDATE) != number:

@@ -22,6 +22,11 @@ def clean_name(name: str) -> str:
     return posixpath.normpath(f"/{allowed}").strip("/") or "_"
 
 
+def to_text(value: object) -> str:
+    """The value of a parameter; numbers with six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def batches(items: list[T], size: int) -> Iterator[list[T]]:
     """The items in lists of at most `size`."""
     rest = iter(items)

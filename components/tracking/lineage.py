@@ -9,7 +9,10 @@ from pathlib import Path
 from components.core.errors import PipelineError
 from components.io.yaml_file import read_yaml
 
-_GIT = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+_GIT = ["git", "rev-parse", "HEAD"]
+# DVC rewrites its lock file while it runs: the run itself is no change of the code.
+_CHANGES = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/"]
+_CHANGES += [":(top,exclude,glob)**/dvc.lock"]
 
 _TIMEOUT_SECONDS = 20
 
@@ -21,13 +24,21 @@ def tags() -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """The commit of the current folder, with -dirty behind it; empty outside a repository."""
+    """The commit of the current folder; empty outside a repository.
+
+    It ends with -dirty when tracked files differ from it, dvc.lock aside.
+    """
     try:
-        done = subprocess.run(  # noqa: S603
-            _GIT, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
-        )
+        commit = _output(_GIT)
+        return f"{commit}-dirty" if _output(_CHANGES) else commit
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
+    )
     return done.stdout.strip()
 
 

@@ -54,11 +54,6 @@ class Run:
         """The tags `git` and `dvc` of the code and images that the run was made from."""
         return {name: self._tags[name] for name in ("git", "dvc") if name in self._tags}
 
-    @property
-    def origin(self) -> dict[str, str]:
-        """Where a result comes from, in words: its lineage and this run."""
-        return {**self.lineage, "MLflow run": self.link}
-
     def tag(self, name: str) -> str:
         """The value of a tag; empty when it was never set."""
         return self._tags.get(name, "")
@@ -80,12 +75,12 @@ class Run:
         """Log parameters. MLflow keeps the first value; a later one becomes a tag `changed.<name>`.
 
         Args:
-            values: shown as text, cut after 6,000 characters.
+            values: shown as text, cut after 6,000 characters; numbers with six digits.
         """
         from mlflow.entities import Param
 
         texts = {
-            limits.clean_name(name): str(value)[: limits.PARAM_CHARACTERS]
+            limits.clean_name(name): limits.to_text(value)[: limits.PARAM_CHARACTERS]
             for name, value in values.items()
         }
         new = {name: text for name, text in texts.items() if name not in self._params}
@@ -186,7 +181,7 @@ class Run:
 @contextmanager
 def open_run(
     *,
-    kind: Literal["tune", "model"],
+    kind: Literal["tune", "model", "compare"],
     name: str,
     key: str,
     tags: Mapping[str, str] | None = None,

@@ -17,6 +17,9 @@ from components.io.project import project_folder
 # Schemes with their usual ports; SQLite has a file.
 _DATABASES = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
+# Where `make ui` shows what a database holds.
+UI = "http://127.0.0.1:5000"
+
 _TRIES = 3
 _TRY_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.io.project import project_folder
-from components.tracking import database, server
+from components.tracking import database, server, unused_packages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,9 +68,16 @@ class Store:
 
     def link(self, run_id: str) -> str:
         """Where a person finds the run."""
+        return self._link(self.route(run_id))
+
+    def version_link(self, name: str, version: str) -> str:
+        """Where a person finds a version of a registered model, and decides about it."""
+        return self._link(f"#/models/{quote(name)}/versions/{version}")
+
+    def _link(self, route: str) -> str:
         if server.is_server(self.uri):
-            return f"{server.without_credentials(self.uri).rstrip('/')}/{self.route(run_id)}"
-        return f"`make ui`, then http://127.0.0.1:5000/{self.route(run_id)}"
+            return f"{server.without_credentials(self.uri).rstrip('/')}/{route}"
+        return f"`make ui`, then {server.UI}/{route}"
 
     def patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a call to MLflow returns, through restarts of the server.
@@ -145,6 +152,7 @@ def open_store(*, patient: bool = False) -> Iterator[Store]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    unused_packages.leave_unrun()
     with _environment("MLFLOW_TRACKING_URI", uri):
         from mlflow.exceptions import MlflowException
 

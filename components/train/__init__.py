@@ -8,6 +8,9 @@ run continue where it was: run the same command again.
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,25 +18,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from components import tracking
-from components.core.artifacts import Hyperparameters, ModelCard
+from components.core.artifacts import Hyperparameters
 from components.core.data.decoding import DataParams
 from components.core.errors import Interrupted
-from components.core.phrases import count
 from components.core.training.architectures import ModelParams
-from components.core.training.config import TrainingConfig, TrainingParams
-from components.core.training.presets import Preset
+from components.core.training.config import TrainingParams
 from components.io import checkpoints, files, models, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset, require_same_data
+from components.io.data.timed_images import TimedImages
 from components.io.progress import Progress
 from components.io.reports import plots
+from components.train import outputs
 from components.train.key import CODE as CODE  # read as that of the step
 from components.train.key import resolve, training_key
-from components.train.shortfalls import Outcome, find_shortfalls
+from components.train.outputs import Job
+from components.train.ranks import Rank, count_ranks, launch
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from components.core.training.loop import Epoch, State
+    from components.core.training.loop import State
+    from components.core.training.parallel import ProcessGroup
 
 
 class TrainParams(BaseModel):
@@ -65,18 +68,6 @@ class Params:
     train: TrainParams
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One training: what it learns from, how, and the key that identifies it."""
-
-    dataset: Dataset
-    config: TrainingConfig
-    preset: Preset
-    network: nn.Module
-    initial_weights: str
-    key: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Paths(DataPaths):
     """What this step reads and writes, besides the data."""
@@ -95,13 +86,41 @@ class Paths(DataPaths):
 
 
 def run(paths: Paths, params: Params) -> None:
-    """Train; write the model folder, its curves as CSV and as a figure."""
+    """Train; write the model folder, its curves as CSV and as a figure.
+
+    On a machine with several GPUs each has a process of its own, if the batch is large enough.
+    """
+    job = _open(paths, params)
+    size = count_ranks(job.config, len(job.dataset.splits["val"].labels))
+    if size > 1:
+        print(f"train     {size} GPUs: each has a share of every batch", flush=True)
+        return launch(_run_rank, size, paths, params)
+    from components.core.training.parallel import ProcessGroup
+
+    return _run(job, paths, params, ProcessGroup())
+
+
+def _run_rank(rank: Rank, paths: Paths, params: Params) -> None:
+    """What each of several processes does: all train, the first one also saves and reports."""
+    job = _open(paths, params)
+    from components.train.process_group import DistributedGroup
+
+    group = DistributedGroup(rank, job.config.device)
+    if group.rank == 0:
+        return _run(job, paths, params, group)
+    return _follow(job, paths.checkpoint, group)
+
+
+def _open(paths: Paths, params: Params) -> Job:
     process.configure()
     process.choose_kernels(deterministic=params.training.deterministic)
     tuned = files.read_artifact(paths.hyperparameters, Hyperparameters)
     dataset = open_dataset(paths, params.data, params.model.image_size, ("train", "val"))
     require_same_data(paths.hyperparameters, tuned.data_digest, dataset.digest, "tune")
-    job = _prepare(dataset, tuned, params)
+    return _prepare(dataset, tuned, params)
+
+
+def _run(job: Job, paths: Paths, params: Params, group: ProcessGroup) -> None:
     config, preset = job.config, f"{job.preset.tier} ({job.preset.reason})"
     print(
         f"train     {preset}: learning rate {config.learning_rate:.2g}, {config.epochs} epochs, "
@@ -109,61 +128,91 @@ def run(paths: Paths, params: Params) -> None:
         f"{config.device} {config.precision}",
         flush=True,
     )
-    tags = {"data": dataset.digest, "study": tuned.study, **process.hardware_facts(config.device)}
     name = f"{params.model.architecture}-{job.key[:8]}"
-    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as mlflow_run:
-        mlflow_run.params({**asdict(config), "preset": preset})
-        mlflow_run.dataset(name="train", digest=dataset.digest, context="training")
-        state, history = _train(job, paths.checkpoint, mlflow_run)
-        _report(job, state, history, tuned, mlflow_run)
-        _write_model(paths.model, job, state, params)
-        _write_history(paths.history, history)
+    with tracking.opened_aside(_open_run(job, name, preset, group.size)) as deferred:
+        state, history = _train(job, paths.checkpoint, deferred, group)
+        mlflow_run = deferred.get()
+        _log(mlflow_run, history)
+        outputs.report(job, state, history, mlflow_run)
+        outputs.write_model(paths.model, job, state, params)
+        outputs.write_history(paths.history, history)
         plots.history(history, config.epochs, paths.plot)
         for file in (paths.history, paths.plot):
             mlflow_run.file(file, "train")
     checkpoints.remove(paths.checkpoint)
 
 
-def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> _Job:
+@contextmanager
+def _open_run(job: Job, name: str, preset: str, processes: int) -> Iterator[tracking.Run]:
+    """The run in MLflow, with what is known before training."""
+    tags = {"data": job.dataset.digest, "study": job.tuned.study, "processes": str(processes)}
+    tags |= process.hardware_facts(job.config.device)
+    with tracking.open_run(kind="model", name=name, key=job.key, tags=tags) as mlflow_run:
+        mlflow_run.params({**asdict(job.config), "preset": preset})
+        mlflow_run.dataset(name="train", digest=job.dataset.digest, context="training")
+        yield mlflow_run
+
+
+def _log(mlflow_run: tracking.Run, history: list[dict[str, float]]) -> None:
+    """The curves so far: MLflow may lack what a kill or an outage kept from it, and no more."""
+    for row in history:
+        outputs.log_epoch(row, mlflow_run)
+
+
+def _follow(job: Job, checkpoint: Path, group: ProcessGroup) -> None:
+    """Train along with the first process, which saves and reports, and decides when to stop."""
+    from components.core.training.loop import Stopped, fit
+
+    state, _ = checkpoints.load(checkpoint, job.key) or (None, [])
+    train, val = (job.dataset.splits[split] for split in ("train", "val"))
+    with process.stop_on_signal(), suppress(Stopped):
+        deque(fit(job.network, train, val, job.config, resume=state, group=group), maxlen=0)
+
+
+def _prepare(dataset: Dataset, tuned: Hyperparameters, params: Params) -> Job:
     names = dataset.class_names
     config, preset = resolve(params, tuned, dataset.splits["train"].labels, len(names))
     network, initial = models.create_model(params.model, len(names), config.seed)
     key = training_key(dataset.digest, initial, config, params)
-    return _Job(dataset, config, preset, network, initial, key)
+    return Job(dataset, tuned, config, preset, network, initial, key)
 
 
 def _train(
-    job: _Job, checkpoint: Path, mlflow_run: tracking.Run
+    job: Job, checkpoint: Path, deferred: tracking.DeferredRun, group: ProcessGroup
 ) -> tuple[State, list[dict[str, float]]]:
     """Run all epochs that are left; return the last state and one row per epoch."""
-    from components.core.training.loop import Stopped, fit
+    from components.core.training.loop import LabeledImages, Stopped, fit
 
     saved = checkpoints.load(checkpoint, job.key)
     state, history = saved or ({}, [])
     if saved:
         print(f"train     resumed after {state['epoch']} epochs, batch {state['batch']}")
-    for row in history:  # what a kill or an outage kept from MLflow; it knows the others
-        _log_epoch(row, mlflow_run)
     train, val = (job.dataset.splits[split] for split in ("train", "val"))
     with process.stop_on_signal() as stop:
         progress = Progress("train", job.config, len(train.labels), stop)
+        timed = TimedImages(train.pixels)
+
+        def after_batch(done: int, total: int) -> bool:
+            deferred.advance()  # MLflow is imported while the device computes
+            return progress.after_batch(done, total)
+
         epochs = fit(
             job.network,
-            train,
+            LabeledImages(timed, train.labels),
             val,
             job.config,
             resume=state or None,
-            after_batch=progress.after_batch,
+            after_batch=after_batch,
             notice=progress.note,
+            group=group,
         )
         try:
             for epoch in epochs:
-                rate = progress.report(epoch)
-                state = epoch.state
-                history.append(_row(epoch, rate))
+                rate, state = progress.report(epoch), epoch.state
+                history.append(outputs.row(epoch, rate) | {"read_share": timed.share()})
                 checkpoints.save(checkpoint, job.key, state, history)
                 sys.audit("pipeline", "epoch saved")
-                _log_epoch(history[-1], mlflow_run)
+                _log(deferred.get(), history)
         except Stopped as stopped:
             checkpoints.save(checkpoint, job.key, stopped.state, history)
             raise Interrupted(
@@ -172,108 +221,3 @@ def _train(
                 stop.signal_number,
             ) from None
     return state, history
-
-
-def _report(
-    job: _Job,
-    state: State,
-    history: list[dict[str, float]],
-    tuned: Hyperparameters,
-    mlflow_run: tracking.Run,
-) -> None:
-    """Say, and log, which epoch is kept, whether training stopped early, and what fell short."""
-    config, val, best = job.config, job.dataset.splits["val"], state["best"]
-    print(f"train     best epoch {best['epoch']}, val/loss {best['val_loss']:.3f}", flush=True)
-    notes = {}
-    if len(history) < config.epochs:
-        notes["stopped_early"] = (
-            f"stopped early after epoch {len(history)} of {config.epochs}: val/loss was not lower "
-            f"for {count(config.early_stopping, 'epoch')} (train.early_stopping), the best is "
-            f"epoch {best['epoch']}"
-        )
-    if (size := state["micro_batch_size"]) < config.batch_size:
-        notes["out_of_memory"] = (
-            f"memory did not suffice for {config.batch_size} images at a time: the gradients of "
-            f"each step were added up over {size} at a time"
-        )
-    outcome = Outcome(
-        config=config,
-        num_train_images=len(job.dataset.splits["train"].labels),
-        val_labels=val.labels,
-        val_loss=best["val_loss"],
-        val_accuracy=history[best["epoch"] - 1]["val_accuracy"],
-        class_names=job.dataset.class_names,
-    )
-    notes |= find_shortfalls(outcome, tuned)
-    for note in notes.values():
-        print(f"train     {note}", flush=True)
-    mlflow_run.tags(notes)
-    mlflow_run.metrics(
-        {
-            "best/epoch": best["epoch"],
-            "best/val_loss": outcome.val_loss,
-            "best/val_accuracy": outcome.val_accuracy,
-            "best_trial/val_loss": tuned.val_loss,
-            "best_trial/val_accuracy": tuned.val_accuracy,
-            "majority_class/val_accuracy": outcome.majority_class()[1],
-        }
-    )
-
-
-def _row(epoch: Epoch, rate: float) -> dict[str, float]:
-    return {
-        "epoch": epoch.index,
-        "train_loss": epoch.train_loss,
-        "val_loss": epoch.val_loss,
-        "val_accuracy": epoch.val_accuracy,
-        "learning_rate": epoch.learning_rate,
-        "images_per_second": rate,
-        "best": float(epoch.best),
-    }
-
-
-def _log_epoch(row: dict[str, float], mlflow_run: tracking.Run) -> None:
-    """In MLflow the part of a name before the slash becomes a section of charts."""
-    curves = {
-        "train/loss": row["train_loss"],
-        "val/loss": row["val_loss"],
-        "val/accuracy": row["val_accuracy"],
-        "train/learning_rate": row["learning_rate"],
-    }
-    rate = {"train/images_per_second": row["images_per_second"]}
-    mlflow_run.metrics(curves, step=int(row["epoch"]), by_clock=rate)
-
-
-def _write_model(folder: Path, job: _Job, state: State, params: Params) -> None:
-    """Weights of the best epoch, and the card with the temperature that val asks for."""
-    from components.core.training import calibration, inference
-
-    best = state["best"]
-    job.network.load_state_dict(best["network"])
-    val = job.dataset.splits["val"]
-    logits = inference.predict_logits(job.network, val.pixels, device=job.config.device)
-    calibrated = calibration.calibrate(logits, val.labels, list(job.dataset.rows["val"]["group"]))
-    print(f"train     temperature {calibrated}", flush=True)
-    settings = asdict(job.config) | {"calibration": f"temperature {calibrated}"}
-    settings["class_weights"] = params.training.class_weights
-    settings["micro_batch_size"] = state["micro_batch_size"]
-    card = ModelCard(
-        architecture=params.model.architecture,
-        class_names=job.dataset.class_names,
-        image_size=params.model.image_size,
-        images=params.data.decode_params,
-        temperature=calibrated.temperature,
-        weights_sha256=models.save_weights(folder, best["network"]),
-        initial_weights=job.initial_weights,
-        data_digest=job.dataset.digest,
-        training_key=job.key,
-        settings=settings,
-        best_epoch=best["epoch"],
-        val_loss=best["val_loss"],
-    )
-    models.save_card(folder, card)
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    columns = list(history[0])
-    files.write_csv(path, columns, ([row[name] for name in columns] for row in history))

@@ -31,6 +31,7 @@ CODE = (
     "io/files.py",
     "io/models.py",
     "io/process.py",
+    "io/reference.py",
 )
 
 

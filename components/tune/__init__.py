@@ -29,13 +29,13 @@ from components.core.training.config import TrainingConfig, TrainingParams, reso
 from components.core.training.loop import LabeledImages
 from components.core.training.presets import Preset, choose_preset
 from components.core.training.schedule import stratified_subset
+from components.core.training.subset import Subset
 from components.io import files, process
 from components.io.data.dataset import DataPaths, Dataset, open_dataset
-from components.io.reports import plots
-from components.tune import search
+from components.tracking import shown
+from components.tune import outputs, search
 from components.tune.search_space import SearchSpace, search_space
-from components.tune.trial import StudyContext, Subset, share_of_schedule
-from components.tune.trial_queue import TrialQueue, reason
+from components.tune.trial import StudyContext
 
 # Worker k waits k times this long for the run in MLflow that all share, before it makes one.
 _OWNER_SECONDS = 15.0
@@ -130,23 +130,18 @@ def run(paths: Paths, params: Params) -> None:
         mlflow_run.params({**asdict(context.space), **params.tune.model_dump()})
         search.run_trials(queue, context, mlflow_run, wait=True)
         best = search.best_hyperparameters(queue, context)
-        _write_trials(paths.trials, queue)
-        _draw(paths.plots, queue)
+        outputs.write_trials(paths.trials, queue)
+        outputs.draw(paths.plots, queue)
         mlflow_run.metrics(
             {"best/val_loss": best.val_loss, "best/learning_rate": best.learning_rate}
         )
         for file in (paths.trials, *sorted(paths.plots.iterdir())):
             mlflow_run.file(file, "tune")
+        shown.describe(
+            mlflow_run, outputs.summarize(best), name=f"tune: val loss {best.val_loss:.3f}"
+        )
     files.write_artifact(paths.hyperparameters, best)
-    flip = "horizontal flip" if best.horizontal_flip else "no horizontal flip"
-    finished = best.trials_complete + best.trials_pruned + best.trials_failed
-    print(
-        f"tune      best of {finished}: learning rate {best.learning_rate:.2g}, "
-        f"{best.epochs} epochs, {flip}, val/loss {best.val_loss:.3f} "
-        f"({best.trials_complete} complete, {best.trials_pruned} pruned, "
-        f"{best.trials_failed} failed)",
-        flush=True,
-    )
+    print(f"tune      {outputs.summarize(best)}", flush=True)
 
 
 def run_worker(paths: Paths, worker: int, params: Params) -> None:
@@ -271,30 +266,3 @@ def _subset(train: LabeledImages, params: Params) -> LabeledImages:
     """The images that trials learn from: a share of every class."""
     indices = stratified_subset(train.labels, params.tune.train_fraction, params.training.seed)
     return LabeledImages(Subset(train.pixels, indices), train.labels[indices])
-
-
-def _write_trials(path: Path, queue: TrialQueue) -> None:
-    rows = []
-    for trial in queue.started():
-        settings = [trial.params.get(name, "") for name in ("learning_rate", "epochs")]
-        settings.append(str(trial.user_attrs.get("horizontal_flip", "")).lower())
-        value = "" if trial.value is None else f"{trial.value:.6f}"
-        start = [trial.number, trial.user_attrs["worker"], trial.state.name.lower()]
-        rows.append([*start, *settings, value, reason(trial)])
-    names = "trial worker state learning_rate epochs horizontal_flip val_loss reason"
-    files.write_csv(path, names.split(), rows)
-
-
-def _draw(folder: Path, queue: TrialQueue) -> None:
-    """History, curves by share of schedule, and the importance of the two settings."""
-    trials = queue.started()
-    plots.study_history(
-        [(t.number, t.value, t.state.name.lower()) for t in trials], folder / "history.png"
-    )
-    curves = [(t.number, share_of_schedule(t), t.state.name.lower()) for t in trials]
-    plots.study_curves(curves, folder / "intermediate.png")
-    rows = ((number, *point) for number, curve, _ in curves for point in curve)
-    files.write_csv(folder / "curves.csv", ("trial", "percent", "val_loss"), rows)
-    importance = search.importance(queue)
-    plots.study_importance(importance, len(queue.complete()), folder / "importance.png")
-    files.write_csv(folder / "importance.csv", ("setting", "share"), importance.items())

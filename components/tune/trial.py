@@ -15,12 +15,9 @@ from components.io.progress import Progress
 from components.tune.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
-    from numpy.typing import NDArray
     from optuna.trial import FrozenTrial
 
-    from components.core.training.inference import ImageArray
     from components.core.training.loop import Epoch, LabeledImages
 
 # Trials report after each quarter of their own schedule and are compared at the third: earlier, the
@@ -29,6 +26,8 @@ QUARTERS = 4
 PRUNING_QUARTER = 3
 
 _OUT_OF_MEMORY = "out_of_memory"
+_JUDGED = ("val/loss", "val/accuracy")  # of the best epoch
+
 OUT_OF_TIME = "tune.timeout_seconds is used up"
 
 
@@ -52,22 +51,6 @@ class StudyContext:
     data_digest: str
     num_classes: int
     name: str
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some of the images, under new indices."""
-
-    pixels: ImageArray
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Number of images in the subset."""
-        return len(self.indices)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Images at `index` of the subset."""
-        return self.pixels[self.indices[index]]
 
 
 class TrialRun:
@@ -159,3 +142,6 @@ def log_trial(trial: FrozenTrial, parent: tracking.Run) -> None:
         child.params(settings)
         for step, row in enumerate(notes["curve"], start=1):
             child.metrics(row, step=step)
+        if notes["curve"]:  # of the epoch that the study judged, not of the last one
+            best = min(notes["curve"], key=lambda row: row["val/loss"])
+            child.metrics({f"best/{k.replace('/', '_')}": best[k] for k in _JUDGED})

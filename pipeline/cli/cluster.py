@@ -48,11 +48,16 @@ def compile_(
     print(f"{output}: upload it to Kubeflow Pipelines")
 
 
-def run_local() -> None:
+def run_local(
+    register: Annotated[
+        bool,
+        typer.Option("--register", help="Into the project's own MLflow store, like dvc repro."),
+    ] = False,
+) -> None:
     """Run Kubeflow's graph on this machine, in artifacts/run-local: no cluster, no containers."""
     check_settings()
     compiler = _import_compiler()
-    record = compiler.run_local(Path.cwd())
+    record = compiler.run_local(Path.cwd(), register=register)
     print(f"run-local: {record.outcome.verdict}; {compiler.LOCAL_OUTPUTS}/register")
 
 

@@ -1,4 +1,4 @@
-"""Commands of the data: sample-data, pin-splits, quarantine."""
+"""Commands of the data: sample-data, pin-splits, quarantine, review-labels, apply-review."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _PANEL = "data"
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    commands: tuple[Callable[..., object], ...] = (sample_data, pin_splits, quarantine)
+    commands: tuple[Callable[..., object], ...] = (
+        sample_data, pin_splits, quarantine, review_labels, apply_review,
+    )  # fmt: skip
     for command in commands:
         name = command.__name__.replace("_", "-")
         app.command(name, rich_help_panel=_PANEL, epilog=_EXAMPLES[name])(command)
@@ -29,6 +31,8 @@ def add(app: typer.Typer) -> None:
 _EXAMPLES = {
     "sample-data": "Example: python -m pipeline sample-data",
     "pin-splits": "Example: python -m pipeline pin-splits && git diff data/splits.csv",
+    "review-labels": "Example: python -m pipeline review-labels --folds 3",
+    "apply-review": "Example: python -m pipeline apply-review --dry-run",
     "quarantine": "Example: python -m pipeline quarantine --rule label_conflicts --dry-run",
 }
 
@@ -113,3 +117,64 @@ def _print_plan(plan: Plan, *, every_file: bool) -> None:
         print_table(("rule", "files"), [(rule, f"{size:,}") for rule, size in by_rule.items()])
     for path, reason in plan.left:
         print(f"! {path}: {reason}")
+
+
+def review_labels(
+    folds: Annotated[
+        int, typer.Option(min=2, max=20, metavar="N", help="Trainings; each leaves 1/N out.")
+    ] = 5,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many labels are listed.")
+    ] = 1000,
+) -> None:
+    """List labels of all splits that are likely wrong, most suspicious first, with their images.
+
+    Trains once for each fold; a stopped search goes on where it was.
+    """
+    from components import train
+    from components.core.evaluation import label_issues
+    from components.core.phrases import count
+    from components.io import params
+    from pipeline import SETTINGS, label_review
+
+    settings = params.load(SETTINGS, train.Params)
+    everything = label_review.open_all(settings)
+    probabilities = label_review.out_of_fold(everything, settings, folds, Path("cache"))
+    suspicion = label_issues.find(probabilities, everything.images.labels)
+    found = label_review.write(everything, suspicion, probabilities, limit)
+    print(f"{count(found.suspicious, 'suspicious label')} of {count(found.images, 'image')}")
+    print(f"look at {found.page}", f"decide in {found.table}: keep, move:CLASS or drop", sep="\n")
+    print("then: python -m pipeline apply-review --dry-run")
+
+
+def apply_review(
+    table: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The table with the decisions.")
+    ] = Path("artifacts/review/labels.csv"),
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back what was applied last.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Move files to the class that a person decided, or aside; nothing is deleted.
+
+    data/review.csv records each move. Exit code 3: a file was left where it is.
+    """
+    from datetime import UTC, datetime
+
+    from components.core.phrases import count
+    from pipeline import apply_review as applying
+
+    plan = applying.plan_undo() if undo else applying.plan(table)
+    print_table(("from", "to", "decision"), [[*map(str, m[:3])] for m in plan.moves])
+    for path, reason in plan.left:
+        print(f"! {path}: {reason}")
+    done = count(len(plan.moves), "file")
+    if not undo:
+        print(f"{plan.kept:,} kept, {plan.open:,} without a decision")
+    if dry_run or not plan.moves:
+        print(f"apply-review: would move {done}" if plan.moves else "apply-review: nothing to move")
+    elif ask(yes)(f"apply-review: move {done}"):
+        applying.carry_out(plan, datetime.now(UTC).isoformat(timespec="milliseconds"))
+        print(f"apply-review: moved {done}, recorded in {applying.JOURNAL}")
+        print(f"next: dvc add {IMAGES}", "      dvc repro", sep="\n")
+    return EXIT_NEEDS_ACTION if plan.left else 0

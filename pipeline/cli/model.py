@@ -1,4 +1,4 @@
-"""Commands of the model: predict, explain, export."""
+"""Commands of the model: predict, explain, export, drift, compare."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import typer
 from pipeline.cli import registry_views
 from pipeline.cli.common import (
     EXIT_NEEDS_ACTION,
+    Json,
     Model,
     Trained,
     Version,
+    check_settings,
     choose_model,
+    print_json,
     print_table,
 )
 
@@ -29,12 +32,14 @@ _EXAMPLES = {
     "predict": "predict photos/ cell.png --csv > predictions.csv",
     "explain": "explain photos/cell.png",
     "export": "export",
+    "drift": "drift /mnt/camera/today",
+    "compare": "compare resnet18 resnet50 mobilenet_v3_small",
 }
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    commands: tuple[Callable[..., object], ...] = (predict, explain, export)
+    commands: tuple[Callable[..., object], ...] = (predict, explain, export, drift, compare)
     for command in commands:
         name = command.__name__
         example = f"Example: python -m pipeline {_EXAMPLES[name]}"
@@ -120,3 +125,48 @@ def export(
             print(f"! {form.name} was not written: {form.refusal}")
     print(f"{output}: card.json says how an image becomes the input, example.py does it")
     return 0 if all(form.accepted for form in card.files) else EXIT_NEEDS_ACTION
+
+
+def drift(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="New images, folders too."),
+    ],
+    model: Model = None,
+    version: Version = None,
+    trained: Trained = False,
+    json: Json = False,
+) -> int:
+    """Compare new images with those that the champion was validated on; exit 3 on alarm."""
+    from pipeline import drift as drifting
+    from pipeline.cli import model_views as views
+
+    chosen = choose_model(model, version, trained)
+    _announce(chosen)
+    found = drifting.measure(chosen, paths)
+    for path, problem in found.unreadable:
+        print(f"! {views.printable(path)}: {problem}", file=sys.stderr)
+    if json:
+        print_json(views.drift_json(found, chosen))
+    else:
+        print_table(views.DRIFT, views.drift_rows(found))
+        print(views.drift_summary(found))
+    return EXIT_NEEDS_ACTION if found.alarm else 0
+
+
+def compare(
+    architectures: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Architectures, by torchvision's names.")
+    ],
+) -> None:
+    """Train several architectures on the same data and budget, and say which to take when.
+
+    Measured on val: the test split stays closed. A stopped comparison goes on where it was.
+    """
+    from pipeline import compare as comparing
+    from pipeline.cli import model_views as views
+
+    check_settings()
+    found = comparing.compare(list(dict.fromkeys(architectures)))
+    print_table(views.COMPARED, map(views.compared_row, found.rows))
+    print(*found.advice, f"{found.table}, {found.figure.name}", found.link, sep="\n")

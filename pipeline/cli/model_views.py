@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from components.core.phrases import count
 
 if TYPE_CHECKING:
+    from pipeline.chosen_model import ChosenModel
+    from pipeline.compare import Row
+    from pipeline.drift import Drift
     from pipeline.explain import Explanation
     from pipeline.export.card import ExportedCard
     from pipeline.predict import Prediction
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 
 EXPORTED = (
     "file", "written", "MB", "same labels", "macro F1 loss", "largest change", "p50 ms", "p95 ms",
+)  # fmt: skip
+
+
+DRIFT = ("status", "of each image", "val, median", "new, median", "distance", "p-value")
+
+
+COMPARED = (
+    "architecture", "accuracy on val (95 %)", "macro F1", "MB", "ms an image", "training",
 )  # fmt: skip
 
 
@@ -50,7 +61,7 @@ def show_lines(found: Iterable[Prediction], class_names: Sequence[str], threshol
     tally, width = Tally(), max(map(len, class_names))
     for prediction in found:
         sure = tally.add(prediction, threshold)
-        path = _printable(prediction.path)
+        path = printable(prediction.path)
         if prediction.problem:
             print(f"! {path}: {prediction.problem}", file=sys.stderr, flush=True)
             continue
@@ -66,7 +77,7 @@ def show_csv(found: Iterable[Prediction], class_names: Sequence[str], threshold:
     columns = [f"p:{name}" for name in class_names]
     writer.writerow(["path", "label", "probability", "sure", *columns, "problem"])
     for prediction in found:
-        sure, path = tally.add(prediction, threshold), _printable(prediction.path)
+        sure, path = tally.add(prediction, threshold), printable(prediction.path)
         if prediction.problem:
             print(f"! {path}: {prediction.problem}", file=sys.stderr, flush=True)
             writer.writerow([path, "", "", "", *[""] * len(columns), prediction.problem])
@@ -77,7 +88,8 @@ def show_csv(found: Iterable[Prediction], class_names: Sequence[str], threshold:
     return tally
 
 
-def _printable(path: object) -> str:
+def printable(path: object) -> str:
+    """A path fit for a terminal."""
     from components.io.data.scan import printable
 
     return printable(str(path))
@@ -127,6 +139,60 @@ def explained(found: Explanation) -> list[str]:
     classes = [f"{name} {probability:.3f}" for name, probability in found.ranked[:3]]
     lines = [", then ".join(classes), found.searched]
     for neighbor in found.neighbors:
-        path = _printable(neighbor.path)
+        path = printable(neighbor.path)
         lines.append(f"  {neighbor.similarity:.3f}  {neighbor.label}  {path}")
     return [*lines, str(found.figure)]
+
+
+def drift_rows(found: Drift) -> list[list[str]]:
+    """Rows of `DRIFT`, the most suspicious first."""
+    return [
+        [
+            "fail" if one.alarm else "pass",
+            one.name,
+            f"{one.reference:.3f}",
+            f"{one.found:.3f}",
+            f"{one.distance:.3f}",
+            f"{one.p_value:.1e}",
+        ]
+        for one in sorted(found.findings, key=lambda one: one.p_value)
+    ]
+
+
+def drift_summary(found: Drift) -> str:
+    """Whether there is an alarm, what it rests on, and what to do."""
+    images = f"{count(found.images, 'image')} against {found.reference_images:,} of val"
+    if not found.alarm:
+        return f"no drift: {images}"
+    names = [one.name for one in found.findings if one.alarm]
+    return (
+        f"drift in {', '.join(names)}: {images}. Look at the images (`python -m pipeline predict "
+        "--threshold 0.8`, `explain`); if they are what the model will see from now on, label some "
+        "and train with them."
+    )
+
+
+def drift_json(found: Drift, chosen: ChosenModel) -> dict[str, object]:
+    """The same for programs."""
+    return {
+        "schema_version": 1,
+        "model_version": chosen.version,
+        "model_digest": chosen.digest,
+        "alarm": found.alarm,
+        "images": found.images,
+        "reference_images": found.reference_images,
+        "unreadable": [{"path": str(path), "problem": why} for path, why in found.unreadable],
+        "statistics": [one._asdict() for one in found.findings],
+    }
+
+
+def compared_row(row: Row) -> list[str]:
+    """A row of `COMPARED`."""
+    return [
+        row.architecture,
+        f"{row.accuracy:.3f} ({row.low:.3f}-{row.high:.3f})",
+        f"{row.macro_f1:.3f}",
+        f"{row.megabytes:.1f}",
+        f"{row.p50_ms:.1f}",
+        f"{row.train_minutes:.1f} min",
+    ]

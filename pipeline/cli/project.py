@@ -21,7 +21,7 @@ from typer.core import TyperCommand
 
 from components import STEPS
 from components.core.errors import PipelineError
-from pipeline import IMAGES, SETTINGS, costs, step_lock
+from pipeline import IMAGES, SETTINGS, step_lock
 from pipeline.cli.common import (
     CommandGroup,
     Json,
@@ -235,6 +235,7 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
     """
     from components.io import params
     from components.io.project import original_folder
+    from pipeline import costs
 
     # A server that answered when the run began is restarting; at its begin the address is wrong.
     check_settings(patient=name != "validate")

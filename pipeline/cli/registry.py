@@ -92,6 +92,7 @@ def status(
     else:
         print(f"{name}: {len(log.events):,} events in the audit log")
         print_table(views.STATUS, [views.status_row(role, row) for role, row in rows.items()])
+        views.print_links(rows)
         marked = [f"! {line}" for line in (*problems, pending) if line]
         print(*(line for line in (intact, *marked) if line), sep="\n", end="")
         print(end="\n" if intact or marked else "")
@@ -136,12 +137,14 @@ def review(
         stored.require_evaluation()
         is_champion = current.version == number and not current.problem
         summary = read_summary(stored.path, is_champion=is_champion)
+        link = store.version_link(name, number)
     if json:
         content = stored.record.model_dump(mode="json")
         paths = summary.changed_paths()
         print_json({**content, "changes": paths, "champion_now": is_champion})
     else:
         views.print_review(summary, log, number)
+        print(link)
     return 0 if is_champion or stored.record.outcome.verdict == "passed" else EXIT_NEEDS_ACTION
 
 

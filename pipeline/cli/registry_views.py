@@ -32,6 +32,7 @@ def printable(text: str) -> str:
 def role(store: Store, log: AuditLog, number: str | None) -> dict[str, str]:
     """What is known of the version that an alias names; nothing if it names none."""
     from components.registry import champion
+    from components.registry.decided import without_decision
     from components.registry.version_1 import upgrade_headline
 
     version = champion.find_version(store, log.name, number) if number else None
@@ -41,7 +42,8 @@ def role(store: Store, log: AuditLog, number: str | None) -> dict[str, str]:
     since = promotions[-1] if promotions else log.evaluation_of(number)
     return {
         "version": number,
-        "verdict": upgrade_headline(version.description or ""),
+        "verdict": upgrade_headline(without_decision(version.description or "")),
+        "link": store.version_link(log.name, number),
         "model_digest": version.tags.get("model", ""),
         "since": since.time if since else "",
         "by": since.actor if since else "",
@@ -55,6 +57,13 @@ def status_row(alias: str, known: Mapping[str, str]) -> list[str]:
         return [alias, "none", *[""] * (len(STATUS) - 2)]
     cells = [known["version"], known["verdict"], known["how"], _minute(known["since"]), known["by"]]
     return [alias, *map(printable, cells)]
+
+
+def print_links(rows: Mapping[str, Mapping[str, str]]) -> None:
+    """Where each version is in MLflow, once."""
+    found = {row["version"]: row["link"] for row in rows.values() if row}
+    for number, link in found.items():
+        print(f"version {number}: {link}")
 
 
 def read_back(store: Store, status: ChampionStatus, name: str) -> tuple[str, str]:

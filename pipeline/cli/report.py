@@ -1,4 +1,4 @@
-"""The command that shows what a run gave: report."""
+"""Commands that show what runs gave: report, ui."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import typer
 
 
 def add(app: typer.Typer) -> None:
-    """Add the command."""
-    example = "Example: python -m pipeline report --no-open"
-    app.command("report", rich_help_panel="project", epilog=example)(report)
+    """Add the commands."""
+    for command, options in ((report, " --no-open"), (ui, " --port 5001")):
+        name = command.__name__
+        example = f"Example: python -m pipeline {name}{options}"
+        app.command(name, rich_help_panel="project", epilog=example)(command)
 
 
 def report(
@@ -34,6 +36,16 @@ def report(
         raise MissingInput(
             "artifacts/validate: no validated data, so there is nothing to show; run `dvc repro`."
         )
-    print(page)
+    print(page.path)
     if not no_open:
-        webbrowser.open(page.absolute().as_uri())
+        webbrowser.open(page.path.absolute().as_uri())
+
+
+def ui(
+    port: Annotated[int, typer.Option(metavar="PORT", help="Of this machine.")] = 5000,
+) -> int:
+    """Print where runs and versions are in MLflow's UI, and serve it unless a server does."""
+    from pipeline import ui as mlflow_ui
+    from pipeline.cli.common import model_name
+
+    return mlflow_ui.serve(model_name(None), port)

@@ -1,10 +1,14 @@
 """Kubeflow Pipelines: compile the pipeline, or run its real graph on this machine."""
 
+import io
+import os
 import re
 import shutil
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from kfp import compiler, local
 
@@ -13,6 +17,7 @@ from components.core.errors import InvalidParams, PipelineError
 from components.core.gate.record import DecisionRecord
 from components.core.phrases import short_digest
 from components.io import files
+from components.tracking import server
 from pipeline.kubeflow import graph, sections
 from pipeline.kubeflow.resources import ClusterParams
 
@@ -60,13 +65,15 @@ def _write(output: Path, pipeline: Any) -> None:
         files.write_bytes(output, file.read_bytes())
 
 
-def run_local(root: Path) -> DecisionRecord:
+def run_local(root: Path, *, register: bool = False) -> DecisionRecord:
     """Run the graph on the data below `root`, each task in a process of its own; no fetch.
 
-    Writes to artifacts/run-local, after emptying it, and to the MLflow store that is set.
+    Writes to artifacts/run-local, after emptying it: kfp's own lines go into kfp.log there.
 
     Args:
         root: the project, which is the current folder: tasks import it from there.
+        register: use the MLflow store that is set, so that the registry gets a version and the test
+            set a use; otherwise a store of its own, which has no champion.
 
     Returns:
         The decision.
@@ -76,17 +83,46 @@ def run_local(root: Path) -> DecisionRecord:
     """
     outputs = root / LOCAL_OUTPUTS
     shutil.rmtree(outputs, ignore_errors=True)
+    outputs.mkdir(parents=True)
+    if not register:
+        os.environ["MLFLOW_TRACKING_URI"] = server.sqlite_uri(outputs / "mlflow.db")
     # "python" is no image: it is what this runner wants to see, and ignores.
     tasks = graph.Tasks("python", None, str(root), ".", str(LOCAL_OUTPUTS))
     pipeline = graph.build(sections.to_json(root), tasks)
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(outputs / "kfp"))
     try:
-        run = pipeline(repository="", revision="", data_hash="")
+        with (outputs / "kfp.log").open("w") as log, redirect_stdout(StepLines(sys.stdout, log)):
+            run = pipeline(repository="", revision="", data_hash="")
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise PipelineError(f"run-local: {reason} See the task's output above.") from error
+        raise PipelineError(
+            f"run-local: {reason} See the task's output above and {LOCAL_OUTPUTS}/kfp.log."
+        ) from error
     return require_outcome(outputs, str(run.output))
+
+
+class StepLines(io.TextIOBase):
+    """Passes the lines of our steps on, and keeps all lines in a log.
+
+    Args:
+        shown: where the steps' lines go.
+        log: where all lines go.
+    """
+
+    _OURS = re.compile(r"(validate|tune|train|evaluate|register|trial \d+|mlflow) +\S|error: ")
+
+    def __init__(self, shown: TextIO, log: TextIO) -> None:
+        self._shown, self._log, self._line = shown, log, ""
+
+    def write(self, text: str) -> int:
+        """Take text, which need not end with a line."""
+        self._log.write(text)
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            if self._OURS.match(plain := line.strip()):
+                print(plain, file=self._shown, flush=True)
+        return len(text)
 
 
 def require_outcome(outputs: Path, verdict: str) -> DecisionRecord:

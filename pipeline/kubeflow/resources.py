@@ -37,7 +37,12 @@ class CpuTask(_Section):
 class GpuTask(CpuTask):
     """A step that trains. Its shared memory is part of its memory limit."""
 
-    gpus: int = Field(ge=0, le=8, description="GPUs of the task; 0 = it trains on CPUs.")
+    gpus: int = Field(
+        ge=0,
+        le=8,
+        description="GPUs of the task, on one node; 0 = it trains on CPUs. train uses all of them, "
+        "tune one.",
+    )
     shared_memory_gib: Gibibytes = Field(description="Size of /dev/shm, part of memory_gib.")
 
     @model_validator(mode="after")
@@ -114,6 +119,15 @@ class ClusterParams(_Section):
             raise ValueError(
                 "workers on several nodes need access_mode ReadWriteMany and an optuna_secret; "
                 "or set workers to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tune_uses_its_gpus(self) -> ClusterParams:
+        if self.tune.gpus > 1:
+            raise ValueError(
+                f"tune.gpus {self.tune.gpus}: a trial uses one GPU; set it to 1 and "
+                "cluster.workers to the number of GPUs"
             )
         return self
 

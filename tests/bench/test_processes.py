@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import processes
+from bench import doors, processes
 
 # Two steps of an optimizer; the first batch comes after half a second.
 _PROGRAM = """
@@ -33,18 +33,39 @@ def test_steps_and_the_first_batch_are_seen_without_a_word_in_the_program(tmp_pa
     assert finished.inside == {}
 
 
-def test_time_inside_training_is_added_up(tmp_path: Path) -> None:
+def test_time_inside_functions_and_generators_is_added_up(tmp_path: Path) -> None:
+    """Where training and decoding happen, by the names of this project's modules."""
+    package = tmp_path / "components"
+    for name, text in {
+        "core/training/loop.py": "def fit():\n    for _ in 'ab': yield time.sleep(0.2)\n",
+        "io/data/scan.py": "def scan(): time.sleep(0.2)\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True)
+        (package / name).write_text(f"import time\n{text}")
+    for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
+        (folder / "__init__.py").touch()
     script = tmp_path / "program.py"
     script.write_text(
         "import time\n"
-        "from components.core.training import loop\n"
-        "loop._Loop = lambda *_: type('L', (), {'epoch': 0, 'patience_left': lambda _: True,\n"
-        "    'run_epoch': lambda self, _: time.sleep(0.2) or setattr(self, 'epoch', 1)})()\n"
-        "for _ in loop.fit(None, None, None, type('C', (), {'epochs': 1})):\n"
-        "    time.sleep(0.3)\n"
+        "from components.core.training.loop import fit\n"
+        "from components.io.data.scan import scan\n"
+        "for _ in fit(): time.sleep(0.3)\n"
+        "scan()\n"
     )
-    finished = processes.run([sys.executable, script])
-    assert 0.2 <= finished.inside["fit"] < finished.seconds - 0.3
+    finished = processes.run([sys.executable, script], environment={"PYTHONPATH": str(tmp_path)})
+    assert 0.4 <= finished.inside["fit"] < finished.seconds - 0.8
+    assert 0.2 <= finished.inside["scan"] < finished.seconds - 1.0
+
+
+def test_the_timed_functions_exist() -> None:
+    from components.core.training.loop import fit
+    from components.io.data.pixel_cache import open_pixels
+    from components.io.data.scan import scan
+
+    assert {function.__name__ for function in (fit, open_pixels, scan)} == {
+        *doors.TRAINING,
+        *doors.DECODING,
+    }
 
 
 def test_memory_counts_children(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ class Newcomer(Project):
         self.run("git", "push", "-q", "origin", "HEAD:refs/heads/main")
 
     def status(self) -> dict[str, Any]:
-        """What `status` says of the registry, to the trainer."""
-        with self._mlflow():
+        """What `status` says of the registry, to the promoter: the trainer may not see models."""
+        with self._mlflow("promoter"):
             found: dict[str, Any] = json.loads(self.pipeline("status", "--json"))
         return found
 
@@ -118,18 +118,18 @@ class Newcomer(Project):
             f"    points = store.client.get_metric_history(run.info.run_id, {metric!r})\n"
             "    print([point.step for point in points])\n"
         )
-        with self._mlflow():
+        with self._mlflow("trainer"):
             found: list[int] = json.loads(self.run(sys.executable, "-c", code))
         return found
 
     @contextmanager
-    def _mlflow(self) -> Iterator[None]:
-        """As the trainer, at an address that the server answers to: the one of the README."""
+    def _mlflow(self, user: str) -> Iterator[None]:
+        """As a user, at an address that the server answers to: the one of the README."""
         names = {"MLFLOW_TRACKING_USERNAME": "username", "MLFLOW_TRACKING_PASSWORD": "password"}
-        trainer = {n: self.installation.secret(RUNS, "mlflow-trainer", k) for n, k in names.items()}
+        login = {n: self.installation.secret(RUNS, f"mlflow-{user}", k) for n, k in names.items()}
         before = self.environment
         with port_forward("mlflow", 5000, here=5000) as url:
-            self.environment = {**before, **trainer, "MLFLOW_TRACKING_URI": url}
+            self.environment = {**before, **login, "MLFLOW_TRACKING_URI": url}
             try:
                 yield
             finally:

@@ -137,7 +137,7 @@ def test_nothing_is_overwritten_on_the_way_back(capsys: Capture) -> None:
 def test_killed_in_the_middle_the_same_command_or_the_way_back_does_the_rest(
     monkeypatch: pytest.MonkeyPatch, undo: bool, done: int
 ) -> None:
-    move, left = quarantine._move, [done]
+    move, left = quarantine.move, [done]
 
     def killed(source: Path, target: Path) -> None:
         if not left[0]:
@@ -145,9 +145,9 @@ def test_killed_in_the_middle_the_same_command_or_the_way_back_does_the_rest(
         left[0] -= 1
         move(source, target)
 
-    monkeypatch.setattr(quarantine, "_move", killed)
+    monkeypatch.setattr(quarantine, "move", killed)
     assert main(["quarantine", "--yes"]) == 130
-    monkeypatch.setattr(quarantine, "_move", move)
+    monkeypatch.setattr(quarantine, "move", move)
     everything = {**contents(IMAGES), **moved()}
     assert everything == CONTENT
     assert main(["quarantine", "--yes", *["--undo"] * undo]) == 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from components.core.training import memory
+from components.core.training.parallel import ProcessGroup
 from components.core.training.schedule import count_parts, derive_seed
 
 if TYPE_CHECKING:
@@ -30,30 +31,37 @@ class Gradient:
     own statistics, as a training with that batch size would (Hoffer et al. 2017, "ghost batch
     normalization"), and moves its running averages once for each. Dropout draws other masks.
 
+    Of several processes each does its share of the batch, and they add up, too. There memory that
+    runs out is an error: the others are waiting inside the network.
+
     Attributes:
         micro_batch_size: images at a time; from the first failure on it stays halved.
     """
 
-    def __init__(self, network: nn.Module, config: TrainingConfig, notice: Notice) -> None:
+    def __init__(
+        self, network: nn.Module, config: TrainingConfig, notice: Notice, group: ProcessGroup
+    ) -> None:
         """Start with whole batches.
 
         Args:
             network: logits (B, K) of standardized (B, 3, S, S), on the device.
             config: all settings.
             notice: told in one line when memory runs out.
+            group: the processes that train.
         """
         import torch
 
         self.micro_batch_size = config.batch_size
         self._network, self._config, self._notice = network, config, notice
+        self._group = group
         self._class_weights = torch.tensor(config.class_weights, device=config.device)
 
     def add(self, pixels: Tensor, labels: Tensor, *position: int) -> Tensor:
         """Add the gradient of the batch's mean loss to that of the parameters; nothing waits.
 
         Args:
-            pixels: (B, S, S, 3) uint8.
-            labels: (B,) int64.
+            pixels: (B', S, S, 3) uint8, this process's share of the batch.
+            labels: (B,) int64, of the whole batch.
             position: in the training; what is random in this batch follows from it and the seed.
 
         Returns:
@@ -61,14 +69,22 @@ class Gradient:
         """
         config = self._config
         seed = derive_seed(config.seed, *position)
-        batch = tuple(
+        pixels, labels, changes = (
             tensor.to(config.device, non_blocking=True)
             for tensor in (pixels, labels, self._draw(len(labels), seed))
         )
+        weight = self._class_weights[labels].sum()
+        share = (pixels, self._own(labels), self._own(changes))
         self._network.train()
-        while (loss := self._try(batch, seed)) is None:
-            self._halve(len(labels))
+        while (loss := self._try(share, weight, seed)) is None:
+            self._halve(len(pixels))
+        gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
+        self._group.add_up([*gradients, loss])
         return loss
+
+    def _own(self, tensor: Tensor) -> Tensor:
+        """This process's share of a batch, as `ProcessGroup.share` divides."""
+        return tensor.tensor_split(self._group.size)[self._group.rank]
 
     def _draw(self, count: int, seed: int) -> Tensor:
         """Random changes of each image."""
@@ -85,16 +101,19 @@ class Gradient:
             generator=torch.Generator().manual_seed(seed),
         )
 
-    def _try(self, batch: tuple[Tensor, ...], seed: int) -> Tensor | None:
+    def _try(
+        self, share: tuple[Tensor, Tensor, Tensor], weight: Tensor, seed: int
+    ) -> Tensor | None:
         """The loss; None when memory ran out, and the network is as if nothing had happened."""
         import torch
 
-        torch.manual_seed(seed)  # for networks with dropout
+        torch.manual_seed(seed + self._group.rank)  # for networks with dropout
         buffers = [buffer.clone() for buffer in self._network.buffers()]
         try:
-            return self._accumulate(*batch)
+            return self._accumulate(*share, weight)
         except (MemoryError, RuntimeError) as error:
-            if not memory.is_out_of_memory(error) or self.micro_batch_size <= _SMALLEST:
+            hopeless = self.micro_batch_size <= _SMALLEST or self._group.size > 1
+            if hopeless or not memory.is_out_of_memory(error):
                 raise
         # Only here, behind the error, is the memory of what failed free.
         self._network.zero_grad(set_to_none=True)
@@ -103,12 +122,14 @@ class Gradient:
         memory.release(self._config.device)
         return None
 
-    def _accumulate(self, pixels: Tensor, labels: Tensor, changes: Tensor) -> Tensor:
+    def _accumulate(
+        self, pixels: Tensor, labels: Tensor, changes: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Sum of the images' losses over `weight`, that of all labels of the batch."""
         import torch
         from torch.nn import functional
 
         config = self._config
-        weight = self._class_weights[labels].sum()
         loss = torch.zeros_like(weight)
         number = count_parts(len(labels), self.micro_batch_size)
         parts = (tensor.tensor_split(number) for tensor in (pixels, labels, changes))

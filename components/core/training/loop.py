@@ -17,17 +17,21 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from components.core.errors import Diverged
 from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.gradient import Gradient, Notice
 from components.core.training.inference import ImageArray, predict_logits
 from components.core.training.memory import told
+from components.core.training.parallel import ProcessGroup
 from components.core.training.prefetch import prefetch
+from components.core.training.resident import move_images
 from components.core.training.schedule import learning_rate_at, shuffled_batches
+from components.core.training.subset import Subset
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -76,6 +80,7 @@ def fit(
     resume: State | None = None,
     after_batch: AfterBatch | None = None,
     notice: Notice = lambda _text: None,
+    group: ProcessGroup | None = None,
 ) -> Iterator[Epoch]:
     """Train `network` in place and yield after every epoch.
 
@@ -87,6 +92,7 @@ def fit(
         resume: the `state` of an `Epoch` or a `Stopped` of the same settings and data.
         after_batch: called with (batches done, batches in this epoch); True asks for a stop.
         notice: told in one line when memory runs out and smaller micro-batches go on.
+        group: the processes that train, all with equal arguments; None = this one alone.
 
     Yields:
         One `Epoch` per epoch, until the last or early stopping.
@@ -97,7 +103,7 @@ def fit(
         Stopped: `after_batch` returned True.
     """
     with told(config.image_size):
-        loop = _Loop(network, train, val, config, notice)
+        loop = _Loop(network, train, val, config, notice, group or ProcessGroup())
         if resume is not None:
             loop.restore(resume)
     while loop.epoch < config.epochs and loop.patience_left():
@@ -116,14 +122,16 @@ class _Loop:
         val: LabeledImages,
         config: TrainingConfig,
         notice: Notice,
+        group: ProcessGroup,
     ) -> None:
         import torch
         from torch.optim import swa_utils
 
         from components.core.training.architectures import param_groups_weight_decay
 
-        self.config, self.train, self.val = config, train, val
-        self.network = network.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.train, self.val, self.group = config, train, val, group
+        network = network.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = group.synchronize(network)
         self.optimizer = torch.optim.AdamW(
             param_groups_weight_decay(self.network, config.weight_decay),
             lr=config.learning_rate,
@@ -133,7 +141,8 @@ class _Loop:
         if config.ema_decay:
             average = swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
             self.ema = swa_utils.AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        self.gradient = Gradient(self.network, config, notice)
+        self.moved = move_images(train.pixels, config.device)
+        self.gradient = Gradient(self.network, config, notice, group)
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the epoch under way
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=config.device)
@@ -166,17 +175,23 @@ class _Loop:
                 self.batch = index + 1
                 if self.batch % _STEPS_PER_CHECK == 0 or self.batch == len(batches):
                     self.train_loss()
-                if after_batch is not None and after_batch(self.batch, len(batches)):
+                wish = after_batch is not None and after_batch(self.batch, len(batches))
+                if self.group.agree(wish):
                     self.train_loss()
                     raise Stopped(self.state())
         return self.close_epoch()
 
     def read(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Pixels and labels of these rows, ready to be sent; runs in a thread, too."""
+        """Pixels of this process's share of these rows, and the labels of all, ready to be sent.
+
+        Runs in a thread, too.
+        """
         import torch
 
-        pixels = torch.from_numpy(self.train.pixels[rows])
-        labels = torch.from_numpy(self.train.labels[rows])
+        share, labels = self.group.share(rows), torch.from_numpy(self.train.labels[rows])
+        if self.moved is not None:
+            return self.moved[torch.from_numpy(share).to(self.moved.device)], labels
+        pixels = torch.from_numpy(self.train.pixels[share])
         if self.config.device == "cuda":  # from pinned memory, without waiting
             return pixels.pin_memory(), labels.pin_memory()
         return pixels, labels
@@ -226,13 +241,15 @@ class _Loop:
         from torch.nn import functional
 
         config = self.config
+        rows = self.group.share(np.arange(len(self.val.labels)))
         logits = predict_logits(
             network,
-            self.val.pixels,
+            Subset(self.val.pixels, rows),
             device=config.device,
             precision=config.precision,
             image_size=config.image_size,
         )
+        logits = self.group.gather(logits)
         labels = torch.from_numpy(self.val.labels)
         temperature = max(1.0, fit_temperature(logits, self.val.labels))
         weights = torch.tensor(config.class_weights)

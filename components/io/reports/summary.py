@@ -187,7 +187,8 @@ def _next_step(record: DecisionRecord, is_champion: bool) -> NextStep:
     if verdict == "blocked":
         text = (
             "A person decides: run one of these, or set the tag `review` of this version to "
-            "`approved` or `rejected` and run `python -m pipeline sync`."
+            "`approved` or `rejected`, its tag `review.reason` to why, and run "
+            "`python -m pipeline sync`."
         )
         commands = [f'python -m pipeline {verb} {version} --reason "..."' for verb in _VERBS]
         return NextStep(text, commands)

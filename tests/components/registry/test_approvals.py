@@ -12,6 +12,7 @@ from components.registry import (
     approvals,
     audit_log,
     champion,
+    decided,
     package,
     promotion,
     verification,
@@ -172,6 +173,7 @@ def test_sync_acts_once_on_the_tags_that_were_set_in_the_ui(
     opened.client.set_model_version_tag(NAME, good, "review", "approved")
     opened.client.set_model_version_tag(NAME, good, "review.reason", "seen by two people")
     opened.client.set_model_version_tag(NAME, bad, "review", "rejected")
+    opened.client.set_model_version_tag(NAME, bad, "review.reason", "owls are missing")
     assert main(["sync", *MODEL, "--dry-run"]) == 0
     assert champion_version(opened) == "1"
     assert main(["sync", *MODEL]) == 0
@@ -187,11 +189,79 @@ def test_sync_acts_once_on_the_tags_that_were_set_in_the_ui(
     assert audit_log.read(opened, NAME).head == log.head
 
 
+@pytest.mark.parametrize(
+    ("value", "reason", "words"),
+    [
+        (
+            "aproved",
+            "seen",
+            "its tag `review` is 'aproved', which means nothing; set it to approved",
+        ),
+        ("approved", "", "nobody said why; set its tag `review.reason`"),
+        ("rejected", "  ", "nobody said why"),
+    ],
+)
+def test_sync_refuses_a_tag_that_says_not_what_or_why(
+    value: str, reason: str, words: str, opened: Store, tmp_path: Path, capsys: Capture
+) -> None:
+    blocked = add_evaluated(opened, tmp_path, "a", "blocked")
+    opened.client.set_model_version_tag(NAME, blocked, "review", value)
+    opened.client.set_model_version_tag(NAME, blocked, "review.reason", reason)
+    assert main(["sync", *MODEL]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith(f"refused: version {blocked}: ")
+    assert words in out
+    assert champion_version(opened) is None
+
+
+def description(store: Store, version: str) -> str:
+    return str(store.client.get_model_version(NAME, version).description)
+
+
+def test_the_page_of_a_version_begins_with_who_decided_when_and_why(
+    opened: Store, tmp_path: Path, capsys: Capture
+) -> None:
+    good, bad = (add_evaluated(opened, tmp_path, digest, "blocked") for digest in "ab")
+    for version in (good, bad):
+        opened.client.update_model_version(NAME, version, "blocked 0.852 accuracy\n\nTo do")
+    assert main(["reject", bad, *MOVE]) == 0
+    assert main(["approve", good, *MODEL, "--reason", "looked at\n40", "--yes"]) == 0
+    first, empty, *rest = description(opened, good).split("\n")
+    assert first.startswith("approved by anna@")
+    assert first.endswith(": looked at 40")
+    assert (empty, rest) == ("", ["blocked 0.852 accuracy", "", "To do"])
+    assert description(opened, bad).startswith("rejected by anna@")
+    log = audit_log.read(opened, NAME)
+    again = decided.with_decision(log, good, description(opened, good))
+    assert again == description(opened, good), "once, however often it is stated"
+    capsys.readouterr()
+    assert main(["status", *MODEL]) == 0
+    out = capsys.readouterr().out
+    assert "blocked 0.852 accuracy" in out
+    assert f"version {good}: `make ui`, then http://127.0.0.1:5000/#/models/{NAME}/versions/" in out
+
+
+def test_an_old_version_is_refused_with_a_way_that_works(
+    opened: Store, tmp_path: Path, capsys: Capture
+) -> None:
+    add_promoted(opened, tmp_path, "a")
+    blocked = add_evaluated(opened, tmp_path, "b", "blocked")
+    add_promoted(opened, tmp_path, "c")
+    opened.client.set_model_version_tag(NAME, blocked, "git", "c0ffee" * 6 + "c0ff-dirty")
+    assert main(["approve", blocked, *MOVE]) == 1
+    words = capsys.readouterr().err
+    assert "(`git checkout c0ffeec0ffee` and `dvc checkout`), run `dvc repro register`" in words
+    opened.client.delete_model_version_tag(NAME, blocked, "git")
+    assert main(["approve", blocked, *MOVE]) == 1
+    assert "(its own checkout), run `dvc repro register`" in capsys.readouterr().err
+
+
 def test_sync_never_approves_twice_what_was_succeeded_and_evaluated_again(
     opened: Store, tmp_path: Path
 ) -> None:
     blocked = add_evaluated(opened, tmp_path, "a", "blocked")
     opened.client.set_model_version_tag(NAME, blocked, "review", "approved")
+    opened.client.set_model_version_tag(NAME, blocked, "review.reason", "seen")
     assert main(["sync", *MODEL]) == 0
     newer = add_promoted(opened, tmp_path, "b")
     evaluated = audit_log.read(opened, NAME).evaluation_of(blocked)
@@ -208,6 +278,7 @@ def test_sync_says_what_it_refuses_and_goes_on(
     blocked = add_evaluated(opened, tmp_path, "b", "blocked")
     for number in (broken, blocked):
         opened.client.set_model_version_tag(NAME, number, "review", "approved")
+        opened.client.set_model_version_tag(NAME, number, "review.reason", "seen")
     assert main(["sync", *MODEL]) == 3
     assert "refused: version 1: its verdict is error" in capsys.readouterr().out
     assert champion_version(opened) == blocked

@@ -130,6 +130,20 @@ def test_base64_may_be_wrapped_in_lines(predict: Predict) -> None:
     assert predict([wrapped]) == predict([encoded(picture(0))])
 
 
+@pytest.mark.parametrize("padded", [True, False])
+def test_url_safe_base64_and_data_urls_are_base64(predict: Predict, padded: bool) -> None:
+    content = picture(0)
+    plain = encoded(content)
+    assert {"+", "/"} <= set(plain), "the image should need both letters"
+    safe = base64.urlsafe_b64encode(content).decode()
+    safe = safe if padded else safe.rstrip("=")
+    forms = [plain, safe, f"data:image/png;base64,{plain}", f"DATA:image/png;BASE64,\n{safe}"]
+    found = predict(forms)
+    assert "error" not in found[0]
+    assert found == [found[0]] * len(forms)
+    assert predict(["data:image/png,%89PNG"]) == [{"error": "a data URL that is not in base64"}]
+
+
 def test_many_images_keep_their_order(predict: Predict) -> None:
     images = [encoded(picture(seed % 3)) for seed in range(130)]
     images[100] = "%"

@@ -35,6 +35,21 @@ def test_changed_files_make_the_revision_dirty(repository: Path) -> None:
     assert lineage.git_revision() == git("rev-parse", "HEAD") + "-dirty"
 
 
+def test_the_lock_file_that_dvc_rewrites_is_no_change(repository: Path) -> None:
+    (repository / "below").mkdir()
+    for lock in ("dvc.lock", "below/dvc.lock"):
+        (repository / lock).write_text("a")
+        git("add", lock)
+    git("commit", "-m", "locks")
+    for lock in ("dvc.lock", "below/dvc.lock"):
+        (repository / lock).write_text("b")
+    assert lineage.git_revision() == git("rev-parse", "HEAD")
+    (repository / "untracked").write_text("c")
+    assert lineage.git_revision() == git("rev-parse", "HEAD")
+    git("add", "untracked")
+    assert lineage.git_revision().endswith("-dirty")
+
+
 def test_outside_a_repository_there_is_no_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,9 +16,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
 from components import train
-from components.core.artifacts import ModelCard
+from components.core.artifacts import ModelCard, ValidationReport
 from components.core.errors import ChangedInput, Interrupted
-from components.io import files, models, process, progress
+from components.core.training import drift
+from components.io import files, models, process, progress, reference
 from components.io.params import load as load_params
 from components.train.key import expected_key
 from tests.components.conftest import ROOT, Settings, Workspace, write_params
@@ -69,6 +70,17 @@ def test_train_writes_a_model_that_knows_where_it_comes_from(trained: Trained) -
     assert loaded.card.best_epoch == int(best["epoch"])
     assert (trained.folder / "history.png").read_bytes().startswith(b"\x89PNG")
     assert not (trained.folder / "checkpoint.bin").exists()
+
+
+def test_the_model_carries_the_statistics_of_val_for_later(
+    trained: Trained, workspace: Workspace
+) -> None:
+    report = files.read_artifact(workspace.inputs["report"], ValidationReport)
+    known = reference.read(trained.folder / "model", trained.card)
+    val = sum(counts["val"] for counts in report.counts.values())
+    assert known.statistics.shape == (val, len(drift.STATISTICS))
+    assert known.class_means.shape == (2, 512)
+    assert known.class_means.std(axis=0).max() > 0
 
 
 def test_the_run_holds_curves_settings_and_the_data_digest(trained: Trained) -> None:

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -16,7 +15,7 @@ from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.io import files, process
 from components.io.progress import Progress
-from components.tune.trial import StudyContext, Subset, TrialRun
+from components.tune.trial import StudyContext, TrialRun
 from components.tune.trial_queue import WORKER_LOST, TrialQueue
 from tests.components.conftest import Settings, Workspace
 from tests.hungry import let_memory_fail
@@ -330,14 +329,6 @@ def test_impossible_sizes_are_refused_before_the_first_trial(
     with pytest.raises(InvalidParams, match=message):
         tune.run(tune.Paths(**paths(workspace, tmp_path)), settings(tune.Params, changes))
     assert not (tmp_path / "study.journal").exists()
-
-
-def test_a_subset_has_new_indices() -> None:
-    pixels = np.arange(10, dtype=np.uint8)
-    subset = Subset(pixels, np.array([2, 5, 7]))
-    assert len(subset) == 3
-    assert subset[np.array([2, 0])].tolist() == [7, 2]
-    assert subset[slice(1, 3)].tolist() == [5, 7]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -166,6 +166,7 @@ def test_sync_refuses_a_pruned_version_and_names_who_rejected_it(
     assert main(["sync", *MODEL]) == 0
     assert capsys.readouterr().out.startswith("version 4: rejected already, ")
     aged.client.set_model_version_tag(NAME, "4", "review", "approved")
+    aged.client.set_model_version_tag(NAME, "4", "review.reason", "after all")
     assert main(["sync", *MODEL]) == 3
     assert (
         "refused: cells: version 4 cannot become champion: its weights" in capsys.readouterr().out

@@ -34,6 +34,7 @@ def test_each_step_asks_for_what_its_own_line_says(tmp_path: Path) -> None:
         ({"cluster.storage_endpoint": "seaweedfs:8333"}, "cluster.storage_endpoint is"),
         ({"cluster.user": 0}, "cluster.user is 0"),
         ({"cluster.gpu.resource": "gpu"}, "cluster.gpu.resource is"),
+        ({"cluster.tune.gpus": 2}, "a trial uses one GPU; set it to 1 and cluster.workers"),
         ({"cluster.workers": 2}, "need access_mode ReadWriteMany and an optuna_secret"),
         (
             {

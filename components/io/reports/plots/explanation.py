@@ -32,7 +32,7 @@ def explanation(panels: Sequence[Panel], title: str, caution: str, path: Path) -
         path: the PNG to write.
     """
     width = max(6.0, 1.75 * len(panels))
-    with saved_figure(path, width, 3.3, title) as figure:
+    with saved_figure(path, width, 2.8, title) as figure:
         for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
             axes.imshow(panel.pixels)
             axes.set_title(shorten(panel.title, 24), fontsize=8)

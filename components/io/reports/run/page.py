@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.core.data.decoding import ImageParams
 from components.core.evaluation.changes import Change, find_changes
+from components.core.evaluation.diagnosis import Finding
 from components.core.evaluation.metrics import confusion, most_confused
 from components.io import files
 from components.io.reports.decision import decision_values, gallery
 from components.io.reports.pages import render
-from components.io.reports.run import data, evaluation, training
+from components.io.reports.run import data, evaluation, findings, training
 from components.io.reports.run.files import Row, RunFiles, RunPaths, read
 from components.io.reports.run.thumbnails import Thumbnails
 from components.io.reports.summary import summarize
@@ -23,9 +24,16 @@ _SIDE = 96  # pixels of an image
 _ERRORS, _DATA_CHANGES, _QUARANTINE = 24, 12, 20
 
 
+class Page(NamedTuple):
+    """A page that was written, with the findings about the mistakes on it."""
+
+    path: Path
+    findings: list[Finding]
+
+
 def write_page(
     paths: RunPaths, params: ImageParams, lineage: Mapping[str, str] | None = None
-) -> Path | None:
+) -> Page | None:
     """Write the folder report among the artifacts; None when no data was validated.
 
     Args:
@@ -34,7 +42,7 @@ def write_page(
         lineage: where the run comes from, e.g. git -> revision.
 
     Returns:
-        The page; its tables lie beside it.
+        Where the page is, its tables beside it, and what the mistakes say about the data.
     """
     found = read(paths)
     if found is None:
@@ -43,14 +51,14 @@ def write_page(
     with files.replacing_folder(target) as folder:
         write_tables(folder, found)
         files.write_text(folder / PAGE, run_page(found, params, lineage or {}))
-    return target / PAGE
+    return Page(target / PAGE, findings.about_mistakes(found))
 
 
 def run_page(found: RunFiles, params: ImageParams, lineage: Mapping[str, str]) -> str:
     """The page; equal arguments give equal bytes."""
     images = Thumbnails(found.images, params, _SIDE)
     values: dict[str, Any] = {"files": found, "lineage": lineage, "images": images.uris}
-    values |= {"record": None, "matrix": None}
+    values |= {"record": None, "matrix": None, "findings": findings.find(found)}
     values |= _decision(found, images)
     values |= _evaluation(found, images)
     values |= _data(found, images)

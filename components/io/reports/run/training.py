@@ -71,7 +71,7 @@ def best_trials(trials: list[Row]) -> list[Row]:
 
 def trial_curves(files: RunFiles) -> Chart | None:
     """Val loss of the trials along their own schedule."""
-    if not files.curves:
+    if not files.curves or not files.trials:
         return None
     points: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in files.curves:

@@ -13,6 +13,7 @@ from components.core.errors import OutOfMemory
 from components.core.training.gradient import Gradient
 from components.core.training.inference import predict_logits
 from components.core.training.loop import Epoch, LabeledImages, Stopped, fit
+from components.core.training.parallel import ProcessGroup
 from tests.factories import training_config
 
 CONFIG = training_config(
@@ -56,7 +57,7 @@ def gradient_of(
 ) -> tuple[float, list[Tensor], list[str]]:
     """Loss, gradients and lines of one batch."""
     lines: list[str] = []
-    gradient = Gradient(Hungry(inner, most), CONFIG, lines.append)
+    gradient = Gradient(Hungry(inner, most), CONFIG, lines.append, ProcessGroup())
     gradient.micro_batch_size = micro_batch_size
     loss = gradient.add(torch.from_numpy(PIXELS), torch.from_numpy(LABELS), 1, 0)
     return float(loss), [p.grad for p in inner.parameters() if p.grad is not None], lines
@@ -78,7 +79,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(size: int) -> None:
 def test_the_whole_batch_is_the_class_weighted_mean() -> None:
     inner = network(norm=False)
     config = replace(CONFIG, augmentation="none")
-    gradient = Gradient(inner, config, print)
+    gradient = Gradient(inner, config, print, ProcessGroup())
     loss = gradient.add(torch.from_numpy(PIXELS), torch.from_numpy(LABELS), 1, 0)
     logits = torch.from_numpy(predict_logits(inner, PIXELS, device="cpu"))
     expected = nn.functional.cross_entropy(
@@ -163,6 +164,7 @@ import sys
 import torch
 from torch import nn
 from components.core.training.gradient import Gradient
+from components.core.training.parallel import ProcessGroup
 from tests.factories import training_config
 
 torch.set_num_threads(1)
@@ -177,7 +179,7 @@ labels = torch.arange(64) % 2
 
 
 def norms(micro_batch_size):
-    gradient = Gradient(network, config, print)
+    gradient = Gradient(network, config, print, ProcessGroup())
     gradient.micro_batch_size = micro_batch_size
     gradient.add(pixels, labels, 1, 0)
     found = torch.stack([p.grad.norm() for p in network.parameters()])

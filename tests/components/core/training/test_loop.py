@@ -22,6 +22,7 @@ from components.core.training.calibration import fit_temperature
 from components.core.training.config import TrainingConfig
 from components.core.training.inference import predict_logits
 from components.core.training.loop import Epoch, LabeledImages, State, Stopped, fit
+from components.core.training.parallel import ProcessGroup
 from tests.factories import training_config
 
 CONFIG = training_config(
@@ -523,7 +524,9 @@ def test_a_gpu_reads_its_batches_from_pinned_memory(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
     rows = np.array([3, 0])
     for device, expected in (("cpu", []), ("cuda", [torch.uint8, torch.int64])):
-        there = SimpleNamespace(config=replace(CONFIG, device=device), train=TRAIN)
+        there = SimpleNamespace(
+            config=replace(CONFIG, device=device), train=TRAIN, group=ProcessGroup(), moved=None
+        )
         pixels, labels = loop._Loop.read(there, rows)  # type: ignore[arg-type]
         assert pinned == expected
         assert (pixels.numpy() == TRAIN.pixels[rows]).all()

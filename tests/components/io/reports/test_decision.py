@@ -92,6 +92,7 @@ def page(
         images=to_uris(images if thumbnails is None else thumbnails),
         data_changes={},
         lineage={},
+        findings=[],
         **dict.fromkeys(("matrix", "curves", "trials", "sizes", "quarantine")),
         samples=[],
         one_size="",

@@ -166,7 +166,8 @@ def test_the_terminal_gets_everything_in_lines() -> None:
         "No champion's data to compare with.",
         (
             "A person decides: run one of these, or set the tag `review` of this version to "
-            "`approved` or `rejected` and run `python -m pipeline sync`."
+            "`approved` or `rejected`, its tag `review.reason` to why, and run "
+            "`python -m pipeline sync`."
         ),
         '  python -m pipeline approve 3 --reason "..."',
         '  python -m pipeline reject 3 --reason "..."',

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.evaluation.features import extract, nearest
 from components.core.training.architectures import build_network, head_name
+from components.core.training.features import extract, nearest
 from components.core.training.inference import predict_logits
 
 

@@ -1,0 +1,66 @@
+"""MLflow's UI for the store of this project: where to look, then the server itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from urllib.parse import quote
+
+from components.core.errors import PipelineError
+from components.io.project import project_folder
+from components.tracking import server
+from components.tracking.store import open_store
+
+_HOST = "127.0.0.1"
+
+
+def serve(model_name: str, port: int) -> int:
+    """Print where runs and versions are, then serve them until interrupted.
+
+    Args:
+        model_name: the registered model.
+        port: of this machine.
+
+    Returns:
+        The exit code of the server; 0 where the store is a server already, which needs none.
+
+    Raises:
+        PipelineError: the port is taken.
+    """
+    uri = server.tracking_uri()
+    if server.is_server(uri):
+        print(*_links(model_name, server.without_credentials(uri).rstrip("/")), sep="\n")
+        return 0
+    _require_free(port)
+    with open_store() as store:
+        experiment = store.experiment_id
+    print(*_links(model_name, f"http://{_HOST}:{port}", experiment), sep="\n", flush=True)
+    artifacts = (project_folder() / "mlartifacts").absolute().as_uri()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", _HOST]
+    command += ["--port", str(port), "--backend-store-uri", uri]
+    command += ["--default-artifact-root", artifacts]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+
+
+def _links(model_name: str, address: str, experiment: str = "") -> list[str]:
+    """Runs in the mode that shows trainings, and the versions of the model."""
+    place = f"/#/experiments/{experiment}/runs" if experiment else "/#/experiments"
+    return [
+        f"runs      {address}{place}?workflowType=machine_learning",
+        f"versions  {address}/#/models/{quote(model_name)}",
+    ]
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise PipelineError(
+                f"port {port} of {_HOST} is taken ({error.strerror}); end what listens there, or "
+                f"take another one: make ui PORT={port + 1}."
+            ) from error

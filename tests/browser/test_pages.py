@@ -1,0 +1,114 @@
+"""Every page as a person has it: from a file, without a network, in both schemes and widths."""
+
+import re
+from pathlib import Path
+from urllib.parse import urldefrag
+
+import pytest
+from conftest import pages
+from playwright.sync_api import Browser, BrowserContext, Page
+
+PAGES = pages()
+assert PAGES, "run `make test-browser`: it writes the pages first"
+
+RUNS = [page for page in PAGES if page.name == "index.html"]
+
+
+def name(page: Path) -> str:
+    return page.parent.name if page.name == "index.html" else page.stem
+
+
+class Watch:
+    """What a page asks for, and what it complains about."""
+
+    def __init__(self, page: Page) -> None:
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on(
+            "console",
+            lambda line: self.errors.append(line.text) if line.type == "error" else None,
+        )
+
+
+def opened(view: BrowserContext, file: Path) -> tuple[Page, Watch]:
+    page = view.new_page()
+    watch = Watch(page)
+    page.goto(file.as_uri())
+    return page, watch
+
+
+@pytest.mark.parametrize("file", PAGES, ids=name)
+def test_nothing_is_fetched_nothing_fails_and_nothing_is_wider_than_the_window(
+    view: BrowserContext, file: Path
+) -> None:
+    page, watch = opened(view, file)
+    outside = [url for url in watch.requests if not url.startswith(("file:", "data:"))]
+    assert outside == []
+    assert watch.errors == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.alt)")
+    assert broken == []
+
+
+@pytest.mark.parametrize("file", PAGES, ids=name)
+def test_axe_finds_nothing(browser: Browser, axe: str, file: Path) -> None:
+    """Contrast, names, alt texts, headings, in both schemes; the policy would forbid axe itself."""
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+        page = context.new_page()
+        page.goto(file.as_uri())
+        assert violations(page, axe) == [], scheme
+        context.close()
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+def test_axe_does_find_what_is_wrong(browser: Browser, axe: str) -> None:
+    """The checks above can fail: a planted image without words, and gray on gray."""
+    context = browser.new_context(bypass_csp=True)
+    page = context.new_page()
+    page.set_content(
+        "<html lang=en><title>t</title><main><h1>h</h1><img src='data:image/png;base64,AA=='>"
+        "<p style='color:#999;background:#aaa'>gray on gray</p></main>"
+    )
+    kinds = {line.partition(":")[0] for line in violations(page, axe)}
+    assert {"image-alt", "color-contrast"} <= kinds
+    context.close()
+
+
+@pytest.mark.parametrize("file", PAGES, ids=name)
+def test_every_link_leads_somewhere(view: BrowserContext, file: Path) -> None:
+    page, _ = opened(view, file)
+    targets = page.evaluate(
+        "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
+    )
+    ids = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
+    for target in set(targets):
+        place, fragment = urldefrag(target)
+        if place:
+            assert (file.parent / place).is_file(), target
+        else:
+            assert fragment in ids, target
+
+
+@pytest.mark.parametrize("file", RUNS, ids=name)
+def test_a_cell_of_the_matrix_opens_its_images(view: BrowserContext, file: Path) -> None:
+    page, watch = opened(view, file)
+    if not page.locator(".matrix").count():
+        return
+    cell = page.locator(".matrix td.miss a").first
+    count = int(re.sub(r"\D.*", "", cell.inner_text().replace(",", "")))
+    section = page.locator(cell.get_attribute("href") or "")
+    assert not section.is_visible()
+    cell.click()
+    assert section.is_visible()
+    assert section.locator("figure").count() == min(count, 12)
+    page.locator(".matrix td.hit a").first.click()
+    assert not section.is_visible(), "one cell at a time"
+    assert watch.errors == []
