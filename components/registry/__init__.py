@@ -6,6 +6,8 @@ served_model  the code that runs inside a registered model
 verification  whether a stored package has its bytes and predicts like its model folder
 stored_model  a version's model folder on this machine, found without MLflow once it is here
 smoke_test    the script that predicts in that process
+signature     who made a package: over all its files, if a key is configured
+loading       a registered model for use, proved before any of its code runs
 audit_log     who decided what and why, append-only; the truth that aliases follow
 adoption      the audit log of a model that somebody else made
 version_1     reads what version 1 stored under other names

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import PipelineError
 from components.io import files
+from components.registry import signature
 from components.registry.version_1 import upgrade_headline
 from components.tracking import server
 
@@ -95,6 +96,8 @@ def _describe(name: str, number: str, digest: str, description: str, *, cache: P
 
 
 def _is_intact(found: StoredModel) -> bool:
+    if signature.is_required():  # of the package, which is not kept
+        return False
     return found.folder.is_dir() and files.digest_folder(found.folder) == found.digest
 
 

@@ -19,7 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
 
 from components.core.errors import ChangedInput, InvalidParams, MissingInput, PipelineError
 from components.io import files, models
-from components.registry import approvals, loading, promotion, signature, verification, versions
+from components.registry import (
+    approvals,
+    loading,
+    promotion,
+    signature,
+    stored_model,
+    verification,
+    versions,
+)
 from components.tracking.runs import open_run
 from components.tracking.store import Store
 from pipeline.cli import main
@@ -247,6 +255,16 @@ def test_no_code_of_a_changed_package_runs(opened: Store, registered: Path) -> N
     with pytest.raises(ChangedInput, match="is not what was signed"):
         loading.load_model(NAME, "1")
     assert not marker.exists()
+
+
+@pytest.mark.row("P23")
+def test_a_command_takes_no_copy_of_a_version_that_is_no_longer_what_was_signed(
+    opened: Store, registered: Path, tmp_path: Path
+) -> None:
+    assert stored_model.fetch(NAME, "1", tmp_path / "cache").number == "1"
+    append_code(registered)
+    with pytest.raises(ChangedInput, match="is not what was signed"):
+        stored_model.fetch(NAME, "1", tmp_path / "cache")
 
 
 def test_a_version_that_is_not_there_is_named(opened: Store, registered: Path) -> None:
