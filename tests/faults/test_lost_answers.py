@@ -19,6 +19,7 @@ from tests.registry import NAME
 
 
 @pytest.mark.row("N03", "N04")
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_version_and_one_champion_whatever_answer_is_lost(
     server: tuple[str, LocalStore],
