@@ -19,6 +19,7 @@ from tests.registry import NAME
 
 
 @pytest.mark.row("N03", "N04")
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_version_and_one_champion_whatever_answer_is_lost(
     server: tuple[str, LocalStore],
@@ -28,7 +29,7 @@ def test_one_version_and_one_champion_whatever_answer_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(verification, "_require_same_predictions", lambda *_: None)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.01")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     decision = registry.write_decision(tmp_path / "decision.json", files.digest_folder(small_model))
     words = (str(small_model), str(decision))
     with Proxy(urlsplit(served).port or 0) as proxy:
