@@ -1,6 +1,7 @@
 """Kubeflow Pipelines: compile the pipeline, or run its real graph on this machine."""
 
 import io
+import logging
 import os
 import re
 import shutil
@@ -91,6 +92,7 @@ def run_local(root: Path, *, register: bool = False) -> DecisionRecord:
     pipeline = graph.build(sections.to_json(root), tasks)
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(outputs / "kfp"))
+    logging.getLogger().setLevel(logging.WARNING)  # else kfp's last line goes past the log
     try:
         with (outputs / "kfp.log").open("w") as log, redirect_stdout(StepLines(sys.stdout, log)):
             run = pipeline(repository="", revision="", data_hash="")
@@ -103,7 +105,7 @@ def run_local(root: Path, *, register: bool = False) -> DecisionRecord:
 
 
 class StepLines(io.TextIOBase):
-    """Passes the lines of our steps on, and keeps all lines in a log.
+    """Passes the lines of our steps on, tracebacks too, and keeps all lines in a log.
 
     Args:
         shown: where the steps' lines go.
@@ -114,13 +116,19 @@ class StepLines(io.TextIOBase):
 
     def __init__(self, shown: TextIO, log: TextIO) -> None:
         self._shown, self._log, self._line = shown, log, ""
+        self._in_traceback = False
 
     def write(self, text: str) -> int:
         """Take text, which need not end with a line."""
         self._log.write(text)
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            if self._OURS.match(plain := line.strip()):
+            plain = line.strip()
+            begins = plain.startswith("Traceback (")
+            self._in_traceback = bool(plain) and (self._in_traceback or begins)
+            if self._in_traceback:
+                print(line, file=self._shown, flush=True)
+            elif self._OURS.match(plain):
                 print(plain, file=self._shown, flush=True)
         return len(text)
 

@@ -68,9 +68,7 @@ class GateInput:
     @cached_property
     def paired(self) -> Predictions:
         """The model's predictions for the M images that the champion was compared on."""
-        if self.champion_predictions is None:
-            return self.predictions
-        return self.predictions.among(self.champion_predictions.paths)
+        return self.predictions.among((self.champion_predictions or self.predictions).paths)
 
     @cached_property
     def paired_differences(self) -> Ints:

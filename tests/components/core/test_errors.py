@@ -34,5 +34,5 @@ def test_an_interruption_exits_as_a_shell_reports_the_signal(
 
 def test_every_error_of_the_family_is_a_pipeline_error() -> None:
     family = [v for v in vars(errors).values() if isinstance(v, type)]
-    assert len(family) == 8
+    assert len(family) == 9
     assert all(issubclass(kind, errors.PipelineError) for kind in family)

@@ -46,7 +46,8 @@ CLUSTER = {
     "workers": 3,
     "gpu": {"resource": "amd.com/gpu", "node_selector": {"pool": "gpu"}, "taint": None},
     **dict.fromkeys(("fetch", "validate", "evaluate", "register"), CPU),
-    **{name: {**CPU, "gpus": 2, "shared_memory_gib": 0.5} for name in ("tune", "train")},
+    "tune": {**CPU, "gpus": 1, "shared_memory_gib": 0.5},
+    "train": {**CPU, "gpus": 2, "shared_memory_gib": 0.5},
 }
 
 

@@ -64,7 +64,7 @@ def test_the_pod_of_tune_has_everything_that_section_cluster_says(tmp_path: Path
                     ],
                     "resources": {
                         "requests": {"cpu": "0.5", "memory": "1Gi"},
-                        "limits": {"cpu": "1", "memory": "1536Mi", "amd.com/gpu": "2"},
+                        "limits": {"cpu": "1", "memory": "1536Mi", "amd.com/gpu": "1"},
                     },
                     "securityContext": {
                         "runAsUser": 1234,

@@ -124,3 +124,11 @@ def test_pixels_too_many_are_refused_with_a_large_text_as_without() -> None:
 def test_what_is_no_chunk_is_kept_as_it_is() -> None:
     for content in (b"\x89PNG\r\n\x1a\n", png(PIXELS, 2, 8)[:50], png(PIXELS, 2, 8) + b"behind"):
         assert without_metadata(content) == content
+
+
+def test_metadata_too_large_to_be_any_are_left_out_unread() -> None:
+    plain = png(PIXELS, 2, 8)
+    large = chunk(b"eXIf", bytes((16 << 20) + 1))
+    assert without_metadata(plain[:33] + large + plain[33:]) == plain
+    useful = chunk(b"eXIf", bytes(100))
+    assert without_metadata(plain[:33] + useful + plain[33:]) == plain[:33] + useful + plain[33:]
