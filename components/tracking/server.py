@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import sqlite3
+import tempfile
 import time
 import urllib.request
 from http.client import HTTPException
@@ -165,9 +166,15 @@ def _probe_port(uri: str, timeout: float) -> str:
 
 
 def _require_database(file: Path) -> None:
-    """Open the file once: MLflow would try for minutes before it says that it cannot."""
+    """Open the file once: MLflow would try for minutes before it says that it cannot.
+
+    A file that is not there is not made, only one beside it.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            tempfile.TemporaryFile(dir=file.parent).close()
+            return
         connection = sqlite3.connect(file)
         try:
             connection.execute("PRAGMA schema_version")
