@@ -19,7 +19,7 @@ def make(file: Path, artifact_location: str | None) -> None:
     MLflow fills it in dozens of transactions and never opens one that it has not finished: what
     an interruption left half made has no run in it, and is set aside.
     """
-    if file.stat().st_size and not is_half_made(file):
+    if file.exists() and file.stat().st_size and not is_half_made(file):
         return
     with _locked(file.with_name(f"{file.name}.lock")):
         if is_half_made(file):
@@ -43,6 +43,8 @@ def _fill(path: Path, artifact_location: str | None) -> None:
 
 def is_half_made(file: Path) -> bool:
     """Whether MLflow began to fill it, and was stopped: its first experiment is the last step."""
+    if not file.exists():  # to look would make it
+        return False
     try:
         with closing(sqlite3.connect(file)) as connection:
             return not connection.execute("SELECT artifact_location FROM experiments").fetchone()
