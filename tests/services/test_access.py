@@ -52,7 +52,7 @@ def test_no_route_answers_whoever_does_not_say_who_they_are(services: Services) 
     ]
     # MLflow lets anybody ask which kind of store it has; nothing else.
     assert [line for line in answered if not line.endswith("/mlflow/server-info: 200")] == []
-    assert [_status(services, "GET", path)[0] for path in ("/health", "/version")] == [200, 200]
+    assert [_status(services, "GET", path)[0] for path in ("/health", "/version")] == [200, 401]
 
 
 _UP = ["../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd",
