@@ -75,9 +75,9 @@ def write(folder: Path, page: Path) -> None:
     targets = _targets(lines(suite or _NOTHING, growth, notes))
     parts = [_HEAD, targets]
     if suite:
-        picture = page.with_suffix(".png")
-        draw(suite, picture)
-        shown = f"![Images per second and seconds of each side]({picture.name})\n"
+        figure = page.with_suffix(".png")
+        draw(suite, figure)
+        shown = f"![Images per second and seconds of each side]({figure.name})\n"
         parts = [_HEAD, _machine(suite), targets, shown, _sides(suite)]
     files.write_text(page, "\n".join([*parts, _growth(growth), _gpu(gpu)]))
 

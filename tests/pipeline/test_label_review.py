@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from components import train
-from components.core.artifacts import Hyperparameters, ValidationReport
 from components.core.evaluation import label_issues
 from components.io import files, params
 from pipeline import apply_review, label_review, quarantine
 from pipeline.cli import main
 from tests.components.conftest import Workspace, write_params
+from tests.components.train.places import tuned
 
 IMAGES = Path("data/images")
 Run = Callable[..., tuple[int, str, str]]
@@ -27,22 +27,7 @@ def project(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (root / "dvc.yaml").write_text("stages: {}\n")
     write_params(root / "params.yaml", {"train.epochs": 1})
     monkeypatch.chdir(root)
-    report = files.read_artifact(train.Paths().report, ValidationReport)
-    values = {
-        "learning_rate": 3e-3,
-        "epochs": 1,
-        "horizontal_flip": True,
-        "val_loss": 5.0,
-        "val_accuracy": 0.5,
-        "image_size": 32,
-        "num_train_images": 17,
-        "study": "tune-test",
-        "trials_complete": 1,
-        "trials_pruned": 0,
-        "trials_failed": 0,
-        "data_digest": report.data_digest,
-    }
-    files.write_artifact(train.Paths().hyperparameters, Hyperparameters.model_validate(values))
+    tuned(workspace, train.Paths().hyperparameters.parent, epochs=1)
     return root
 
 
@@ -74,10 +59,10 @@ def test_every_image_is_predicted_once_by_a_network_that_has_not_seen_it(
     inner = label_review._train
 
     def note(settings, config, learned, held_out, classes):  # type: ignore[no-untyped-def]
-        pictures = [
+        images = [
             {image.tobytes() for image in part.pixels[slice(None)]} for part in (learned, held_out)
         ]
-        trained.append((pictures[0], pictures[1]))
+        trained.append((images[0], images[1]))
         return inner(settings, config, learned, held_out, classes)
 
     monkeypatch.setattr(label_review, "_train", note)

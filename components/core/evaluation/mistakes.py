@@ -111,7 +111,7 @@ def _orientation(found: Predictions, rotate_90: bool) -> Finding | None:
 
 
 def _shortcut(attributes: Mapping[str, Sequence[tuple[str, str]]]) -> Finding | None:
-    """Something other than the picture that gives the class away."""
+    """Something other than what the image shows that gives the class away."""
     for name, pairs in attributes.items():
         classes = Counter(label for _, label in pairs)
         by_value = Counter(pairs)

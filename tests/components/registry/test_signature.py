@@ -307,4 +307,13 @@ def test_the_readme_s_keys_sign_and_its_line_loads(
     promote(opened)
     python = f"{sys.executable} {loading_it.replace('solar-cells', NAME).partition(' ')[2]}"
     root = {"PYTHONPATH": str(Path(__file__).parents[3])}
-    subprocess.run(["sh", "-c", python], cwd=tmp_path, env=os.environ | root, check=True)
+
+    def load() -> int:
+        words = ["sh", "-c", python]
+        done = subprocess.run(words, cwd=tmp_path, env=os.environ | root, capture_output=True)
+        return done.returncode
+
+    assert load() == 0
+    subprocess.run(["sh", "-c", making[0]], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["sh", "-c", making[1]], cwd=tmp_path, check=True, capture_output=True)
+    assert load() == 1  # another key

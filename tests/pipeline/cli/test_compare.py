@@ -8,11 +8,12 @@ import pytest
 from mlflow import MlflowClient
 
 from components import train
-from components.core.artifacts import Hyperparameters, ValidationReport
+from components.core.artifacts import ValidationReport
 from components.io import files, models
 from pipeline import compare
 from pipeline.cli import main
 from tests.components.conftest import Workspace, write_params
+from tests.components.train.places import tuned
 
 NAMES = ["resnet18", "mobilenet_v3_small"]
 
@@ -27,24 +28,11 @@ def project(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(autouse=True)
-def inside(project: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def inside(
+    project: Path, workspace: Workspace, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project)
-    report = files.read_artifact(train.Paths().report, ValidationReport)
-    values = {
-        "learning_rate": 3e-3,
-        "epochs": 1,
-        "horizontal_flip": True,
-        "val_loss": 5.0,
-        "val_accuracy": 0.5,
-        "image_size": 32,
-        "num_train_images": 17,
-        "study": "tune-test",
-        "trials_complete": 1,
-        "trials_pruned": 0,
-        "trials_failed": 0,
-        "data_digest": report.data_digest,
-    }
-    files.write_artifact(train.Paths().hyperparameters, Hyperparameters.model_validate(values))
+    tuned(workspace, train.Paths().hyperparameters.parent, epochs=1)
 
 
 def test_all_are_trained_once_measured_on_val_and_nested_in_one_run(
