@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from components.core.training import drift
+from components.core.training import drift, features
 from components.core.training.loop import LabeledImages
 from components.io import process, reference
 
@@ -157,8 +157,9 @@ def measure(name: str, kind: Kind, rng: np.random.Generator) -> str:
     learned, pool = known[:cut], known[cut:]
     network = train(kind.pixels[learned], kind.labels[learned], unknown)
     seen = LabeledImages(kind.pixels[learned], kind.labels[learned])
+    of_seen = features.extract(network, "resnet18", seen.pixels, device="cpu")
     means = reference.measure(
-        network, "resnet18", 1.0, seen, seen, num_classes=unknown, device="cpu"
+        network, "resnet18", 1.0, seen, seen, of_seen, num_classes=unknown, device="cpu"
     ).class_means
 
     def statistics(pixels: Pixels) -> NDArray[np.float32]:

@@ -9,6 +9,9 @@ as ours chose, and is measured on the same test images: ResNet-18 from random we
 RandomResizedCrop(scale=(0.5, 1)), RandomHorizontalFlip, AdamW at a constant 1e-3, batches of 32,
 the last epoch. Both compute in bf16 where the machine has it.
 
+`--sides ours preset` compares with ours without tune: the learning rate of the preset, the middle
+of its epochs, mirrored images.
+
 Runs that are in the file of results are not done again, so a stopped bench goes on where it was;
 hours on 2 cores. It prints a Markdown table.
 """
@@ -30,7 +33,6 @@ from typing import Any
 from ruamel.yaml import YAML
 
 BATCH, LEARNING_RATE = 32, 1e-3  # of the plain script
-SIDES = ("ours", "plain")
 Result = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def write_params(path: Path, folder: Path, seed: int) -> Path:
     return path
 
 
-def paths(kind: Callable[..., Any], folder: Path, work: Path, seed: int) -> Any:
+def paths(kind: Callable[..., Any], folder: Path, work: Path, seed: int | str) -> Any:
     """The `Paths` of a step: its defaults, below `work`, with a folder for each seed's model."""
     found = {}
     for field in fields(kind):  # type: ignore[arg-type]
@@ -81,6 +83,29 @@ def ours(folder: Path, work: Path, seed: int, _epochs: int) -> float:
     for step in (train, evaluate):
         step.run(paths(step.Paths, folder, work, seed), params.load(settings, step.Params))
     metrics = json.loads((work / f"artifacts/evaluate-{seed}/metrics.json").read_text())
+    return float(metrics["accuracy"])
+
+
+def preset(folder: Path, work: Path, seed: int, _epochs: int) -> float:
+    """Train and evaluate with what the preset says, tune's choices left unused: test accuracy."""
+    from components import evaluate, train
+    from components.core.training.presets import choose_preset
+    from components.io import params
+
+    report = json.loads((work / "artifacts/validate/report.json").read_text())
+    yaml = YAML(typ="safe", pure=True)
+    settings = yaml.load(write_params(work / f"preset-{seed}.yaml", folder, seed))
+    name, weights = settings["training"]["preset"], settings["model"]["weights"]
+    images = sum(splits["train"] for splits in report["counts"].values())
+    chosen = choose_preset(name, images, weights)
+    settings["train"]["learning_rate"] = chosen.learning_rate
+    settings["train"]["epochs"] = sum(chosen.epochs) // 2
+    settings["training"]["horizontal_flip"] = True
+    yaml.dump(settings, work / f"preset-{seed}.yaml")
+    for step in (train, evaluate):
+        found = params.load(work / f"preset-{seed}.yaml", step.Params)
+        step.run(paths(step.Paths, folder, work, f"preset-{seed}"), found)
+    metrics = json.loads((work / f"artifacts/evaluate-preset-{seed}/metrics.json").read_text())
     return float(metrics["accuracy"])
 
 
@@ -144,6 +169,9 @@ class Images:
         return self.transform(default_loader(self.folder / path)), label
 
 
+SIDES = {"ours": ours, "plain": plain, "preset": preset}
+
+
 def _split(folder: Path, work: Path, split: str, transform: object) -> Images:
     """The images that validate put into this split."""
     import pandas as pd
@@ -156,20 +184,22 @@ def _split(folder: Path, work: Path, split: str, transform: object) -> Images:
     return Images(folder, list(zip(chosen["path"], labels, strict=True)), transform)
 
 
-def run(folder: Path, work: Path, seeds: list[int], results: Path) -> None:
+def run(folder: Path, work: Path, sides: list[str], seeds: list[int], results: Path) -> None:
     """Do the runs of one folder that are missing, each with a line in the file of results."""
     done = {(r["set"], r["side"], r["seed"]) for r in read(results)}
     missing = [
-        (side, seed) for seed in seeds for side in SIDES if (folder.name, side, seed) not in done
+        (side, seed) for seed in seeds for side in sides if (folder.name, side, seed) not in done
     ]
     if not missing:
         return
     work.mkdir(parents=True, exist_ok=True)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{work / 'mlflow.db'}"
+    started = time.monotonic()
     epochs = prepare(folder, work)
+    print(f"{folder.name}: prepared in {time.monotonic() - started:.0f} s", flush=True)
     for side, seed in missing:
         started = time.monotonic()
-        accuracy = {"ours": ours, "plain": plain}[side](folder, work, seed, epochs)
+        accuracy = SIDES[side](folder, work, seed, epochs)
         seconds = round(time.monotonic() - started)
         found = {"set": folder.name, "side": side, "seed": seed, "accuracy": accuracy}
         with results.open("a") as file:
@@ -182,13 +212,13 @@ def read(results: Path) -> list[Result]:
     return [json.loads(line) for line in results.read_text().splitlines()]
 
 
-def table(found: list[Result]) -> str:
+def table(found: list[Result], sides: list[str]) -> str:
     """Markdown: a row for each folder, mean and every seed of both sides, and the difference."""
-    lines = ["| set | epochs | ours: mean (each seed) | plain: mean (each seed) | ours - plain |"]
-    lines.append("|---|---|---|---|---|")
+    heads = " | ".join(f"{side}: mean (each seed)" for side in sides)
+    lines = [f"| set | epochs | {heads} | {sides[0]} - {sides[1]} |", "|---|---|---|---|---|"]
     for name in dict.fromkeys(r["set"] for r in found):
         means, cells = [], []
-        for side in SIDES:
+        for side in sides:
             values = [r["accuracy"] for r in found if (r["set"], r["side"]) == (name, side)]
             means.append(statistics.mean(values) if values else math.nan)
             each = ", ".join(f"{value:.3f}" for value in values)
@@ -204,14 +234,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy against a plain torchvision script.")
     parser.add_argument("folders", type=Path, nargs="+", help="of class folders")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--sides", nargs=2, default=["ours", "plain"], choices=list(SIDES))
     parser.add_argument("--results", type=Path, default=Path("recipes.jsonl"))
     parser.add_argument("--work", type=Path, help="folder for what the steps write")
     options = parser.parse_args()
     work = options.work or Path(tempfile.gettempdir()) / "bench-recipes"
     options.results.touch()
     for folder in options.folders:
-        run(folder.resolve(), work.resolve() / folder.name, options.seeds, options.results)
-    print(table(read(options.results)))
+        run(
+            folder.resolve(),
+            work.resolve() / folder.name,
+            options.sides,
+            options.seeds,
+            options.results,
+        )
+    print(table(read(options.results), options.sides))
 
 
 if __name__ == "__main__":

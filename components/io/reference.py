@@ -10,7 +10,7 @@ import numpy as np
 
 from components.core.errors import MissingInput
 from components.core.training import drift, features
-from components.core.training.subset import evenly
+from components.core.training.subset import Subset, evenly, of_each_class
 from components.io import files
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 FILE = "reference.safetensors"
 
-# Of a larger split so many images, evenly chosen: more would hardly change a test's power.
-_VAL_IMAGES, _TRAIN_IMAGES = 2_000, 5_000
+# Of a larger val split so many images, evenly chosen; of train so many of each class, and in all.
+# More would hardly change a test's power, and a pass over all of train takes as long as a third of
+# an epoch.
+_VAL_IMAGES, _CLASS_IMAGES, _TRAIN_IMAGES = 2_000, 64, 5_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def measure(
     temperature: float,
     train: LabeledImages,
     val: LabeledImages,
+    seen: tuple[NDArray[np.float32], NDArray[np.float32]],
     *,
     num_classes: int,
     device: str,
@@ -58,16 +61,17 @@ def measure(
         temperature: of the model.
         train: images that it was trained on.
         val: images that it was not trained on.
+        seen: features and logits of val, as `features.extract` gives them.
         num_classes: K.
         device: where the network lives.
     """
-    images = evenly(train.pixels, _TRAIN_IMAGES)
-    seen, _ = features.extract(network, architecture, images, device=device)
-    means = drift.class_means(seen, train.labels[images.indices], num_classes)
+    each = max(1, min(_CLASS_IMAGES, _TRAIN_IMAGES // num_classes))
+    images = Subset(train.pixels, of_each_class(train.labels, each))
+    found, _ = features.extract(network, architecture, images, device=device)
+    means = drift.class_means(found, train.labels[images.indices], num_classes)
     chosen = evenly(val.pixels, _VAL_IMAGES)
-    return Reference(
-        statistics_of(network, architecture, temperature, means, chosen, device=device), means
-    )
+    parts = (part[chosen.indices] for part in seen)
+    return Reference(_statistics(chosen, *parts, means, temperature), means)
 
 
 def statistics_of(
@@ -81,6 +85,16 @@ def statistics_of(
 ) -> NDArray[np.float32]:
     """The seven statistics (N, 7) of images."""
     found, logits = features.extract(network, architecture, pixels, device=device)
+    return _statistics(pixels, found, logits, class_means, temperature)
+
+
+def _statistics(
+    pixels: ImageArray,
+    found: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    class_means: NDArray[np.float32],
+    temperature: float,
+) -> NDArray[np.float32]:
     parts = [
         drift.pixel_statistics(pixels[slice(start, start + 64)])
         for start in range(0, len(pixels), 64)

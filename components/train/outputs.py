@@ -19,6 +19,7 @@ from components.io.data.dataset import Dataset
 from components.train.shortfalls import Outcome, find_shortfalls
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from components.core.training.loop import Epoch, State
@@ -110,20 +111,18 @@ def log_epoch(row: dict[str, float], mlflow_run: tracking.Run) -> None:
 
 def write_model(folder: Path, job: Job, state: State, params: Params) -> None:
     """Weights of the best epoch, reference statistics, the card with the temperature of val."""
-    from components.core.training import calibration, inference
+    from components.core.training import calibration, features
 
-    best = state["best"]
+    best, architecture = state["best"], params.model.architecture
     job.network.load_state_dict(best["network"])
-    val = job.dataset.splits["val"]
-    logits = inference.predict_logits(job.network, val.pixels, device=job.config.device)
-    calibrated = calibration.calibrate(logits, val.labels, list(job.dataset.rows["val"]["group"]))
+    val, device = job.dataset.splits["val"], job.config.device
+    seen = features.extract(job.network, architecture, val.pixels, device=device)
+    groups = list(job.dataset.rows["val"]["group"])
+    calibrated = calibration.calibrate(seen[1], val.labels, groups)
     print(f"train     temperature {calibrated}", flush=True)
-    _write_reference(folder, job, params.model.architecture, calibrated.temperature)
-    settings = asdict(job.config) | {"calibration": f"temperature {calibrated}"}
-    settings["class_weights"] = params.training.class_weights
-    settings["micro_batch_size"] = state["micro_batch_size"]
+    _write_reference(folder, job, architecture, calibrated.temperature, seen)
     card = ModelCard(
-        architecture=params.model.architecture,
+        architecture=architecture,
         class_names=job.dataset.class_names,
         image_size=params.model.image_size,
         images=params.data.decode_params,
@@ -132,14 +131,25 @@ def write_model(folder: Path, job: Job, state: State, params: Params) -> None:
         initial_weights=job.initial_weights,
         data_digest=job.dataset.digest,
         training_key=job.key,
-        settings=settings,
+        settings={
+            **asdict(job.config),
+            "calibration": f"temperature {calibrated}",
+            "class_weights": params.training.class_weights,
+            "micro_batch_size": state["micro_batch_size"],
+        },
         best_epoch=best["epoch"],
         val_loss=best["val_loss"],
     )
     models.save_card(folder, card)
 
 
-def _write_reference(folder: Path, job: Job, architecture: str, temperature: float) -> None:
+def _write_reference(
+    folder: Path,
+    job: Job,
+    architecture: str,
+    temperature: float,
+    seen: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> None:
     """What new images are compared with later, by `python -m pipeline drift`."""
     measured = reference.measure(
         job.network,
@@ -147,6 +157,7 @@ def _write_reference(folder: Path, job: Job, architecture: str, temperature: flo
         temperature,
         job.dataset.splits["train"],
         job.dataset.splits["val"],
+        seen,
         num_classes=len(job.dataset.class_names),
         device=job.config.device,
     )

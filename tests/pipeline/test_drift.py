@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from components.core.errors import MissingInput
+from components.core.training import features
 from components.core.training.architectures import build_network
 from components.io import files, models, reference
 from pipeline import model_data
@@ -34,12 +35,14 @@ def project(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> P
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         dataset = model_data.open_for(card, ("train", "val", "test"))
+    val = dataset.splits["train"]  # the network was not trained on any: more is better here
     measured = reference.measure(
         network.eval(),
         "resnet18",
         card.temperature,
         dataset.splits["val"],
-        dataset.splits["train"],  # the network was not trained on any: more is better here
+        val,
+        features.extract(network, "resnet18", val.pixels, device="cpu"),
         num_classes=2,
         device="cpu",
     )

@@ -33,8 +33,19 @@ class Subset:
 
 def evenly(pixels: ImageArray, limit: int) -> Subset:
     """At most `limit` of the images, evenly chosen, in their order."""
-    count = min(len(pixels), limit)
-    return Subset(pixels, np.linspace(0, len(pixels) - 1, count).round().astype(np.int64))
+    return Subset(pixels, evenly_spaced(np.arange(len(pixels)), limit))
+
+
+def evenly_spaced(rows: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """At most `limit` of the rows (N,), with the first and, unless the limit is 1, the last."""
+    count = min(len(rows), limit)
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+
+
+def of_each_class(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Sorted indices of at most `limit` images of each class, evenly chosen."""
+    members = (np.flatnonzero(labels == label) for label in np.unique(labels))
+    return np.sort(np.concatenate([evenly_spaced(rows, limit) for rows in members]))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from components.core.training.subset import Joined, Subset, evenly
+from components.core.training.subset import Joined, Subset, evenly, of_each_class
 
 PIXELS = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1).repeat(3, axis=3)
 
@@ -21,6 +21,12 @@ def test_evenly_chosen_images_reach_from_the_first_to_the_last() -> None:
     assert seen(evenly(PIXELS, 4)[slice(None)]) == [0, 3, 6, 9]
     assert seen(evenly(PIXELS, 99)[slice(None)]) == list(range(10))
     assert seen(evenly(PIXELS, 1)[slice(None)]) == [0]
+
+
+def test_no_class_has_more_than_its_share_of_the_chosen_images_and_none_is_left_out() -> None:
+    labels = np.array([0, 0, 0, 0, 0, 2, 1, 1, 0])
+    assert of_each_class(labels, 2).tolist() == [0, 5, 6, 7, 8]
+    assert of_each_class(labels, 99).tolist() == list(range(9))
 
 
 def test_joined_arrays_are_one_array() -> None:
