@@ -151,6 +151,9 @@ class Hyperparameters(Artifact):
     horizontal_flip: bool
     val_loss: float = Field(description="Of the best trial, at its best epoch.")
     val_accuracy: Share = Field(description="At the same epoch.")
+    preset_val_loss: float | None = Field(
+        None, description="Of the trial with the preset's settings; null if it is not complete."
+    )
     image_size: int = Field(description="Of the trials, pixels.")
     num_train_images: int = Field(description="That the trials learned from.")
     study: str = Field(description="Study name; carries the digest of data, space and code.")

@@ -18,10 +18,19 @@ def summarize(best: Hyperparameters) -> str:
     finished = best.trials_complete + best.trials_pruned + best.trials_failed
     return (
         f"best of {finished}: learning rate {best.learning_rate:.2g}, "
-        f"{best.epochs} epochs, {flip}, val/loss {best.val_loss:.3f} "
+        f"{best.epochs} epochs, {flip}, val/loss {best.val_loss:.3f}{_gain(best)} "
         f"({best.trials_complete} complete, {best.trials_pruned} pruned, "
         f"{best.trials_failed} failed)"
     )
+
+
+def _gain(best: Hyperparameters) -> str:
+    """What the search was worth: the first trial has the settings that nobody need search for."""
+    if best.preset_val_loss is None:
+        return ""
+    if best.preset_val_loss == best.val_loss:
+        return ", the preset's own settings"
+    return f", with the preset's settings {best.preset_val_loss:.3f}"
 
 
 def write_trials(path: Path, queue: TrialQueue) -> None:

@@ -185,6 +185,7 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
         horizontal_flip=best.user_attrs["horizontal_flip"],
         val_loss=best.value,
         val_accuracy=best.user_attrs["val_accuracy"],
+        preset_val_loss=next((t.value for t in complete if t.user_attrs["slot"] == 0), None),
         image_size=context.config.image_size,
         num_train_images=len(context.train.labels),
         study=context.name,

@@ -15,6 +15,7 @@ from components.core.artifacts import Hyperparameters
 from components.core.errors import Diverged, Interrupted, InvalidParams, PipelineError
 from components.io import files, process
 from components.io.progress import Progress
+from components.tune import outputs
 from components.tune.trial import StudyContext, TrialRun
 from components.tune.trial_queue import WORKER_LOST, TrialQueue
 from tests.components.conftest import Settings, Workspace
@@ -53,6 +54,7 @@ def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     lowest = min(complete, key=lambda row: float(row["val_loss"]))
     assert best(tmp_path).learning_rate == float(lowest["learning_rate"])
     assert best(tmp_path).epochs == int(lowest["epochs"])
+    assert best(tmp_path).preset_val_loss == pytest.approx(float(rows[0]["val_loss"]), abs=1e-6)
     assert sorted(p.name for p in (tmp_path / "plots").iterdir()) == [
         "curves.csv",
         "history.png",
@@ -67,6 +69,35 @@ def test_tune_tries_the_presets_default_first_and_writes_the_best_trial(
     for row in complete:
         assert ends[row["trial"]][1] == pytest.approx(float(row["val_loss"]), abs=1e-6)
     assert (tmp_path / "plots/importance.csv").read_text() == "setting,share\n"
+
+
+@pytest.mark.parametrize(
+    ("preset_val_loss", "words"),
+    [
+        (None, "val/loss 0.500 (2 complete"),
+        (0.5, "val/loss 0.500, the preset's own settings (2 complete"),
+        (0.6, "val/loss 0.500, with the preset's settings 0.600 (2 complete"),
+    ],
+)
+def test_what_the_search_gained_over_the_preset_is_said(
+    preset_val_loss: float | None, words: str
+) -> None:
+    found = Hyperparameters(
+        learning_rate=2e-3,
+        epochs=4,
+        horizontal_flip=True,
+        val_loss=0.5,
+        val_accuracy=0.8,
+        preset_val_loss=preset_val_loss,
+        image_size=32,
+        num_train_images=100,
+        study="s",
+        trials_complete=2,
+        trials_pruned=1,
+        trials_failed=0,
+        data_digest="d",
+    )
+    assert words in outputs.summarize(found)
 
 
 def test_a_space_of_one_setting_runs_one_trial_and_says_so(
