@@ -26,7 +26,7 @@ from components.core.gate.record import DecisionRecord
 from components.core.training.config import TrainingParams
 from components.io import process
 from components.io.data.dataset import DataPaths
-from components.io.reports.run import RunPaths, write_page
+from components.io.reports.run import RunPaths, contents, up_to_date, write_page
 from components.io.reports.version import describe_version
 from components.register import outputs
 from components.register.candidate import ArtifactPaths, Candidate, read_candidate
@@ -171,13 +171,21 @@ def _evaluate_candidate(
 
 
 def _write_page(mlflow_run: Run, paths: Paths, params: Params) -> None:
-    """Write the page of the run, now with the verdict, and keep it with the run in MLflow."""
+    """Write the page of the run, now with the verdict, and keep it with the run in MLflow.
+
+    Drawing it takes longer than all else that a repetition does, so one that shows all is kept.
+    """
     evaluated = paths.evaluation.parent
     where = RunPaths(paths.artifacts, paths, paths.model, evaluated, paths.decision)
-    page = write_page(where, params.data.decode_params, shown.origin(mlflow_run))
+    kept = contents(where)
+    page = up_to_date(where) if mlflow_run.tag("report") == kept else None
+    origin = shown.origin(mlflow_run)
+    if not page and (written := write_page(where, params.data.decode_params, origin)):
+        page = written.path
+        shown.log_folder(mlflow_run, page.parent, "report")
+        mlflow_run.tags({"report": kept})
     if page:
-        shown.log_folder(mlflow_run, page.path.parent, "report")
-        outputs.say(f"report: {page.path}")
+        outputs.say(f"report: {page}")
 
 
 def _register_and_promote(mlflow_run: Run, evaluated: EvaluatedCandidate, paths: Paths) -> None:

@@ -139,16 +139,38 @@ def test_a_second_run_changes_nothing_anywhere(
     register_model(planted, model("many", MANY))
     register_model(planted, model("few", FEW))
     decision = out(planted, model("few", FEW)) / "decision.json"
-    before, records = decision.read_bytes(), events_of(client)
+    page = decision.parent / "report/index.html"
+    before, records, drawn = decision.read_bytes(), events_of(client), page.stat().st_ino
 
     capsys.readouterr()
     register_model(planted, model("few", FEW))
 
     assert decision.read_bytes() == before
+    assert page.stat().st_ino == drawn, "the page shows all that there is"
     assert events_of(client) == records
     assert len(quick) == 2
     assert f"already registered: {NAME} version 2" in capsys.readouterr().out
     assert aliases(client) == {"candidate": "2", "champion": "2", "previous": "1"}
+
+
+@pytest.mark.parametrize("harm", ["lost", "of other results", "not in MLflow"])
+def test_a_page_that_does_not_show_the_results_is_drawn_again(
+    planted: Planted, model: Callable[..., Path], client: MlflowClient, harm: str
+) -> None:
+    folder = model("few", FEW)
+    register_model(planted, folder)
+    page = out(planted, folder) / "report/index.html"
+    whole = page.read_bytes()
+    if harm == "lost":
+        page.unlink()
+    elif harm == "of other results":
+        page.write_bytes(whole.replace(b"<!-- ", b"<!-- 0"))
+    else:
+        version = client.get_model_version(NAME, "1")
+        client.set_tag(str(version.run_id), "report", "of another page")
+        page.write_bytes(whole.replace(b"<body", b"<body "))
+    register_model(planted, folder)
+    assert page.read_bytes() == whole
 
 
 def events_of(client: MlflowClient) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from components.core.data.decoding import ImageParams
 from components.core.evaluation.changes import Change, find_changes
 from components.core.evaluation.diagnosis import Finding
 from components.core.evaluation.metrics import confusion, most_confused
-from components.io import files
+from components.io import files, models
 from components.io.reports.decision import decision_values, gallery
 from components.io.reports.pages import render
 from components.io.reports.run import data, evaluation, findings, training
@@ -19,6 +20,8 @@ from components.io.reports.run.thumbnails import Thumbnails
 from components.io.reports.summary import summarize
 
 PAGE = "index.html"
+
+_CODE, _TEMPLATES = ("io/reports",), Path(__file__).parent.parent / "templates"
 
 _SIDE = 96  # pixels of an image
 _ERRORS, _DATA_CHANGES, _QUARANTINE = 24, 12, 20
@@ -50,8 +53,38 @@ def write_page(
     target = paths.artifacts / "report"
     with files.replacing_folder(target) as folder:
         write_tables(folder, found)
-        files.write_text(folder / PAGE, run_page(found, params, lineage or {}))
+        html = run_page(found, params, lineage or {})
+        files.write_text(folder / PAGE, f"{html}<!-- {contents(paths)} -->\n")
     return Page(target / PAGE, findings.about_mistakes(found))
+
+
+def contents(paths: RunPaths) -> str:
+    """Digest of the results that a page shows and of the code that draws it, not of the costs.
+
+    Any of them may be absent.
+    """
+    results = [
+        paths.data.report,
+        paths.artifacts / "tune/trials.csv",
+        paths.artifacts / "train/history.csv",
+        paths.model / models.CARD,
+        paths.evaluated / "evaluation.json",
+        paths.decision,
+    ]
+    digests = [files.digest_file(path) if path.is_file() else "" for path in results]
+    digests += [files.digest_sources(_CODE), files.digest_folder(_TEMPLATES)]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def up_to_date(paths: RunPaths) -> Path | None:
+    """The page among the artifacts, if it shows what is there now."""
+    page = paths.artifacts / "report" / PAGE
+    end = f"<!-- {contents(paths)} -->\n".encode()
+    if not page.is_file():
+        return None
+    with page.open("rb") as file:
+        file.seek(max(page.stat().st_size - len(end), 0))
+        return page if file.read() == end else None
 
 
 def run_page(found: RunFiles, params: ImageParams, lineage: Mapping[str, str]) -> str:
