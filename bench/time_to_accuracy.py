@@ -103,12 +103,13 @@ class Muon:
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest matrix with singular values near 1, by five Newton-Schulz steps."""
     wide = matrix.shape[0] <= matrix.shape[1]
-    found = matrix if wide else matrix.T
+    found: Tensor = matrix if wide else matrix.T
     found = found / (found.norm() + 1e-7)
     for _ in range(5):
         square = found @ found.T
         found = 3.4445 * found + (-4.7750 * square + 2.0315 * square @ square) @ found
-    return found if wide else found.T
+    turned: Tensor = found if wide else found.T
+    return turned
 
 
 ARMS: Mapping[str, Arm] = {
@@ -180,10 +181,10 @@ def train(splits: Splits, arm: Arm, rate: float, epochs: int, seed: int) -> dict
     config = _config(splits.train, arm, rate, epochs, seed)
     torch.manual_seed(seed)
     network = build_network("resnet18", splits.train.num_classes)
-    parts = [LabeledImages(each.pixels, each.labels) for each in (splits.train, splits.val)]
+    seen, val = (LabeledImages(each.pixels, each.labels) for each in (splits.train, splits.val))
     started = time.monotonic()
     with patch.object(torch.optim, "AdamW", arm.optimizer or torch.optim.AdamW):
-        *_, last = fit(network, *parts, config)
+        *_, last = fit(network, seen, val, config)
     seconds = time.monotonic() - started
     best = last.state["best"]
     network.load_state_dict(best["network"])
@@ -222,7 +223,7 @@ def _config(images: Images, arm: Arm, rate: float, epochs: int, seed: int) -> Tr
         "deterministic": True,
         "class_weights": tuple(w**0.5 for w in balanced_weights(images.labels, images.num_classes)),
     }
-    return TrainingConfig(**values | arm.changes)
+    return TrainingConfig(**{**values, **arm.changes})
 
 
 class Runs:

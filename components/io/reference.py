@@ -70,8 +70,8 @@ def measure(
     found, _ = features.extract(network, architecture, images, device=device)
     means = drift.class_means(found, train.labels[images.indices], num_classes)
     chosen = evenly(val.pixels, _VAL_IMAGES)
-    parts = (part[chosen.indices] for part in seen)
-    return Reference(_statistics(chosen, *parts, means, temperature), means)
+    of_val, logits = (part[chosen.indices] for part in seen)
+    return Reference(_statistics(chosen, of_val, logits, means, temperature), means)
 
 
 def statistics_of(
