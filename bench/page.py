@@ -149,7 +149,7 @@ def _growth(growth: Mapping[str, Any]) -> str:
                 for text in (f"{each[step]['seconds']:.1f}", f"{each[step]['peak_mib']:.0f}")
             ),
         ]
-        for each in growth.get("sets", [])
+        for each in sorted(growth.get("sets", []), key=lambda found: int(found["images"]))
         if "train" in each
     ]
     said = (
