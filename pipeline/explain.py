@@ -75,9 +75,11 @@ def explain(chosen: ChosenModel, image: Path, folder: Path, cache: Path) -> Expl
 
     Raises:
         MissingInput: there is no such file.
-        InvalidData: it cannot be read as an image.
+        InvalidData: it is a folder, or cannot be read as an image.
     """
-    (found, *_) = predict.find_images([image])
+    if image.is_dir():
+        raise InvalidData(f"{image}: is a folder; give one image.")
+    (found,) = predict.find_images([image])
     loaded = predict.load(chosen.folder)
     square = predict.read_square(found, loaded.card)
     if isinstance(square, str):

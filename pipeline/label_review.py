@@ -8,6 +8,7 @@ stopped search goes on where it was.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,12 +30,13 @@ from pipeline import SETTINGS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from components.core.data.decoding import ImageParams
     from components.core.evaluation.label_issues import Suspicion
     from components.core.training.config import TrainingConfig
 
     Floats = NDArray[np.float64]
 
-FOLDER = Path("artifacts/review")
+FOLDER, TABLE = Path("artifacts/review"), "labels.csv"
 COLUMNS = (
     "decision", "path", "label", "proposed", "p_label", "p_proposed", "split", "sha256",
 )  # fmt: skip
@@ -191,16 +193,27 @@ def write(everything: AllImages, found: Suspicion, probabilities: Floats, limit:
         }
         for k in listed
     ]
-    table, page = FOLDER / "labels.csv", FOLDER / "labels.html"
+    table, page = FOLDER / TABLE, FOLDER / "labels.html"
     files.write_csv(table, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
     settings = params.load(SETTINGS, train.Params)
-    images, shown = train.Paths().images, rows[:_SHOWN]
-    small = pages.thumbnails(
-        images, (row["path"] for row in shown), settings.data.decode_params, side=160
-    )
     total = len(everything.paths)
-    text = pages.render(
-        "labels.html", rows=shown, images=pages.to_uris(small), listed=len(rows), total=total
-    )
+    text = labels_page(rows, total, train.Paths().images, settings.data.decode_params)
     files.write_text(page, text)
     return Found(int(found.suspicious.sum()), len(rows), total, table, page)
+
+
+def labels_page(
+    rows: Sequence[Mapping[str, str]], total: int, images: Path, decode_params: ImageParams
+) -> str:
+    """The first rows of the table with their images.
+
+    Args:
+        rows: of the table, all of them.
+        total: images that were looked at.
+        images: folder that the paths are relative to.
+        decode_params: how bytes become pixels.
+    """
+    shown = rows[:_SHOWN]
+    paths = (row["path"] for row in shown)
+    small = pages.to_uris(pages.thumbnails(images, paths, decode_params, side=160))
+    return pages.render("labels.html", rows=shown, images=small, listed=len(rows), total=total)

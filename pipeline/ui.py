@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from components.core.errors import PipelineError
 from components.io.project import project_folder
-from components.tracking import server
+from components.tracking import run_table, server
 from components.tracking.store import open_store
 
 _HOST = "127.0.0.1"
+_EXPERIMENTS = "#/experiments?workflowType=machine_learning"
 
 
 def serve(model_name: str, port: int) -> int:
@@ -31,12 +32,14 @@ def serve(model_name: str, port: int) -> int:
     """
     uri = server.tracking_uri()
     if server.is_server(uri):
-        print(*_links(model_name, server.without_credentials(uri).rstrip("/")), sep="\n")
+        address = server.without_credentials(uri).rstrip("/")
+        print(*_links(address, _EXPERIMENTS, model_name), sep="\n")
         return 0
     _require_free(port)
     with open_store() as store:
-        experiment = store.experiment_id
-    print(*_links(model_name, f"http://{_HOST}:{port}", experiment), sep="\n", flush=True)
+        run_table.describe(store.client, store.experiment_id)
+        runs = run_table.route(store.experiment_id)
+    print(*_links(f"http://{_HOST}:{port}", runs, model_name), sep="\n", flush=True)
     artifacts = (project_folder() / "mlartifacts").absolute().as_uri()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", _HOST]
     command += ["--port", str(port), "--backend-store-uri", uri]
@@ -45,13 +48,8 @@ def serve(model_name: str, port: int) -> int:
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
 
 
-def _links(model_name: str, address: str, experiment: str = "") -> list[str]:
-    """Runs in the mode that shows trainings, and the versions of the model."""
-    place = f"/#/experiments/{experiment}/runs" if experiment else "/#/experiments"
-    return [
-        f"runs      {address}{place}?workflowType=machine_learning",
-        f"versions  {address}/#/models/{quote(model_name)}",
-    ]
+def _links(address: str, runs: str, model_name: str) -> list[str]:
+    return [f"runs      {address}/{runs}", f"versions  {address}/#/models/{quote(model_name)}"]
 
 
 def _require_free(port: int) -> None:

@@ -22,7 +22,7 @@ from components.core.artifacts import Part
 from components.core.errors import PipelineError
 from components.registry import adoption, version_1
 from components.tracking import lineage
-from components.tracking.store import get_or_none
+from components.tracking.store import ensure_experiment, get_or_none
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -42,6 +42,7 @@ _DESCRIPTION = (
     "Image classifier. `champion` is the version in use, `previous` the one before it, `candidate` "
     "the one evaluated last; each version's description says how it was decided on."
 )
+_NOTE = {"mlflow.note.content": "Who decided what, and why: `python -m pipeline history`."}
 
 Action = Literal[
     "evaluated",
@@ -230,7 +231,9 @@ def ensure(store: Store, name: str) -> AuditLog:
     if _find_run(store, name):
         return read(store, name)
     client, tags = store.client, {"pipeline.kind": TAG, "pipeline.key": name}
-    run = client.create_run(store.experiment_id, run_name=f"audit log of {name}", tags=tags)
+    # Apart from the runs: there it would stand in their table, and whoever trains may write.
+    place = ensure_experiment(client, f"{name} audit log", _NOTE)
+    run = client.create_run(place, run_name=f"audit log of {name}", tags=tags)
     run_id = str(run.info.run_id)
     client.set_terminated(run_id, "FINISHED")
     try:
@@ -267,7 +270,8 @@ def _run(store: Store, name: str, run_id: str) -> Run:
     if run.info.lifecycle_stage != "active":
         raise PipelineError(
             f"MLflow: the audit log of {name} was deleted; restore it with `mlflow runs restore "
-            f"--run-id {run_id}`."
+            f"--run-id {run_id}`; if its experiment was, with `mlflow experiments restore "
+            f"--experiment-id {run.info.experiment_id}`."
         )
     return run
 

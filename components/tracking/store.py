@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from components.io.project import project_folder
-from components.tracking import database, server, unused_packages
+from components.tracking import database, run_table, server, unused_packages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -197,22 +197,37 @@ def _connect(uri: str, injected: str | None) -> Store:
 
 def _experiment(client: MlflowClient) -> str:
     """The id of `MLFLOW_EXPERIMENT_NAME`, or of the default name; created when missing."""
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    return ensure_experiment(client, name, run_table.TAGS)
+
+
+def ensure_experiment(client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:
+    """The id of an experiment; created when missing, by one of several that come at once.
+
+    Args:
+        client: of the store.
+        name: unique in the store.
+        tags: of a new one.
+
+    Raises:
+        PipelineError: it is deleted.
+    """
     from mlflow.exceptions import MlflowException
 
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     found = client.get_experiment_by_name(name)
     if found is None:
+        location = _artifact_location(client.tracking_uri)
         try:
-            return client.create_experiment(name, _artifact_location(client.tracking_uri))
+            return str(client.create_experiment(name, location, dict(tags)))
         except MlflowException as error:
-            # Another process was faster.
+            # Another process was faster, or the answer was lost.
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise error
     if found.lifecycle_stage != "active":
         raise PipelineError(
             f"MLflow: the experiment {name} is deleted. Restore it with `mlflow experiments restore"
-            f" --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to a new name."
+            f" --experiment-id {found.experiment_id}`."
         )
     return str(found.experiment_id)
 

@@ -13,15 +13,23 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components.core.artifacts import MANIFEST_COLUMNS
+from components.core.artifacts import MANIFEST_COLUMNS, RuleResult
 from components.core.data.decoding import ImageParams
+from components.io import files
 from components.io.costs import Cost
+from components.io.reports.pages import thumbnails
 from components.io.reports.run.files import RunFiles
 from components.io.reports.run.page import PAGE, run_page, write_tables
+from components.io.reports.validation import GroupStrip, Problem, validation_page
+from pipeline import label_review
+from pipeline.kubeflow import run_pages
 from tests import factories
 
 PARAMS = factories.image_params(formats=["PNG"])
 LONG = "Convolvulus_arvensis_subspecies_with_a_name_that_does_not_end_"
+REASON = (
+    "label conflict: the same pixels as another file of another class, whose name goes on and on"
+)
 
 
 def main(target: Path) -> None:
@@ -29,10 +37,15 @@ def main(target: Path) -> None:
     for title, classes, images in (("two", 2, 120), ("many", 22, 330), ("hundreds", 300, 900)):
         found = planted(target / title / "images", classes, images)
         write(target / title, found, PARAMS)
+        write_validation(target / title / "passed", found, success=True)
+        write_validation(target / title / "failed", found, success=False)
+        write_labels(target / title / "review", found, 150)
         if title == "two":
             write(target / "undecided", replace(found, record=None, champion=None), PARAMS)
             bare = replace(found, evaluation=None, predictions=None, record=None, champion=None)
             write(target / "validated", replace(bare, card=None, history=[], trials=[]), PARAMS)
+            write_labels(target / "no labels", found, 0)
+            write_step(target / "kubeflow")
 
 
 def write(folder: Path, found: RunFiles, params: ImageParams) -> None:
@@ -41,6 +54,67 @@ def write(folder: Path, found: RunFiles, params: ImageParams) -> None:
     write_tables(folder, found)
     lineage = {"git": "0" * 40, "MLflow run": "`make ui`, then http://127.0.0.1:5000/#/runs"}
     (folder / PAGE).write_text(run_page(found, params, lineage), encoding="utf-8")
+
+
+def write_validation(folder: Path, found: RunFiles, *, success: bool) -> None:
+    """The page of validate: groups of near duplicates, and problems if it failed."""
+    names, paths = found.report.class_names, found.manifest["path"].tolist()
+    bad = [] if success else [Problem(f"bad/{k}.png", REASON, "decodable") for k in range(230)]
+    bad += [] if success else [Problem(paths[0], REASON, "label_conflicts")]
+    strip = GroupStrip({names[0]: 20, names[-1]: 9}, [(path, names[0]) for path in paths[:12]])
+    report = found.report.model_copy(
+        update={
+            "success": success,
+            "rules": [
+                _rule("aspect_ratio", "warning", success=False),
+                _rule("decodable", "critical", success=success),
+            ],
+        }
+    )  # fmt: skip
+    jpegs = thumbnails(found.images, paths[:12], PARAMS, side=96)
+    page = validation_page(report, bad, [strip, strip] if success else [], jpegs)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    for table in ("quarantine.csv", "near_duplicates.csv"):
+        (folder / table).touch()
+
+
+def _rule(name: str, severity: str, *, success: bool) -> RuleResult:
+    seen = "none" if success else "231 of 1,240 files; bad/0.png: " + REASON
+    values = {"rule": name, "severity": severity, "success": success, "observed": seen}
+    return RuleResult.model_validate(values | {"expected": "none", "files": []})
+
+
+def write_labels(folder: Path, found: RunFiles, listed: int) -> None:
+    """The page of review-labels, and its table."""
+    names = found.report.class_names
+    used = found.manifest[found.manifest["status"] == "used"]
+    table = [
+        {"decision": "", "path": path, "label": label, "proposed": names[k % len(names)],
+         "p_label": "0.021", "p_proposed": "0.954", "split": "train", "sha256": "0" * 64}
+        for k, (path, label) in enumerate(zip(used["path"], used["label"], strict=True))
+    ][:listed]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    page = label_review.labels_page(table, len(used), found.images, PARAMS)
+    (folder / "labels.html").write_text(page, encoding="utf-8")
+    rows = ([row[name] for name in label_review.COLUMNS] for row in table)
+    files.write_csv(folder / label_review.TABLE, label_review.COLUMNS, rows)
+
+
+def write_step(folder: Path) -> None:
+    """What Kubeflow shows of tune: the step has no page of its own."""
+    ran = folder / "tune"
+    files.write_artifact(ran / "hyperparameters.json", TUNED)
+    plot = ran / "plots/trials.png"
+    plot.parent.mkdir()
+    Image.new("RGB", (900, 500), "white").save(plot)
+    page = str(folder / "step.html")
+    run_pages.write_page("tune", ran, _NoMetrics(), str(folder / "summary.md"), page)
+
+
+class _NoMetrics:
+    def log_metric(self, metric: str, value: float) -> None:
+        """Nobody asks for it here."""
 
 
 def planted(folder: Path, classes: int, images: int) -> RunFiles:

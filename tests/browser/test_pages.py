@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 import pytest
+from conftest import PAGES as FOLDER
 from conftest import pages
 from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -15,7 +16,7 @@ RUNS = [page for page in PAGES if page.name == "index.html"]
 
 
 def name(page: Path) -> str:
-    return page.parent.name if page.name == "index.html" else page.stem
+    return str(page.relative_to(FOLDER).parent)
 
 
 class Watch:

@@ -86,3 +86,8 @@ def test_a_file_that_is_no_image_is_an_error_in_one_line(
     Path("note.png").write_text("hello")
     assert main(["explain", "note.png", "--trained"]) == 1
     assert "error: note.png: text/HTML, not an image; give" in capsys.readouterr().err
+
+
+def test_a_folder_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "data/images", "--trained"]) == 1
+    assert "error: data/images: is a folder; give one image." in capsys.readouterr().err

@@ -59,6 +59,6 @@ def test_both_links_are_printed_before_the_server_starts(
     assert main(["ui", "--port", str(port)]) == 0
     runs, versions = capsys.readouterr().out.splitlines()
     assert runs.startswith(f"runs      http://127.0.0.1:{port}/#/experiments/")
-    assert runs.endswith("/runs?workflowType=machine_learning")
+    assert runs.endswith("/runs?workflowType=machine_learning&viewStateShareKey=overview")
     assert versions == f"versions  http://127.0.0.1:{port}/#/models/solar-cells"
     assert str(port) in started[0]

@@ -110,6 +110,15 @@ def test_the_trainer_may_log_runs_but_delete_nothing(services: Services) -> None
     assert services.call("experiments/delete", {"experiment_id": "1"}, "anonymous") == 401
 
 
+@pytest.mark.row("I10")
+def test_only_the_promoter_reads_and_writes_the_audit_log(services: Services) -> None:
+    log = {"experiment_id": "2"}  # made by the bootstrap, after the one of the runs
+    for user, status in (("trainer", 403), ("promoter", 200)):
+        assert services.call("runs/create", log, user) == status
+        assert services.call("experiments/get?experiment_id=2", {}, user, "GET") == status
+        assert services.call("experiments/delete", log, user) == 403
+
+
 def test_only_the_promoter_deletes_stored_weights_and_nobody_deletes_the_audit_log(
     services: Services,
 ) -> None:

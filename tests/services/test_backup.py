@@ -106,7 +106,7 @@ def test_what_was_dumped_comes_back_from_s3_row_by_row(services: Services, place
         file = f"{database}.dump"
         assert (place / "pulled" / file).read_bytes() == (dumps / file).read_bytes()
     output = require(restore(services, place / "pulled", place / "restored"))
-    assert output.startswith("restored: 2 experiments, ")
+    assert output.startswith("restored: 3 experiments, ")
     with restored(place / "restored") as port:
         socket = {"PGHOST": str(place / "restored"), "PGPORT": str(port), "PGUSER": "drill"}
         query = ("psql", "-XAt", "-d", "mlflow", "-c", fingerprints())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from components.io.reports.plots.canvas import shorten
 
 if TYPE_CHECKING:
     import numpy as np
+    from markupsafe import Markup
     from numpy.typing import NDArray
 
 
@@ -28,8 +30,15 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["shorten"] = shorten
+    pages.filters |= {"shorten": shorten, "code": _code}
     return pages.get_template(template).render(values)
+
+
+def _code(text: str) -> Markup:
+    """Words between backticks as code, as Markdown has them."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def thumbnails(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from components.core.errors import PipelineError
@@ -121,6 +122,16 @@ def test_an_audit_log_that_was_deleted_says_how_to_restore_it(opened: Store) -> 
     assert len(audit_log.read(opened, NAME).events) == 1
 
 
+def test_an_audit_log_whose_experiment_was_deleted_says_how_to_restore_it(opened: Store) -> None:
+    run_id = written(opened, "1").run_id
+    place = opened.client.get_run(run_id).info.experiment_id
+    opened.client.delete_experiment(place)
+    with pytest.raises(PipelineError, match=f"mlflow experiments restore --experiment-id {place}"):
+        audit_log.read(opened, NAME)
+    opened.client.restore_experiment(place)
+    assert len(audit_log.read(opened, NAME).events) == 1
+
+
 def test_a_tag_that_names_something_else_is_found(opened: Store) -> None:
     written(opened, "1")
     run = opened.client.create_run(opened.experiment_id)
@@ -148,8 +159,7 @@ def test_processes_without_a_lock_that_adopt_a_model_at_once_lose_no_event(
         writer.join()
         assert writer.exitcode == 0
     assert len(audit_log.read(opened, NAME).events) == 12
-    query = "tags.`pipeline.kind` = 'audit_log'"
-    assert len(opened.client.search_runs([opened.experiment_id], query)) == 1
+    assert len(logs(opened)) == 1
 
 
 def test_of_two_that_make_the_model_at_once_both_use_one_audit_log(
@@ -165,6 +175,48 @@ def test_of_two_that_make_the_model_at_once_both_use_one_audit_log(
 
     monkeypatch.setattr(MlflowClient, "create_registered_model", beaten)
     assert [audit_log.ensure(opened, NAME).run_id] == others
+
+
+def test_the_audit_log_lies_apart_from_the_runs(opened: Store) -> None:
+    log = written(opened, "1")
+    place = opened.client.get_run(log.run_id).info.experiment_id
+    assert opened.client.get_experiment(place).name == f"{NAME} audit log"
+    assert opened.client.search_runs([opened.experiment_id]) == []
+
+
+def test_an_audit_log_that_an_earlier_version_made_among_the_runs_stays_there(
+    opened: Store,
+) -> None:
+    tags = {"pipeline.kind": "audit_log", "pipeline.key": NAME}
+    run_id = opened.client.create_run(opened.experiment_id, tags=tags).info.run_id
+    opened.client.create_registered_model(NAME, tags={"audit_log": run_id})
+    assert written(opened, "1").run_id == run_id
+    assert len(audit_log.read(opened, NAME).events) == 1
+    assert opened.client.get_experiment_by_name(f"{NAME} audit log") is None
+
+
+def test_a_model_made_anew_under_an_old_name_begins_a_log_of_its_own(opened: Store) -> None:
+    old = written(opened, "1")
+    opened.client.delete_registered_model(NAME)
+    new = written(opened, "2", "3")
+    assert new.run_id != old.run_id
+    assert [event.version for event in audit_log.read(opened, NAME).events] == ["2", "3"]
+
+
+def test_processes_that_make_the_model_at_once_lose_no_event(opened: Store) -> None:
+    losses = processes.CONTEXT.Value("i", 0)
+    writers = [processes.start(processes.append_many, 3, losses) for _ in range(4)]
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(audit_log.read(opened, NAME).events) == 12
+    assert len(logs(opened)) == 1
+
+
+def logs(store: Store) -> list[Run]:
+    """All runs with an audit log that are not deleted."""
+    ids = [experiment.experiment_id for experiment in store.client.search_experiments()]
+    return list(store.client.search_runs(ids, "tags.`pipeline.kind` = 'audit_log'"))
 
 
 def test_a_very_long_event_keeps_its_verdict_and_leaves_out_the_checks(opened: Store) -> None:

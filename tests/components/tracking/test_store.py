@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -37,9 +38,9 @@ def test_an_experiment_made_meanwhile_by_another_process_is_used(
 ) -> None:
     create = MlflowClient.create_experiment
 
-    def beaten(client: MlflowClient, name: str, location: str) -> str:
-        create(client, name, location)
-        return create(client, name, location)
+    def beaten(client: MlflowClient, *arguments: Any) -> str:
+        create(client, *arguments)
+        return create(client, *arguments)
 
     monkeypatch.setattr(MlflowClient, "create_experiment", beaten)
     with open_store() as opened:
@@ -48,6 +49,7 @@ def test_an_experiment_made_meanwhile_by_another_process_is_used(
 
 _EVERYTHING = """
 from pathlib import Path
+from typing import Any
 from components.tracking import open_run
 from components.tracking.store import open_store
 

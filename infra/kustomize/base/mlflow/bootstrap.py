@@ -1,7 +1,7 @@
 """Create MLflow's two users; running it again sets their passwords and rights again.
 
-trainer     logs runs in the experiment; has no right on the registered model
-promoter    the same, and owns the registered model: it alone moves `champion` and prunes weights
+trainer     logs runs in the experiment; has no right on the registered model and its audit log
+promoter    the same, and owns both: it alone moves `champion`, decides and prunes weights
 
 The registered model is created here, by the administrator: whoever creates a model has all rights
 on it, and to anybody else a missing model looks like a forbidden one.
@@ -25,12 +25,12 @@ def identity(secret: str) -> Iterator[tuple[str, str]]:
     yield name, password
 
 
-def ensure_user(secret: str, rights: dict[str, tuple[str, str]]) -> None:
+def ensure_user(secret: str, rights: list[tuple[str, str, str]]) -> None:
     """Create the user of this secret, or set its password; give it its rights.
 
     Args:
         secret: with the keys username and password.
-        rights: kind of thing -> its id and the permission on it.
+        rights: kind of thing, its id and the permission on it.
     """
     from mlflow.server import get_app_client
 
@@ -42,7 +42,7 @@ def ensure_user(secret: str, rights: dict[str, tuple[str, str]]) -> None:
             client.create_user(name, password)
         if known:
             client.update_user_password(name, password)
-        for kind, (thing, permission) in rights.items():
+        for kind, thing, permission in rights:
             with _already_there() as known:
                 client.grant_user_permission(name, kind, thing, permission)
             if known:
@@ -65,15 +65,16 @@ def _already_there() -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Experiment and model first, then who may do what with them."""
+    """Experiments and model first, then who may do what with them."""
     model = os.environ["MODEL_NAME"]
     with identity("mlflow-admin"), open_store() as store:
-        audit_log.ensure(store, model)
-        working = {"experiment": (store.experiment_id, "EDIT")}
+        log = store.client.get_run(audit_log.ensure(store, model).run_id)
+        working = [("experiment", store.experiment_id, "EDIT")]
     # Deleting stored weights takes MANAGE; nobody has it on runs, the audit log among them.
-    owning = {"registered_model": (model, "MANAGE"), "logged_model": ("*", "MANAGE")}
+    owning = [("registered_model", model, "MANAGE"), ("logged_model", "*", "MANAGE")]
+    deciding = [("experiment", log.info.experiment_id, "EDIT")]
     ensure_user("mlflow-trainer", working)
-    ensure_user("mlflow-promoter", working | owning)
+    ensure_user("mlflow-promoter", working + deciding + owning)
     print(f"trainer and promoter may log to {EXPERIMENT}; only the promoter may change {model}")
 
 

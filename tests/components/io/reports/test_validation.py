@@ -76,7 +76,7 @@ def test_the_verdict_comes_first_in_words() -> None:
 
 
 def test_failed_rules_come_before_warnings_and_passes() -> None:
-    rows = re.findall(r'<td class="rule"><code>(\w+)</code></td><td>', page(False))
+    rows = re.findall(r'<td class="rule"><code>(\w+)</code></td><td class="line" data', page(False))
     assert rows[:3] == ["invalid_names", "aspect", "fine"]
 
 
@@ -105,7 +105,8 @@ def test_a_failed_data_set_shows_no_splits() -> None:
 
 
 def test_the_page_stays_small_with_many_problems() -> None:
-    assert "The first 200 of 5,000; all of them are in quarantine.csv." in page(False, 5_000)
+    assert "The first 200 of 5,000; all of them are in" in page(False, 5_000)
+    assert "<summary>4,980 more</summary>" in page(False, 5_000)
     assert len(page(False, 5_000)) < 150_000
 
 
@@ -121,7 +122,7 @@ def test_the_largest_groups_are_strips_of_images_with_their_classes() -> None:
     tags = Tags(validation_page(report(True), [], [strip], thumbnails))
     text = " ".join(" ".join(tags.text).split())
     assert f"31 images : 30 {NASTY}, 1 owl; 2 of them:" in text
-    assert len(tags.links) == 2
+    assert [link[:15] for link in tags.links] == ["near_duplicates", *["data:image/jpeg"] * 2]
     assert tags.tags.count("figcaption") == 2
     assert "Near duplicates" not in page(True)
 
