@@ -36,6 +36,10 @@ BATCH, LEARNING_RATE = 32, 1e-3  # of the plain script
 Result = dict[str, Any]
 
 
+# Dotted names -> values in place of what init writes; --set.
+CHANGES: dict[str, str] = {}
+
+
 def write_params(path: Path, folder: Path, seed: int) -> Path:
     """What `python -m pipeline init` writes for the folder, with another seed of the training."""
     from pipeline.new_project.source import read_source
@@ -44,6 +48,9 @@ def write_params(path: Path, folder: Path, seed: int) -> Path:
     yaml = YAML(typ="safe", pure=True)
     settings = yaml.load(propose(read_source(folder, ()), folder.name).text)
     settings["training"]["seed"] = seed
+    for name, value in CHANGES.items():
+        section, key = name.split(".")
+        settings[section][key] = yaml.load(value)
     yaml.dump(settings, path)
     return path
 
@@ -236,10 +243,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sides", nargs=2, default=["ours", "plain"], choices=list(SIDES))
     parser.add_argument("--results", type=Path, default=Path("recipes.jsonl"))
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.NAME=VALUE",
+        action="append",
+        default=[],
+        help="another setting than init writes",
+    )
     parser.add_argument("--work", type=Path, help="folder for what the steps write")
     options = parser.parse_args()
     work = options.work or Path(tempfile.gettempdir()) / "bench-recipes"
     options.results.touch()
+    CHANGES.update(change.split("=", 1) for change in options.set)
     for folder in options.folders:
         run(
             folder.resolve(),
