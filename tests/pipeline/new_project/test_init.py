@@ -230,7 +230,7 @@ def test_settings_of_the_users_are_refused_by_name_or_kept(
     project: Path, photos: Path, no_dvc: None, capsys: Capture
 ) -> None:
     text = (project / "params.yaml").read_text()
-    text = text.replace("image_size: 128", "image_size: 160").replace("retries: 2", "retries: 5")
+    text = text.replace("image_size: 64 ", "image_size: 160 ").replace("retries: 2", "retries: 5")
     (project / "params.yaml").write_text(text)
     assert "error: params.yaml: model.image_size is 160. These are" in refused(capsys, photos)
     assert init(photos, "--yes") == 0

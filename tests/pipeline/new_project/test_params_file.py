@@ -44,8 +44,8 @@ def test_a_setting_and_its_comment_are_replaced_and_no_other_line_is(file: Path)
     assert sorted(changed(COMMITTED.read_text(), text)) == [
         "+   epochs: auto # instead of a list",
         "+   train_fraction: 0.179 # a share",
-        "-   - 3",
         "-   - 5",
+        "-   - 8",
         "-   epochs:             # auto = the preset's range, or [low, high]",
         "-   train_fraction: 0.3 # of the training images, every class included",
     ]
