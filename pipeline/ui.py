@@ -14,7 +14,7 @@ from components.tracking import run_table, server
 from components.tracking.store import open_store
 
 _HOST = "127.0.0.1"
-_EXPERIMENTS = "#/experiments?workflowType=machine_learning"
+_EXPERIMENTS = f"#/experiments?{run_table.MODE}"
 
 
 def serve(model_name: str, port: int) -> int:
@@ -49,7 +49,8 @@ def serve(model_name: str, port: int) -> int:
 
 
 def _links(address: str, runs: str, model_name: str) -> list[str]:
-    return [f"runs      {address}/{runs}", f"versions  {address}/#/models/{quote(model_name)}"]
+    versions = f"#/models/{quote(model_name)}?{run_table.MODE}"
+    return [f"runs      {address}/{runs}", f"versions  {address}/{versions}"]
 
 
 def _require_free(port: int) -> None:

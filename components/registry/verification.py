@@ -18,7 +18,7 @@ from PIL import Image
 from components.core.artifacts import ModelCard
 from components.core.errors import ChangedInput, PipelineError
 from components.core.phrases import short_digest
-from components.io import files, models
+from components.io import files, models, process
 from components.registry import signature
 from components.tracking.store import Store, get_or_none
 
@@ -127,18 +127,18 @@ def _model_folder(package: Path) -> Path:
 def _require_same_predictions(package: Path, folder: Path, model_id: str) -> None:
     card = models.load_card(folder)
     images = smoke_test_images(card)
-    process = _start(package)
+    child = _start(package)
     try:
         # Meanwhile, on the other core.
         expected = _predict(folder, images)
         encoded = json.dumps([base64.b64encode(image).decode() for image in images])
-        output, errors = process.communicate(encoded, timeout=_TIMEOUT_SECONDS)
+        output, errors = child.communicate(encoded, timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise _unusable(model_id, f"no predictions within {_TIMEOUT_SECONDS} s") from error
     finally:
-        process.kill()
-        process.wait()
-    if process.returncode:
+        child.kill()
+        child.wait()
+    if child.returncode:
         raise _unusable(model_id, (errors.strip().splitlines() or ["no message"])[-1])
     _compare(json.loads(output.splitlines()[-1]), expected, card, model_id)
 
@@ -180,6 +180,7 @@ def _start(package: Path) -> subprocess.Popen[str]:
 
 def _predict(folder: Path, images: list[bytes]) -> NDArray[np.float64]:
     """Probabilities (N, K) of the model folder itself, as evaluate computes them."""
+    process.configure()  # a person's approval comes here without a step before it
     from components.core.data.decoding import load_image
     from components.core.training.inference import predict_logits, probabilities
 

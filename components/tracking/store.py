@@ -62,9 +62,8 @@ class Store:
     parent_run_id: str | None
 
     def route(self, run_id: str) -> str:
-        """The run's page inside the MLflow UI, in the mode that shows training runs."""
-        page = f"#/experiments/{self.experiment_id}/runs/{run_id}"
-        return f"{page}?workflowType=machine_learning"
+        """The run's page inside the MLflow UI."""
+        return f"#/experiments/{self.experiment_id}/runs/{run_id}?{run_table.MODE}"
 
     def link(self, run_id: str) -> str:
         """Where a person finds the run."""
@@ -72,7 +71,7 @@ class Store:
 
     def version_link(self, name: str, version: str) -> str:
         """Where a person finds a version of a registered model, and decides about it."""
-        return self._link(f"#/models/{quote(name)}/versions/{version}")
+        return self._link(f"#/models/{quote(name)}/versions/{version}?{run_table.MODE}")
 
     def _link(self, route: str) -> str:
         if server.is_server(self.uri):

@@ -74,6 +74,7 @@ def status(
     ] = False,
 ) -> int:
     """Show champion, previous and candidate; exit 3 when something is not as it was recorded."""
+    from components.core.phrases import count
     from components.registry import champion
     from components.tracking.store import open_store
 
@@ -90,7 +91,7 @@ def status(
         said = {"verified": intact} if verify else {}
         print_json({"model": name, **rows, "problems": problems, "pending": pending, **said})
     else:
-        print(f"{name}: {len(log.events):,} events in the audit log")
+        print(f"{name}: {count(len(log.events), 'event')} in the audit log")
         print_table(views.STATUS, [views.status_row(role, row) for role, row in rows.items()])
         views.print_links(rows)
         marked = [f"! {line}" for line in (*problems, pending) if line]

@@ -38,7 +38,7 @@ def test_where_a_server_has_the_runs_it_is_named_and_none_is_started(
     assert main(["ui"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "runs      http://mlflow.example:5000/#/experiments?workflowType=machine_learning",
-        "versions  http://mlflow.example:5000/#/models/solar-cells",
+        "versions  http://mlflow.example:5000/#/models/solar-cells?workflowType=machine_learning",
     ]
 
 
@@ -60,5 +60,6 @@ def test_both_links_are_printed_before_the_server_starts(
     runs, versions = capsys.readouterr().out.splitlines()
     assert runs.startswith(f"runs      http://127.0.0.1:{port}/#/experiments/")
     assert runs.endswith("/runs?workflowType=machine_learning&viewStateShareKey=overview")
-    assert versions == f"versions  http://127.0.0.1:{port}/#/models/solar-cells"
+    page = "#/models/solar-cells?workflowType=machine_learning"
+    assert versions == f"versions  http://127.0.0.1:{port}/{page}"
     assert str(port) in started[0]

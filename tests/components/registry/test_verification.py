@@ -1,6 +1,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +196,21 @@ def test_smoke_test_images_are_readable_in_every_format(kind: Format, model_fold
     assert images_ == verification.smoke_test_images(only)
     squares = [load_image(image, 32, images) for image in images_]
     assert (squares[0] != squares[1]).any()
+
+
+_ALONE = """
+import sys
+from pathlib import Path
+from components.io import models
+from components.registry import verification
+
+folder = Path(sys.argv[1])
+images = verification.smoke_test_images(models.load_card(folder))
+print(len(verification._predict(folder, images)), "torch._inductor" in sys.modules)
+"""
+
+
+def test_an_approval_does_not_load_torchs_compiler(model_folder: Path) -> None:
+    command = [sys.executable, "-c", _ALONE, str(model_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"

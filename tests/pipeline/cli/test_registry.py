@@ -28,7 +28,7 @@ def cells(line: str) -> list[str]:
 def test_status_of_nothing_says_none(opened: Store, capsys: Capture) -> None:
     assert main(["status", *MODEL]) == 0
     first, _, *rows = capsys.readouterr().out.splitlines()
-    assert first == "cells: 0 events in the audit log"
+    assert first == "cells: no event in the audit log"
     assert [row.split() for row in rows] == [
         ["champion", "none"], ["previous", "none"], ["candidate", "none"],
     ]  # fmt: skip
@@ -218,4 +218,4 @@ def test_a_version_that_was_never_evaluated_cannot_be_reviewed(
 
 def test_the_name_comes_from_params_unless_it_is_given(opened: Store, capsys: Capture) -> None:
     assert main(["status"]) == 0
-    assert capsys.readouterr().out.startswith("solar-cells: 0 events")
+    assert capsys.readouterr().out.startswith("solar-cells: no event")

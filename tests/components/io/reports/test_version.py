@@ -54,9 +54,10 @@ blocked 0.778 accuracy on 333 test images (95 %: 0.730 to 0.819)
 | evidence &nbsp; |  &nbsp; | complete &nbsp; | pass |
 
 A person decides: run one of these, or set the tag `review` of this version to `approved` or \
-`rejected`, its tag `review.reason` to why, and run `python -m pipeline sync`. \
-`python -m pipeline approve 3 --reason "..."` \
-`python -m pipeline reject 3 --reason "..."`
+`rejected`, its tag `review.reason` to why, and run `python -m pipeline sync`.
+
+- `python -m pipeline approve 3 --reason "..."`
+- `python -m pipeline reject 3 --reason "..."`
 
 Weakest class: scratch, recall 0.699 (93 of 133). \
 Most frequent mistake: scratch predicted as dent (40).
