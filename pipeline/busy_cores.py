@@ -39,16 +39,16 @@ def look(seconds: float) -> float:
     return neighbors.cores()
 
 
-def slowdown(busy: float, cpus: int) -> float:
+def slowdown(busy: float) -> float:
     """How many times as long a training takes beside so many busy cores.
 
-    A core that is shared gives a thread half of its time, and the other threads wait for it.
+    A core that is shared gives a thread half of its time, and all other threads wait for that one:
+    beside another training it was 2.0 (docs/decisions/0008-limit-openmp-spinning.md).
 
     Args:
         busy: cores that others keep busy.
-        cpus: that a training uses.
     """
-    return 1 + min(1.0, busy / min(1, cpus))
+    return 1 + min(1.0, busy)
 
 
 def _busy_seconds() -> float:

@@ -36,7 +36,7 @@ def cores() -> CheckResult:
     busy, cpus = busy_cores.look(_LOOK_SECONDS), usable_cpus()
     if busy < busy_cores.NOTICEABLE:
         return CheckResult("pass", f"{cpus}, idle")
-    factor = busy_cores.slowdown(busy, cpus)
+    factor = busy_cores.slowdown(busy)
     found = f"{busy:.1f} of {cpus} are busy: a training takes up to {factor:.1f} times as long"
     return CheckResult("warn", found, "wait until they are idle")
 

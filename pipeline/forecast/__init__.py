@@ -9,10 +9,9 @@ from pathlib import Path
 from components import validate
 from components.core.errors import PipelineError
 from pipeline import busy_cores
-from pipeline.forecast import costs, in_words, work
+from pipeline.forecast import costs, in_words, speeds, work
 from pipeline.forecast.advice import Facts
 from pipeline.forecast.costs import StepCost
-from pipeline.forecast.speeds import speeds
 
 # Any value switches the first line of a run off.
 VARIABLE = "PIPELINE_NO_FORECAST"
@@ -50,7 +49,7 @@ def forecast(paths: validate.Paths) -> Forecast:
         PipelineError: it cannot be known; the message is the reason.
     """
     settings, to_do, task = work.read(paths)
-    found = speeds(task, paths.cache)
+    found = speeds.of_this_machine(task, paths.cache)
     facts = Facts(
         train=to_do.train,
         architecture=settings.model.architecture,

@@ -31,7 +31,7 @@ def beside(busy: float) -> str:
     cpus = usable_cpus()
     if busy < busy_cores.NOTICEABLE:
         return ""
-    factor = busy_cores.slowdown(busy, cpus)
+    factor = busy_cores.slowdown(busy)
     return f"; {busy:.1f} of {cpus} cores are busy: up to {factor:.1f} times as long"
 
 

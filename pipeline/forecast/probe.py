@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +15,12 @@ from components.core.data.decoding import DataParams
 from components.core.training.architectures import ModelParams
 from components.core.training.config import TrainingConfig, TrainingParams
 from components.core.training.presets import choose_preset
-from components.core.training.schedule import count_parts
 from components.io import checkpoints, process
 from components.io.data.cpus import usable_cpus
 from pipeline.busy_cores import Neighbors
 from pipeline.costs import peak_mebibytes
 from pipeline.forecast.costs import Speeds
+from pipeline.forecast.noise_training import BATCH_SECONDS, NoiseTraining, noise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,14 +30,13 @@ if TYPE_CHECKING:
 # Files of one task of scan's thread pool.
 _CHUNK = 32
 
-# Seconds that each measurement may take, about; a first round, which is slow, comes before.
-_FILE_SECONDS, _EPOCH_SECONDS, _BATCH_SECONDS = 0.8, 0.6, 1.5
+# Seconds that reading the sample of files may take, about.
+_FILE_SECONDS = 0.8
 
-_MOST_BATCHES = 8  # an epoch
 _SMALL_BATCH = 8
 
 # Of `_python` on the machine that the fixed costs were measured on.
-_REFERENCE_SECONDS = 0.020
+_REFERENCE_SECONDS = 0.0135
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +79,12 @@ def measure(task: Task) -> Speeds:
         process.choose_kernels(deterministic=task.training.deterministic)
         config = _config(task)
         forward = _time_predictions(task, config)
-        num_val = min(task.val, _images_at_once(task.model.image_size))
-        trial = _Training(task, replace(config, image_size=task.trial_size), task.trial, num_val)
-        train = _Training(task, config, sum(task.train), num_val)
+        at_once = min(
+            _images_at_once(task.model.image_size), int(BATCH_SECONDS / forward["predict"])
+        )
+        num_val = max(1, min(task.val, at_once))
+        trial = _train(task, replace(config, image_size=task.trial_size), task.trial, num_val)
+        train = _train(task, config, sum(task.train), num_val)
         small = replace(config, batch_size=_SMALL_BATCH)
         compared = config.device == "cpu" and config.batch_size > _SMALL_BATCH
         return Speeds(
@@ -96,7 +96,7 @@ def measure(task: Task) -> Speeds:
             train_image=train.image,
             train_val=train.val,
             train_mib=train.mib,
-            small_batch=_Training(task, small, _SMALL_BATCH, 1).image if compared else None,
+            small_batch=_train(task, small, _SMALL_BATCH, 1).image if compared else None,
             checkpoint=_time_checkpoint(train, Path(folder)),
             scale=_python() / _REFERENCE_SECONDS,
             batch_size=config.batch_size,
@@ -114,9 +114,14 @@ def _timed(act: Callable[[], object]) -> float:
 
 
 def _python() -> float:
-    """Seconds of a little work for the interpreter alone."""
+    """Seconds of a little work for the interpreter alone, whoever else uses the core."""
     rows = [{"name": f"image {n}", "values": [n / 7, n / 11]} for n in range(2_000)]
-    return min(_timed(lambda: json.loads(json.dumps(rows, indent=1))) for _ in range(5))
+    times = []
+    for _ in range(5):
+        started = time.process_time()
+        json.loads(json.dumps(rows, indent=1))
+        times.append(time.process_time() - started)
+    return min(times)
 
 
 def _time_files(task: Task, scratch: Path) -> dict[str, float]:
@@ -195,12 +200,6 @@ def _network(task: Task) -> nn.Module:
     return build_network(task.model.architecture, len(task.train))
 
 
-def _noise(count: int, side: int) -> NDArray[np.uint8]:
-    import numpy as np
-
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-
-
 def _images_at_once(side: int) -> int:
     """As `predict_logits` takes them."""
     return max(1, (1 << 20) // side**2)
@@ -215,10 +214,10 @@ def _time_predictions(task: Task, config: TrainingConfig) -> dict[str, float]:
     def predict(images: NDArray[np.uint8]) -> float:
         return _timed(lambda: predict_logits(network, images, device=config.device))
 
-    one = _noise(1, side)
+    one = noise(1, side)
     alone = min(predict(one) for _ in range(3))
-    count = max(1, min(_images_at_once(side), int(_BATCH_SECONDS / alone)))
-    many = _noise(count, side)
+    count = max(1, min(_images_at_once(side), int(BATCH_SECONDS / alone)))
+    many = noise(count, side)
     predict(many)
     return {
         "predict": predict(many) / count,
@@ -227,63 +226,12 @@ def _time_predictions(task: Task, config: TrainingConfig) -> dict[str, float]:
     }
 
 
-class _Training:
-    """A training on noise: its speed once it is warm, and the memory that it takes.
-
-    Attributes:
-        network: as it is trained.
-        image: seconds a training image.
-        val: seconds an image of val.
-        mib: peak of this process.
-    """
-
-    def __init__(self, task: Task, config: TrainingConfig, num_train: int, num_val: int) -> None:
-        self.network = _network(task)
-        self._side, self._num_val, self.mib = task.model.image_size, num_val, 0.0
-        batch = -(-num_train // count_parts(num_train, config.batch_size))  # as the loop cuts it
-        self._run(replace(config, batch_size=2), batches=1, num_val=1, seconds=0)
-        least, seconds = self.mib, self.image * batch
-        size = max(2, min(batch, int(_BATCH_SECONDS / self.image)))
-        batches = _MOST_BATCHES
-        if config.device == "cpu":  # two images say nothing of a GPU
-            batches = max(1, min(batches, round(_EPOCH_SECONDS / seconds)))
-        config = replace(config, batch_size=size)
-        self._run(config, batches=batches, num_val=num_val, seconds=_EPOCH_SECONDS)
-        if size > 2:
-            self.mib += (self.mib - least) * (batch - size) / (size - 2)
-
-    def _run(self, config: TrainingConfig, *, batches: int, num_val: int, seconds: float) -> None:
-        """Train on; the first epoch is slow and does not count."""
-        import numpy as np
-
-        from components.core.training.loop import LabeledImages, fit
-
-        classes, count = len(config.class_weights), batches * config.batch_size
-        train, val = (
-            LabeledImages(_noise(number, self._side), np.arange(number) % classes)
-            for number in (count, num_val)
-        )
-        ended, times = 0.0, []
-
-        def after_batch(_done: int, _total: int) -> bool:
-            nonlocal ended
-            ended = time.perf_counter()
-            return False
-
-        first = started = time.perf_counter()
-        with closing(fit(self.network, train, val, config, after_batch=after_batch)) as epochs:
-            for epoch in epochs:
-                now = time.perf_counter()
-                times.append(((ended - started) / count, (now - ended) / num_val))
-                if epoch.index > 1 and now - first > seconds:
-                    break
-                started = time.perf_counter()
-            self.state = epoch.state
-        self.image, self.val = (statistics.median(each) for each in zip(*times[1:], strict=True))
-        self.mib = peak_mebibytes() - train.pixels.nbytes / 2**20
+def _train(task: Task, config: TrainingConfig, num_train: int, num_val: int) -> NoiseTraining:
+    network, side = _network(task), task.model.image_size
+    return NoiseTraining(network, side, config, num_train=num_train, num_val=num_val)
 
 
-def _time_checkpoint(training: _Training, folder: Path) -> float:
+def _time_checkpoint(training: NoiseTraining, folder: Path) -> float:
     return _timed(lambda: checkpoints.save(folder / "checkpoint.bin", "", training.state, []))
 
 

@@ -31,7 +31,7 @@ _SECONDS = 30.0
 _CODE = ("core/data", "core/training", "io/data", "io/process.py", "io/checkpoints.py")
 
 
-def speeds(task: Task, cache: Path) -> Speeds:
+def of_this_machine(task: Task, cache: Path) -> Speeds:
     """Those that were kept of this very task on this machine, else measured now.
 
     What was measured beside busy neighbors is not kept.

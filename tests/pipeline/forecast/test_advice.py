@@ -48,7 +48,7 @@ def test_a_batch_below_what_fits_a_gpu_is_no_mistake() -> None:
 def test_a_cpu_takes_small_batches_or_what_is_measured_faster() -> None:
     assert "a CPU takes batches of 4 to 8" in texts(CPU)
     faster = replace(CPU, batch_size=32, train_image=0.01, small_batch=0.02)
-    assert "here 32: 100 images/s, in batches of 8 50 images/s" in texts(faster)
+    assert "here 32: 100 images/s, in batches of 8 50" in texts(faster)
     assert settings(faster) == []
     slower = replace(CPU, batch_size=32, train_image=0.02, small_batch=0.01)
     assert settings(slower) == ["training.batch_size: 8"]

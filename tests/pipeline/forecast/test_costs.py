@@ -55,7 +55,8 @@ SPEEDS = Speeds(
 def nothing_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not grow with the data: 1 s and 100 MiB a step, nothing a trial."""
     monkeypatch.setattr(costs, "_FIXED", dict.fromkeys(STEPS, (1.0, 100.0)))
-    monkeypatch.setattr(costs, "_TRIAL_SECONDS", 0.0)
+    for name in ("_TRIAL_SECONDS", "_FILE_SECONDS", "_IMAGE_SECONDS"):
+        monkeypatch.setattr(costs, name, 0.0)
 
 
 def cost(step: str, work: Work = WORK, speeds: Speeds = SPEEDS) -> StepCost:

@@ -14,11 +14,11 @@ from components import validate
 from components.core.errors import PipelineError
 from pipeline import forecast
 from pipeline.cli import main
-from pipeline.forecast import speeds as speeds_module
-from pipeline.forecast import work
+from pipeline.doctor import costs
+from pipeline.forecast import speeds, work
 from pipeline.forecast.costs import Speeds
 from pipeline.forecast.probe import Task
-from pipeline.forecast.speeds import key_of, speeds
+from pipeline.forecast.speeds import key_of, of_this_machine
 from tests.components.conftest import ROOT, write_params
 from tests.pipeline.forecast.test_costs import SPEEDS
 
@@ -33,6 +33,8 @@ def project(workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     root = tmp_path / "project"
     shutil.copytree(workspace.root, root)
     shutil.copy(ROOT / "dvc.yaml", root)
+    monkeypatch.setattr(speeds, "_SECONDS", 600)  # of a busy machine, too
+    monkeypatch.setattr(costs, "COST_SECONDS", 600)
     monkeypatch.chdir(root)
     change()
     return root
@@ -127,7 +129,7 @@ def test_pixels_beyond_the_cache_are_streamed(project: Path) -> None:
 
 
 def test_the_speeds_are_measured_by_real_work_and_kept(project: Path) -> None:
-    measured = speeds(task(), project / "kept")
+    measured = of_this_machine(task(), project / "kept")
     times = ("new_file", "known_file", "decode", "predict", "predict_alone", "trial_image")
     for name in (*times, "trial_val", "train_image", "train_val", "checkpoint", "scale"):
         assert getattr(measured, name) > 0, name
@@ -149,25 +151,23 @@ def test_what_is_kept_is_not_measured_again_until_something_changes(
         asked.append(given)
         return SPEEDS
 
-    monkeypatch.setattr(speeds_module, "_measure_aside", measure)
-    assert speeds(task(), project / "kept") == SPEEDS
-    assert speeds(task(), project / "kept") == SPEEDS
+    monkeypatch.setattr(speeds, "_measure_aside", measure)
+    assert of_this_machine(task(), project / "kept") == SPEEDS
+    assert of_this_machine(task(), project / "kept") == SPEEDS
     assert len(asked) == 1
     change(model__image_size=64)
-    speeds(task(), project / "kept")
+    of_this_machine(task(), project / "kept")
     assert len(asked) == 2
-    (project / "kept" / speeds_module.FILE).write_text('{"key": ')
-    speeds(task(), project / "kept")
+    (project / "kept" / speeds.FILE).write_text('{"key": ')
+    of_this_machine(task(), project / "kept")
     assert len(asked) == 3
 
 
 def test_what_was_measured_beside_busy_neighbors_is_not_kept(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        speeds_module, "_measure_aside", lambda _task: replace(SPEEDS, busy_cores=1.0)
-    )
-    speeds(task(), project / "kept")
+    monkeypatch.setattr(speeds, "_measure_aside", lambda _task: replace(SPEEDS, busy_cores=1.0))
+    of_this_machine(task(), project / "kept")
     assert not (project / "kept").exists()
 
 
@@ -192,11 +192,11 @@ def test_the_key_names_all_that_the_speeds_depend_on(
     keys.append(key_of(task()))
     monkeypatch.undo()
     os.chdir(project)
-    monkeypatch.setattr(speeds_module, "usable_cpus", lambda: 99)
+    monkeypatch.setattr(speeds, "usable_cpus", lambda: 99)
     keys.append(key_of(task()))
-    monkeypatch.setattr(speeds_module, "_processor", lambda: "another")
+    monkeypatch.setattr(speeds, "_processor", lambda: "another")
     keys.append(key_of(task()))
-    monkeypatch.setattr(speeds_module.metadata, "version", lambda name: f"{name} 0")
+    monkeypatch.setattr(speeds.metadata, "version", lambda name: f"{name} 0")
     keys.append(key_of(task()))
     (project / "data/images/lying/00.png").unlink()
     keys.append(key_of(task()))
@@ -206,15 +206,15 @@ def test_the_key_names_all_that_the_speeds_depend_on(
 def test_a_measurement_that_fails_is_one_short_reason(project: Path) -> None:
     change(model__architecture="vit_b_16", model__image_size=64, tune__image_size=64)
     with pytest.raises(PipelineError, match="takes images of exactly 224 px"):
-        speeds(task(), project / "kept")
+        of_this_machine(task(), project / "kept")
 
 
 def test_a_measurement_that_takes_too_long_is_ended(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speeds_module, "_SECONDS", 0.01)
+    monkeypatch.setattr(speeds, "_SECONDS", 0.01)
     with pytest.raises(PipelineError, match="not known after"):
-        speeds(task(), project / "kept")
+        of_this_machine(task(), project / "kept")
 
 
 def test_a_run_begins_with_what_it_will_cost_and_says_so_once(
@@ -227,7 +227,7 @@ def test_a_run_begins_with_what_it_will_cost_and_says_so_once(
         assert f"{step} " in first
     assert first.count("iB") == 6
     assert not any(line.startswith("forecast") for line in others)
-    assert (project / "cache" / speeds_module.FILE).exists() or "cores are busy" in first
+    assert (project / "cache" / speeds.FILE).exists() or "cores are busy" in first
 
 
 def test_no_failure_of_a_forecast_ends_a_run(
@@ -236,7 +236,7 @@ def test_no_failure_of_a_forecast_ends_a_run(
     def broken(_task: Task, _cache: Path) -> Speeds:
         raise ZeroDivisionError("of\nlines")
 
-    monkeypatch.setattr(forecast, "speeds", broken)
+    monkeypatch.setattr(speeds, "of_this_machine", broken)
     assert main(["step", "validate"]) == 0
     first = capsys.readouterr().out.splitlines()[0]
     assert first == "forecast  not known: ZeroDivisionError: of"
