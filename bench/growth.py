@@ -37,13 +37,13 @@ _SETTINGS = {
 }
 
 
-def generate(folder: Path, images: int) -> None:
+def generate(folder: Path, images: int, size: tuple[int, int] = (SIDE, SIDE)) -> None:
     """Class folders of JPEG files, no two alike: smooth colors with a little texture."""
     for number in range(images):
         rng = np.random.default_rng(number)
         label = number % 2
         coarse = rng.integers(40 + 60 * (1 - label), 160 + 60 * (1 - label), (8, 8, 3), np.uint8)
-        image = Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
         target = folder / _CLASSES[label] / f"{number:06}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         image.save(target, quality=90)

@@ -25,13 +25,13 @@ def measured(step: str, paths: Any) -> Iterator[None]:
         step: its name.
         paths: its `Paths`.
     """
-    started = time.monotonic()
+    started, earlier = time.monotonic(), _processor_seconds(resource.RUSAGE_CHILDREN)
     yield
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = sum(map(_processor_seconds, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
     cost = costs.Cost(
         seconds=round(time.monotonic() - started, 1),
-        processor_seconds=round(sum(u.ru_utime + u.ru_stime for u in used), 1),
-        peak_mib=_peak_mebibytes(),
+        processor_seconds=round(used - earlier, 1),
+        peak_mib=peak_mebibytes(),
     )
     for folder in step_lock.folders(step, paths):
         files.write_artifact(folder / costs.FILE, cost)
@@ -40,8 +40,13 @@ def measured(step: str, paths: Any) -> Iterator[None]:
             file.write(f"{step} {cost.seconds:.1f} {cost.peak_mib}\n")
 
 
-def _peak_mebibytes() -> int:
-    """Of this process alone: on Linux, ru_maxrss begins with the size of the parent."""
+def _processor_seconds(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def peak_mebibytes() -> int:
+    """Most memory of this process alone: on Linux, ru_maxrss begins with the size of the parent."""
     status = Path("/proc/self/status")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

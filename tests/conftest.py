@@ -16,6 +16,9 @@ from PIL import Image
 # and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A run begins with a forecast, for which some seconds are measured: not for every run of a test.
+os.environ.setdefault("PIPELINE_NO_FORECAST", "1")
+
 # In the background (`make test &`, nohup, many CI systems) SIGINT is ignored, and whom a test
 # starts would inherit that. Here: before pytest-xdist starts its workers.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -248,13 +248,13 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         from pipeline import current_model
 
         current_model.require(places)
-    with step_lock.held(name, places), costs.measured(name, places):
-        module.run(places, params.load(SETTINGS, module.Params))
+    told: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if name == "validate":
         from pipeline import foresight
 
-        for notice in foresight.notices(places):
-            print(f"validate  warning: {notice}")
+        told = foresight.told(places)
+    with step_lock.held(name, places), told, costs.measured(name, places):
+        module.run(places, params.load(SETTINGS, module.Params))
 
 
 class _Steps(CommandGroup):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 from components.core.errors import PipelineError, ServiceUnavailable
 from pipeline.doctor import cluster as cluster_checks
-from pipeline.doctor import forecast, local
+from pipeline.doctor import costs, forecast, local
 from pipeline.doctor.check import Check, CheckResult, run_check
 
 
@@ -20,14 +20,15 @@ def all_checks(
         cluster: check the cluster, too.
         endpoint: of Kubeflow Pipelines; None = as the environment says.
     """
-    checks = local.checks(check_params) | forecast.checks()
+    checks = local.checks(check_params) | forecast.checks() | costs.checks()
     return checks | cluster_checks.checks(endpoint) if cluster else checks
 
 
 def diagnose(checks: Mapping[str, Check]) -> Iterator[tuple[str, CheckResult]]:
     """Run the checks; yields each name and result as soon as it is known."""
     for name, check in checks.items():
-        yield name, run_check(check)
+        seconds = costs.COST_SECONDS if name == costs.COST else None
+        yield name, run_check(check, seconds)
 
 
 def probed(

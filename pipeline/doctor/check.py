@@ -33,14 +33,20 @@ class CheckResult(NamedTuple):
 Check = Callable[[], CheckResult]
 
 
-def run_check(check: Check) -> CheckResult:
-    """Run a check; whatever it raises becomes a result."""
+def run_check(check: Check, seconds: float | None = None) -> CheckResult:
+    """Run a check; whatever it raises becomes a result.
+
+    Args:
+        check: what to run.
+        seconds: that it may take; None = as most.
+    """
+    seconds = seconds or TIMEOUT_SECONDS
     try:
-        return call_with_timeout(TIMEOUT_SECONDS, check)
+        return call_with_timeout(seconds, check)
     except TimeoutError:
         return CheckResult(
             "skipped",
-            f"not known after {TIMEOUT_SECONDS:.0f} s",
+            f"not known after {seconds:.0f} s",
             "run it again when the machine is idle",
         )
     except (InvalidParams, MissingInput) as error:
