@@ -15,8 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, or say how to get the environment that it needs."""
     end_with_starter()
     gc.set_threshold(_GC_THRESHOLD)
-    # At its end Python would search all that imports have made: a third of `import mlflow` again.
-    atexit.register(gc.freeze)
+    atexit.register(_skip_last_search)
     try:
         from pipeline import cli
     except ModuleNotFoundError as error:
@@ -24,6 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text, "Run `make install`, then `. .venv/bin/activate`.", sep="\n", file=sys.stderr)
         return 1
     return cli.main(argv)
+
+
+def _skip_last_search() -> None:
+    """Without this Python's end searches all that imports have made: a third of `import mlflow`.
+
+    Not where triton is loaded: it would name each of its objects that is left, in 30 lines.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 if __name__ == "__main__":

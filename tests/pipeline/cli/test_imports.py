@@ -56,3 +56,8 @@ def test_what_is_left_at_the_end_is_not_searched_for_garbage() -> None:
     # Callbacks run last in, first out: this one after those of the command line.
     lines = run("atexit.register(lambda: print(gc.get_freeze_count()))", "--help")
     assert int(lines[-1]) > 10_000
+
+
+def test_where_triton_is_loaded_it_is_searched_or_triton_would_name_what_is_left() -> None:
+    code = "sys.modules['triton'] = sys; atexit.register(lambda: print(gc.get_freeze_count()))"
+    assert run(code, "--help")[-1] == "0"
