@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from urllib.parse import quote
 
@@ -17,15 +16,14 @@ _HOST = "127.0.0.1"
 _EXPERIMENTS = f"#/experiments?{run_table.MODE}"
 
 
-def serve(model_name: str, port: int) -> int:
-    """Print where runs and versions are, then serve them until interrupted.
+def serve(model_name: str, port: int) -> None:
+    """Print where runs and versions are, then become the server: whatever ends this ends it.
+
+    Where the store is a server already, none is needed, and it returns.
 
     Args:
         model_name: the registered model.
         port: of this machine.
-
-    Returns:
-        The exit code of the server; 0 where the store is a server already, which needs none.
 
     Raises:
         PipelineError: the port is taken.
@@ -34,7 +32,7 @@ def serve(model_name: str, port: int) -> int:
     if server.is_server(uri):
         address = server.without_credentials(uri).rstrip("/")
         print(*_links(address, _EXPERIMENTS, model_name), sep="\n")
-        return 0
+        return
     _require_free(port)
     with open_store() as store:
         run_table.describe(store.client, store.experiment_id)
@@ -45,7 +43,7 @@ def serve(model_name: str, port: int) -> int:
     command += ["--port", str(port), "--backend-store-uri", uri]
     command += ["--default-artifact-root", artifacts]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own words, no shell
 
 
 def _links(address: str, runs: str, model_name: str) -> list[str]:

@@ -43,9 +43,9 @@ def report(
 
 def ui(
     port: Annotated[int, typer.Option(metavar="PORT", help="Of this machine.")] = 5000,
-) -> int:
+) -> None:
     """Print where runs and versions are in MLflow's UI, and serve it unless a server does."""
     from pipeline import ui as mlflow_ui
     from pipeline.cli.common import model_name
 
-    return mlflow_ui.serve(model_name(None), port)
+    mlflow_ui.serve(model_name(None), port)

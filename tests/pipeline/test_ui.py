@@ -48,15 +48,16 @@ def test_both_links_are_printed_before_the_server_starts(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
     started = []
 
-    def run(command: list[str], **_: object) -> object:
+    def become(_program: str, command: list[str], _environment: dict[str, str]) -> None:
         started.append(command)
-        return type("Done", (), {"returncode": 0})
+        raise SystemExit(0)
 
-    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("os.execve", become)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    assert main(["ui", "--port", str(port)]) == 0
+    with pytest.raises(SystemExit):
+        main(["ui", "--port", str(port)])
     runs, versions = capsys.readouterr().out.splitlines()
     assert runs.startswith(f"runs      http://127.0.0.1:{port}/#/experiments/")
     assert runs.endswith("/runs?workflowType=machine_learning&viewStateShareKey=overview")
