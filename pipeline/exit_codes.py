@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import os
@@ -18,9 +17,6 @@ EXIT_NEEDS_ACTION = 3
 EXIT_INTERNAL_ERROR = 70
 EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 128 + 13
-
-# Of a disk or a quota; libraries that write do not always say which file.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def exit_code_of(action: Callable[[], object], name: str) -> int:
@@ -46,19 +42,8 @@ def exit_code_of(action: Callable[[], object], name: str) -> int:
         # The reader of our output has gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
-    except OSError as error:
-        # Of a file: permissions, a full disk, a broken mount. Without one it is our error.
-        if error.filename is not None:
-            what = f"{error.filename}: {error.strerror}"
-            print(f"error: {what}; fix that, then run the same command again.", file=sys.stderr)
-            return PipelineError.exit_code
-        if error.errno in _FULL:
-            what = f"{name}: {error.strerror}"
-            print(f"error: {what}; free some, then run the same command again.", file=sys.stderr)
-            return PipelineError.exit_code
-        return _report_internal_error(name)
-    except Exception:  # noqa: BLE001 - the one place where our own error becomes an exit code
-        return _report_internal_error(name)
+    except Exception as error:  # noqa: BLE001 - the one place where it becomes an exit code
+        return _report(error, name)
     return code if isinstance(code, int) else 0
 
 
@@ -75,7 +60,18 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _report_internal_error(name: str) -> int:
+def _report(error: Exception, name: str) -> int:
+    from pipeline import full_disk  # only here: no command that ends well waits for it
+
+    what = ""
+    if full := full_disk.explain(error):
+        what = f"{name}: {full}; free some"
+    elif isinstance(error, OSError) and error.filename is not None:
+        # Of a file: permissions, a broken mount. Without one it is our error.
+        what = f"{error.filename}: {error.strerror}; fix that"
+    if what:
+        print(f"error: {what}, then run the same command again.", file=sys.stderr)
+        return PipelineError.exit_code
     traceback.print_exc()
     print(f"{name}: internal error; please report it with the lines above.", file=sys.stderr)
     return EXIT_INTERNAL_ERROR

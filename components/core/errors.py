@@ -14,6 +14,8 @@ Every message has four parts: where, what was found, what would be right, what t
 Anything outside the family is an internal error: it keeps its traceback and exits 70.
 """
 
+from collections.abc import Iterator
+
 
 class PipelineError(Exception):
     """Something a person can fix. The message is the whole story, in one line."""
@@ -60,3 +62,11 @@ class Diverged(PipelineError):
 
 class OutOfMemory(PipelineError):
     """Training needs more memory than there is, whatever the size of its micro-batches."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those behind it: what it was raised from, or while handling what."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__

@@ -1,6 +1,7 @@
 """Files that are whole or absent: every output is written aside, synced, then renamed."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -16,11 +17,15 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from components.core.errors import ChangedInput, MissingInput, PipelineError
+from components.core.errors import ChangedInput, MissingInput, PipelineError, causes
 
 T = TypeVar("T", bound=BaseModel)
 
 _BLOCK = 1 << 20
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of libraries that keep no more of an error than its words, and of SQLite.
+_FULL_WORDS = (*map(os.strerror, _FULL), "database or disk is full")
 
 # Left in any folder by the programs that look at it.
 _JUNK = re.compile(r"\.ds_store|\._.*|thumbs\.db|desktop\.ini|.*:zone\.identifier", re.IGNORECASE)
@@ -44,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -72,7 +77,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not path.exists():
@@ -104,11 +109,31 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _unwritable(path: Path, error: OSError) -> PipelineError:
+def unwritable(path: Path, error: OSError) -> PipelineError:
+    """What to say of a file that could not be written, whole or at all."""
+    why = error.strerror or str(error)
+    if is_full(error):
+        why += f", file system {file_system(path)}"
     return PipelineError(
-        f"{path}: could not be written ({error.strerror or error}); nothing is left under "
-        "that name. Free some space or fix the permissions, then run the same command again."
+        f"{path}: could not be written ({why}); nothing is left under that name. Free some space "
+        "or fix the permissions, then run the same command again."
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or one behind it, means a full disk or a used up quota."""
+    return any(
+        getattr(cause, "errno", None) in _FULL or any(words in str(cause) for words in _FULL_WORDS)
+        for cause in causes(error)
+    )
+
+
+def file_system(path: Path) -> Path:
+    """Where the file system of a path is mounted; the path itself need not exist."""
+    place = path.absolute()
+    while not os.path.ismount(place):
+        place = place.parent
+    return place
 
 
 def _sync(path: Path) -> None:

@@ -100,6 +100,8 @@ def download(store: Store, model_id: str, target: Path, digest: str) -> Path:
     try:
         package = get_or_none(download_artifacts, logged.artifact_location, **place)
     except OSError as error:
+        if files.is_full(error):  # here, and not there
+            raise
         raise gone from error
     except MlflowException as error:  # a link in place of a folder leads elsewhere
         if error.error_code != "INVALID_PARAMETER_VALUE":

@@ -125,6 +125,7 @@ def _scan_and_split(paths: Paths, params: Params) -> ScannedDataset:
         exclude=params.validate.exclude,
         params=params.data.decode_params,
         cache=paths.cache,
+        sides=params.validate.side_limits,
     )
     if pinned and found.split_folders:
         raise InvalidData(

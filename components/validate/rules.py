@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from components.core.data.decoding import Format
 from components.core.data.grouping import GroupingParams
+from components.core.data.headers import WRONG, SideLimits, SideRule
 from components.core.phrases import count
 
-Table = Literal["files", "used", "classes"]
+Table = Literal["files", "used", "sides", "classes"]
 
 WarnableRule = Literal[
     "non_regular_files",
@@ -64,6 +65,12 @@ class ValidateParams(GroupingParams):
         description="Rules of severity warning: they report a problem, but do not block."
     )
 
+    @property
+    def side_limits(self) -> SideLimits:
+        """By the rules about sides that block: beyond them, nobody needs an image's pixels."""
+        rules = [rule for rule in get_args(SideRule) if rule not in self.warning_rules]
+        return SideLimits(**{rule: getattr(self, rule) for rule in rules})
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -96,8 +103,8 @@ def suite(params: ValidateParams, formats: Sequence[Format]) -> list[Rule]:
         class_level,
         *_about_files(),
         *_about_images(params, formats),
+        *_about_sides(params),
         *_about_classes(params),
-        *_about_shapes(params),
     ]
 
 
@@ -193,22 +200,20 @@ def _about_classes(params: ValidateParams) -> list[Rule]:
     ]
 
 
-def _about_shapes(params: ValidateParams) -> list[Rule]:
-    least, most, aspect = params.min_side, params.max_side, params.max_aspect_ratio
+def _about_sides(params: ValidateParams) -> list[Rule]:
+    least, most, ratio = params.min_side, params.max_side, params.max_aspect_ratio
     low, high = f"sides of at least {least:,} px", f"sides of at most {most:,} px"
-    long = f"sides of at most {aspect:g} : 1"
+    long = f"sides of at most {ratio:g} : 1"
     return [
-        _between(
-            "min_side", "used", "shorter", low, "shorter side {:,} px".format, min_value=least
-        ),
-        _between("max_side", "used", "longer", high, "longer side {:,} px".format, max_value=most),
+        _between("min_side", "sides", "shorter", low, WRONG["min_side"], min_value=least),
+        _between("max_side", "sides", "longer", high, WRONG["max_side"], max_value=most),
         _between(
             "max_aspect_ratio",
-            "used",
+            "sides",
             "aspect",
             long,
-            "sides are {:.1f} : 1".format,
-            max_value=aspect,
+            WRONG["max_aspect_ratio"],
+            max_value=ratio,
         ),
     ]
 

@@ -50,7 +50,12 @@ def to_manifest(data: ScannedDataset, *, with_splits: bool) -> pd.DataFrame:
 
 def to_tables(data: ScannedDataset) -> dict[Table, pd.DataFrame]:
     """What the rules evaluate; `name` is the path or the class."""
-    return {"files": _files(data), "used": _used(data), "classes": _classes(data)}
+    return {
+        "files": _files(data),
+        "used": _used(data),
+        "sides": _sides(data),
+        "classes": _classes(data),
+    }
 
 
 def _files(data: ScannedDataset) -> pd.DataFrame:
@@ -145,13 +150,21 @@ def _upwards(path: str) -> Iterator[str]:
 def _used(data: ScannedDataset) -> pd.DataFrame:
     import pandas as pd
 
-    sides = [sorted((item.file.info.width, item.file.info.height)) for item in data.items]
+    return pd.DataFrame({"name": [item.file.path for item in data.items]})
+
+
+def _sides(data: ScannedDataset) -> pd.DataFrame:
+    """Images that are used, and those that were refused for their sides."""
+    import pandas as pd
+
+    files = [file for file in data.files if file.status != "ignored" and file.info.width]
+    sides = [sorted((file.info.width, file.info.height)) for file in files]
     return pd.DataFrame(
         {
-            "name": [item.file.path for item in data.items],
+            "name": [file.path for file in files],
             "shorter": [shorter for shorter, _ in sides],
             "longer": [longer for _, longer in sides],
-            "aspect": [longer / shorter for shorter, longer in sides],
+            "aspect": [longer / max(shorter, 1) for shorter, longer in sides],
         }
     )
 

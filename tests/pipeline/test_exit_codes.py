@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -104,11 +105,6 @@ def test_a_command_may_return_an_exit_code_of_its_own() -> None:
             1,
             "error: /dev/null/x: Not a directory; fix that, then run the same command again.\n",
         ),
-        (
-            "full",
-            1,
-            "error: toy: No space left on device; free some, then run the same command again.\n",
-        ),
         ("stopped", 143, "error: train: stopped; run again.\n"),
     ],
 )
@@ -117,6 +113,16 @@ def test_what_a_person_can_fix_is_one_line_and_an_honest_exit_code(
 ) -> None:
     done = toy(way)
     assert (done.returncode, done.stderr) == (code, line)
+
+
+def test_a_full_disk_is_one_line_and_fixable() -> None:
+    done = toy("full")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: toy: No space left on the file system \S+ \([\d,.]+ MiB, .+\); free some, then "
+        r"run the same command again\.\n",
+        done.stderr,
+    )
 
 
 def test_an_error_of_the_system_without_a_file_is_an_internal_error() -> None:

@@ -26,8 +26,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.data import compositing, deep_samples
-from components.core.data.containers import Format, InvalidImage, jpeg, png, pnm, signatures, tiff
+from components.core.data import compositing, deep_samples, headers
+from components.core.data.containers import Format, InvalidImage, jpeg, png, signatures, tiff, webp
+from components.core.data.headers import ANY_SIDES, HeaderRules, SideLimits
 
 __all__ = [
     "CONVERSION_VERSION",
@@ -144,11 +145,17 @@ _DECODERS: Mapping[Format, type[ImageFile]] = MappingProxyType(
     }
 )
 
-# No photograph has more of it; Pillow keeps it several times over, and we use little of it.
-_LARGEST_METADATA = 64 << 20
 
 _WITHOUT_METADATA: Mapping[Format, Callable[[bytes, int], bytes]] = MappingProxyType(
-    {"PNG": png.without_metadata, "JPEG": jpeg.without_metadata}
+    {
+        "PNG": png.without_metadata,
+        "JPEG": jpeg.without_metadata,
+    }
+)
+
+# Of WebP, Pillow forgives metadata what is wrong with them, but not their size.
+_WITHOUT_EXCESS: Mapping[Format, Callable[[bytes, int], bytes]] = MappingProxyType(
+    {**_WITHOUT_METADATA, "WEBP": webp.without_metadata}
 )
 
 # EXIF 2.32, tag 0x0112: how the stored image must be turned to be upright.
@@ -166,44 +173,52 @@ _UPRIGHT = MappingProxyType(
 )
 
 
-def decode(content: bytes, params: ImageParams) -> Decoded:
+def decode(content: bytes, params: ImageParams, sides: SideLimits = ANY_SIDES) -> Decoded:
     """Decode a whole file to upright, opaque, 8-bit sRGB. Safe to call from several threads.
 
     16 bits become 8 by `params.white_level`, embedded color profiles are carried over to sRGB,
     transparency is composited on `params.background`, broken metadata is ignored.
 
+    Args:
+        content: the file.
+        params: how its bytes become pixels.
+        sides: those that the image may have.
+
     Raises:
-        InvalidImage: not an allowed image, damaged, truncated, or over `params.max_pixels`.
+        InvalidImage: not an allowed image, damaged, truncated, or over `params.max_pixels`;
+            `InvalidSides` before any pixel is decoded.
     """
     kind = signatures.find_format(content, params.formats)
     _silence_pillow()
     try:
-        return _decode(_without_excess(content, kind), kind, params)
+        return _decode(_without_excess(content, kind), kind, params, sides)
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise anything on damaged bytes
         sound = _WITHOUT_METADATA[kind](content, 1) if kind in _WITHOUT_METADATA else content
         if sound != content:
             # Pillow reads metadata together with the pixels: what failed may be the metadata.
-            return decode(sound, params)
+            return decode(sound, params, sides)
         raise InvalidImage(_explain(error, content, kind), kind) from error
 
 
 def _without_excess(content: bytes, kind: Format) -> bytes:
     """The file, or what decides about its pixels if there is far more beside that."""
-    if len(content) <= _LARGEST_METADATA or kind not in _WITHOUT_METADATA:
+    if len(content) <= headers.LARGEST_METADATA or kind not in _WITHOUT_EXCESS:
         return content
-    return _WITHOUT_METADATA[kind](content, _LARGEST_METADATA)
+    return _WITHOUT_EXCESS[kind](content, headers.LARGEST_METADATA)
 
 
-def _decode(content: bytes, kind: Format, params: ImageParams) -> Decoded:
+def _decode(content: bytes, kind: Format, params: ImageParams, sides: SideLimits) -> Decoded:
+    rules = HeaderRules(params.max_pixels, params.multi_frame == "first", sides)
+    rules.check_file(content, kind)
     inverted = False
     if kind == "TIFF":
         content = tiff.with_readable_tags(content)
         tiff.check_first_image(content)
         content, inverted = tiff.with_black_as_zero(content)
     with _DECODERS[kind](BytesIO(content)) as image:
-        _check_header(image, content, params, kind)
+        rules.check(image, content, kind)
         mode = image.mode
         if isinstance(image, JpegImageFile):
             eight_bit, range_doubt = jpeg.decode(content, image), ""
@@ -249,21 +264,6 @@ def resize_to_square(image: Image.Image, size: int, params: ImageParams) -> NDAr
 def load_image(content: bytes, size: int, params: ImageParams) -> NDArray[np.uint8]:
     """File bytes to network input pixels: (size, size, 3). Raises `InvalidImage`."""
     return resize_to_square(decode(content, params).pixels, size, params)
-
-
-def _check_header(image: ImageFile, content: bytes, params: ImageParams, kind: Format) -> None:
-    pixels = image.width * image.height
-    if pixels > params.max_pixels:
-        raise InvalidImage(f"{pixels:,} pixels, more than {params.max_pixels:,}", kind)
-    most = pixels * 8 + _LARGEST_METADATA  # four channels of 16 bits
-    if len(content) > most:
-        text = f"{len(content):,} bytes, more than the {most:,} that its pixels can take"
-        raise InvalidImage(text, kind)
-    several = getattr(image, "is_animated", False) or (
-        isinstance(image, PpmImageFile) and pnm.has_next_image(content, image)
-    )
-    if params.multi_frame == "refuse" and several:
-        raise InvalidImage("an animation or several pages", kind)
 
 
 def _orientation(image: ImageFile) -> int:

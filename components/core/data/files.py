@@ -12,10 +12,14 @@ from typing import Literal
 from components.core.artifacts import Split
 from components.core.data.decoding import DoubtRule
 from components.core.data.fingerprints import Fingerprints
+from components.core.data.headers import SideRule
 
-FileRule = Literal[
-    "", "invalid_names", "non_regular_files", "unlabeled_files", "formats", "max_unreadable"
-]
+FileRule = (
+    Literal[
+        "", "invalid_names", "non_regular_files", "unlabeled_files", "formats", "max_unreadable"
+    ]
+    | SideRule
+)
 Status = Literal["used", "quarantined", "ignored"]
 
 

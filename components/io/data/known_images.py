@@ -24,7 +24,6 @@ import numpy as np
 from components.core.data.decoding import CONVERSION_VERSION, ImageParams
 from components.core.data.files import ImageInfo
 from components.core.data.fingerprints import FINGERPRINT, FINGERPRINT_VERSION, Fingerprints
-from components.core.errors import PipelineError
 from components.io import files
 
 _SIZE = FINGERPRINT.itemsize
@@ -75,10 +74,7 @@ class KnownImages:
                 weakref.finalize(self, self._new.close)
             self._new.write(fingerprint)
         except OSError as error:
-            raise PipelineError(
-                f"{self._path.parent}: cannot be written ({error.strerror or error}). Free some "
-                "space or fix the permissions, then run the same command again."
-            ) from error
+            raise files.unwritable(self._path, error) from error
 
     def all(self) -> list[str]:
         """The sha256 of all known files."""

@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from pathlib import Path
 from sys import intern
@@ -30,6 +30,7 @@ from components.core.data.fingerprints import (
     pixel_digest,
     views,
 )
+from components.core.data.headers import ANY_SIDES, InvalidSides, SideLimits
 from components.core.data.layout import split_folders
 from components.core.data.names import is_ignored
 from components.io.data import links, recorded
@@ -48,7 +49,14 @@ _KINDS_OF_LINK = {"object": "file", "missing": links.MISSING, "foreign": LINK}
 _CHUNK = 32
 
 
-def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Path) -> Scan:
+def scan(
+    images: Path,
+    *,
+    exclude: Sequence[str],
+    params: ImageParams,
+    cache: Path,
+    sides: SideLimits = ANY_SIDES,
+) -> Scan:
     """Find and decode every file below `images`: one read, one hash, one full decode each.
 
     Args:
@@ -56,6 +64,7 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
         exclude: glob patterns of relative paths that are left out; `*` crosses folders.
         params: how to decode.
         cache: folder that keeps what known bytes decode to; safe to delete.
+        sides: an image beyond them is quarantined by its header, and not decoded.
     """
     globs = {glob: _compiled(glob) for glob in exclude}
     listed = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
@@ -66,7 +75,8 @@ def scan(images: Path, *, exclude: Sequence[str], params: ImageParams, cache: Pa
     labels = {printable(path).split("/")[-1] for path in folders if path.count("/") == bool(splits)}
     labels |= {file.label for file in found if file.label}
     known = KnownImages(cache, params)
-    measured = _measure_all(images, found, params, known, recorded.read(images))
+    reader = _Reader(images, params, sides, known, recorded.read(images))
+    measured = _measure_all(found, reader)
     return Scan(measured, sorted(labels), splits, known.fingerprints)
 
 
@@ -156,22 +166,17 @@ def _classify(path: str, kind: str, why_ignored: str, splits: Mapping[str, Split
     return file if label else file.quarantined("unlabeled_files", where)
 
 
-def _measure_all(
-    images: Path,
-    found: Sequence[ImageFile],
-    params: ImageParams,
-    known: KnownImages,
-    md5s: Mapping[str, str],
-) -> list[ImageFile]:
+def _measure_all(found: Sequence[ImageFile], reader: _Reader) -> list[ImageFile]:
     from tqdm import tqdm
 
+    known = reader.known
     chunks = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)]
 
     def measure(chunk: Sequence[ImageFile]) -> list[ImageFile]:
         read: list[tuple[ImageFile, Views | None]] = []
         try:
             for file in chunk:
-                read += [_read(images, file, params, known, md5s.get(file.path))]
+                read += [reader.read(file)]
         finally:  # what was read before an interruption is known, too
             measured = list(_with_fingerprints(read, known))
         return measured
@@ -193,40 +198,58 @@ def _measure_all(
     return measured
 
 
-def _read(
-    images: Path, file: ImageFile, params: ImageParams, known: KnownImages, md5: str | None
-) -> tuple[ImageFile, Views | None]:
-    """The file with what it decodes to, and what its fingerprint needs unless that is known."""
-    if file.status != "used":
-        return file, None
-    try:
-        content = read_regular(images / file.path, params)
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror or error})"
-        return file.quarantined("max_unreadable", reason), None
-    file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-    if md5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        changed = _CHANGED.format(pointer=f"{images}.dvc")
-        return file.quarantined("max_unreadable", changed), None
-    if info := known.get(file.sha256):
-        return replace(file, info=info), None
-    try:
-        image = decode(content, params)
-    except InvalidImage as error:
-        not_allowed = error.format and error.format not in params.formats
-        file = replace(file, info=ImageInfo(format=error.format))
-        reason = str(error)
-        return file.quarantined("formats" if not_allowed else "max_unreadable", reason), None
-    info = ImageInfo(
-        pixel_sha256=pixel_digest(image.pixels),
-        phash="",  # of the fingerprint
-        width=image.width,
-        height=image.height,
-        mode=image.mode,
-        format=image.format,
-        doubts=image.doubts,
-    )
-    return replace(file, info=info), views(image.pixels)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the files of one folder: see `scan`, and `recorded.read` for the MD5s."""
+
+    images: Path
+    params: ImageParams
+    sides: SideLimits
+    known: KnownImages
+    md5s: Mapping[str, str]
+
+    def read(self, file: ImageFile) -> tuple[ImageFile, Views | None]:
+        """The file with what it decodes to, and what its fingerprint needs unless it is known."""
+        if file.status != "used":
+            return file, None
+        try:
+            content = read_regular(self.images / file.path, self.params)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror or error})"
+            return file.quarantined("max_unreadable", reason), None
+        file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        md5 = self.md5s.get(file.path)
+        if md5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            changed = _CHANGED.format(pointer=f"{self.images}.dvc")
+            return file.quarantined("max_unreadable", changed), None
+        if (info := self.known.get(file.sha256)) is None:
+            return self._decode(file, content)
+        file = replace(file, info=info)
+        broken = self.sides.broken(info.width, info.height)
+        return file.quarantined(*broken) if broken else file, None
+
+    def _decode(self, file: ImageFile, content: bytes) -> tuple[ImageFile, Views | None]:
+        try:
+            image = decode(content, self.params, self.sides)
+        except InvalidSides as error:
+            info = ImageInfo(width=error.width, height=error.height, format=error.format)
+            return replace(file, info=info).quarantined(error.rule, str(error)), None
+        except InvalidImage as error:
+            not_allowed = error.format and error.format not in self.params.formats
+            file = replace(file, info=ImageInfo(format=error.format))
+            return file.quarantined(
+                "formats" if not_allowed else "max_unreadable", str(error)
+            ), None
+        info = ImageInfo(
+            pixel_sha256=pixel_digest(image.pixels),
+            phash="",  # of the fingerprint
+            width=image.width,
+            height=image.height,
+            mode=image.mode,
+            format=image.format,
+            doubts=image.doubts,
+        )
+        return replace(file, info=info), views(image.pixels)
 
 
 def _with_fingerprints(

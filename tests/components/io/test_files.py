@@ -108,7 +108,8 @@ def test_a_disk_that_is_full_at_the_last_moment_leaves_no_half_file(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(PipelineError) as failed:
         files.write_text(target, "new")
-    assert str(failed.value).startswith(f"{target}: could not be written (No space left on device)")
+    why = f"No space left on device, file system {files.file_system(target)}"
+    assert str(failed.value).startswith(f"{target}: could not be written ({why})")
     assert failed.value.exit_code == 1
     assert target.read_text() == "old"
     assert leftovers(target.parent) == ["table.csv"]
@@ -122,7 +123,7 @@ def test_a_disk_that_is_really_full_leaves_no_half_file(
     path = small_disk / "weights.bin"
     if before:
         files.write_bytes(path, before)
-    with pytest.raises(PipelineError, match="No space left on device"):
+    with pytest.raises(PipelineError, match=f"No space left on device, file system {small_disk}"):
         files.write_bytes(path, bytes(200_000))
     assert leftovers(small_disk) == (["weights.bin"] if before else [])
     assert not before or path.read_bytes() == before

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from components.core.artifacts import ModelCard
 from components.core.data.decoding import Format, load_image
@@ -56,6 +57,16 @@ def test_files_that_are_gone_are_found(stored: Stored, model_folder: Path) -> No
     stored[0].client.delete_logged_model(stored[1])
     with pytest.raises(ChangedInput, match=r"the files of model .* are gone"):
         verification.verify(stored[0], stored[1], digest)
+
+
+@pytest.mark.row("R08")
+def test_a_package_that_does_not_fit_here_is_not_called_gone(
+    stored: Stored, model_folder: Path, small_disk: Path
+) -> None:
+    digest = files.digest_folder(model_folder)
+    with pytest.raises((OSError, MlflowException)) as failed:
+        verification.download(stored[0], stored[1], small_disk, digest)
+    assert files.is_full(failed.value)
 
 
 def test_a_link_in_place_of_the_files_is_refused_in_our_words(

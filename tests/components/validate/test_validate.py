@@ -453,7 +453,7 @@ def test_all_copies_of_a_file_that_must_go_are_listed_at_once(
     ran = validate(pets)
     assert ran.failed == ["label_conflicts", "min_side"]
     assert "cat/003.png: same pixels as dog/x.png (and its 2 copies)" in ran.message
-    assert ("cat/tiny.png", "shorter side 7 px (and its copy)", "min_side") in ran.problems
+    assert ("cat/tiny2.png", "shorter side 7 px", "min_side") in ran.problems
     assert ("cat/x/c.png", "same bytes as cat/003.png", "label_conflicts") in ran.problems
     for path, _, _ in ran.problems:
         (pets / path).unlink()
@@ -493,6 +493,36 @@ def test_sides_outside_the_limits_fail(
     ran = validate(pets)
     assert ran.failed == [rule]
     assert f"cat/x.png: {reason}" in ran.message
+
+
+@pytest.mark.row("D05", "D07")
+def test_an_image_of_wrong_sides_is_refused_by_its_header_and_not_decoded(
+    pets: Path, image_bytes: ImageBytes
+) -> None:
+    whole = image_bytes(size=(100, 20))
+    (pets / "cat" / "wide.png").write_bytes(whole[:60])
+    ran = validate(pets, warning_rules=[])
+    assert ran.failed == ["max_aspect_ratio"]
+    assert ran.problems == [("cat/wide.png", "sides are 5.0 : 1", "max_aspect_ratio")]
+    row = ran.manifest.set_index("path").loc["cat/wide.png"]
+    assert (row["status"], row["width"], row["height"], row["format"]) == (
+        "quarantined",
+        100,
+        20,
+        "PNG",
+    )
+    assert validate(pets).failed == ["max_unreadable"]  # a warning needs the pixels
+
+
+def test_an_image_that_is_known_is_refused_for_its_sides_as_a_new_one_is(
+    pets: Path, image_bytes: ImageBytes
+) -> None:
+    (pets / "cat" / "wide.png").write_bytes(image_bytes(size=(100, 20)))
+    new = validate(pets, warning_rules=[])
+    assert validate(pets).message == ""
+    known = validate(pets, warning_rules=[])
+    assert (known.message, known.problems) == (new.message, new.problems)
+    assert known.report.used == new.report.used == 22
 
 
 def test_a_warning_reports_and_does_not_block(
@@ -550,7 +580,7 @@ def test_all_failing_rules_are_named_in_one_line(pets: Path) -> None:
         (pets / "cat" / f"zero{number}.png").write_bytes(b"")
     ran = validate(pets, max_side=10)
     assert ran.message.count("unlabeled_files") == 1
-    assert "Also failed: max_unreadable, max_side." in ran.message
+    assert "Also failed: max_unreadable, max_side, min_images," in ran.message
 
 
 def test_at_most_three_files_are_in_the_line_and_all_in_the_list(pets: Path) -> None:
@@ -622,7 +652,7 @@ def test_odd_names_break_neither_page_nor_thumbnails(pets: Path, image_bytes: Im
         "\u202egnp.x", "\U0001f415 \u05db\u05dc\u05d1", "x" * 240, "a,b;c", "=1+1",
     ]  # fmt: skip
     for seed, name in enumerate(names):
-        (pets / "cat" / f"{name}.png").write_bytes(image_bytes(seed, size=(7, 20)))
+        (pets / "cat" / f"{name}.png").write_bytes(image_bytes(seed, size=(100, 20)))
     ran = validate(pets)
     assert {path for path, _, _ in ran.problems} == {f"cat/{name}.png" for name in names}
     assert ran.page.count('<img src="data:image/jpeg;base64,') == len(names)

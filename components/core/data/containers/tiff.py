@@ -1,7 +1,7 @@
 """TIFF: what its tags say that Pillow does not ask. Numbers of tags are those of TIFF 6.0."""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from types import MappingProxyType
@@ -52,6 +52,15 @@ _SIZES = MappingProxyType(
 _ENDIAN: Mapping[str, Literal["little", "big"]] = MappingProxyType({"<": "little", ">": "big"})
 # CMYK and two more, which Pillow leaves out; of more it complains on the terminal.
 _MOST_BANDS = 6
+# Of all values of a directory, bytes: layers and previews for other programs may take far more.
+_MOST_TAGS = 64 << 20
+# Where the pixels are, and what their colors are: needed, however long that is.
+_KEPT = frozenset({273, 279, 324, 325, 34675})
+
+_LOOKED_AT = frozenset(
+    {_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE}
+    | {_SAMPLES, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION}
+)
 
 Tags = ImageFileDirectory_v2
 
@@ -99,20 +108,23 @@ def bits_per_sample(content: bytes) -> int:
 
 
 def with_readable_tags(content: bytes) -> bytes:
-    """The file, with what lies outside of it taken out of the first directory.
+    """The file, with values that lie outside of it or are huge taken out of the first directory.
 
-    At such a value Pillow stops reading the directory, and misses every later tag.
+    At the former Pillow stops reading the directory, and misses every later tag; of the latter it
+    keeps several copies.
     """
-    patched: bytearray | None = None
+    patches: list[tuple[int, bytes]] = []
+    taken = 0
     for entry in _entries(content):
-        length = _SIZES.get(entry.kind, 0) * entry.values
-        outside = length > entry.room and entry.value + length > len(content)
-        if outside or (entry.tag == _XMP and entry.kind not in (1, 7)):
-            patched = patched or bytearray(content)
+        outside = entry.length > entry.room and entry.value + entry.length > len(content)
+        huge = taken + entry.length > _MOST_TAGS and entry.tag not in _KEPT
+        if outside or huge or (entry.tag == _XMP and entry.kind not in (1, 7)):
             # of one byte, UNDEFINED: fits in, and is read as it is
-            struct.pack_into(entry.order + "HH", patched, entry.place, entry.tag, 7)
-            patched[entry.place + 4 : entry.at] = (1).to_bytes(entry.room, _ENDIAN[entry.order])
-    return content if patched is None else bytes(patched)
+            one = (1).to_bytes(entry.room, _ENDIAN[entry.order])
+            patches.append((entry.place, struct.pack(entry.order + "HH", entry.tag, 7) + one))
+        else:
+            taken += entry.length
+    return _patched(content, patches)
 
 
 def with_black_as_zero(content: bytes) -> tuple[bytes, bool]:
@@ -124,13 +136,23 @@ def with_black_as_zero(content: bytes) -> tuple[bytes, bool]:
     tags = _pages(content)[0]
     if _number(tags, _PHOTOMETRIC, 1) != 0 or _number(tags, _BITS, 1) <= 8:
         return content, False
-    patched = bytearray(content)
-    for entry in _entries(content):
-        if entry.tag == _PHOTOMETRIC:
-            # SHORT or LONG: either way black is zero where the value is 1
-            code = entry.order + ("H" if entry.kind == 3 else "I")
-            struct.pack_into(code, patched, entry.at, 1)
-    return bytes(patched), True
+    patches = [
+        # SHORT or LONG: either way black is zero where the value is 1
+        (entry.at, struct.pack(entry.order + ("H" if entry.kind == 3 else "I"), 1))
+        for entry in _entries(content)
+        if entry.tag == _PHOTOMETRIC
+    ]
+    return _patched(content, patches), True
+
+
+def _patched(content: bytes, patches: Sequence[tuple[int, bytes]]) -> bytes:
+    """The file with other bytes at some places, in their order; copied once, or not at all."""
+    view, done = memoryview(content), 0
+    parts: list[memoryview | bytes] = []
+    for place, patch in patches:
+        parts += [view[done:place], patch]
+        done = place + len(patch)
+    return b"".join([*parts, view[done:]]) if patches else content
 
 
 class _Entry(NamedTuple):
@@ -145,21 +167,27 @@ class _Entry(NamedTuple):
     at: int
     value: int
 
+    @property
+    def length(self) -> int:
+        """Of the value, bytes."""
+        return _SIZES.get(self.kind, 0) * self.values
 
-def _entries(content: bytes) -> Iterator[_Entry]:
-    """The entries of the first directory, as far as they lie in the file."""
+
+def _entries(content: bytes, at: int | None = None) -> Iterator[_Entry]:
+    """The entries of a directory, by default the first, as far as they lie in the file."""
     order = "<" if content[:2] == b"II" else ">"
     big = b"+" in content[2:4]
     word, count_code, room = ("Q", "Q", 8) if big else ("I", "H", 4)
     try:
-        (at,) = struct.unpack_from(order + word, content, room)
+        if at is None:
+            (at,) = struct.unpack_from(order + word, content, room)
         (count,) = struct.unpack_from(order + count_code, content, at)
         place = at + struct.calcsize(order + count_code)
         for _ in range(count):
             row = struct.unpack_from(order + "HH" + word * 2, content, place)
             yield _Entry(order, place, row[0], row[1], row[2], room, place + 4 + room, row[3])
             place += 4 + 2 * room
-    except struct.error:
+    except (struct.error, OverflowError, TypeError):  # an offset that is none
         return
 
 
@@ -182,13 +210,22 @@ def _sub_directories(content: bytes, tags: Tags) -> list[Tags]:
 
 
 def _directory(content: bytes, place: int) -> Tags:
-    """The tags at an offset, as far as they can be read."""
+    """The tags at an offset that are looked at, as far as they can be read.
+
+    Raises:
+        InvalidImage: all of them together are too large to be read.
+    """
+    size = min(sum(entry.length for entry in _entries(content, place)), len(content))
+    if size > _MOST_TAGS:
+        raise InvalidImage(f"{size:,} bytes of tags, more than {_MOST_TAGS:,}", "TIFF")
     tags = Tags(_header(content))
     file = BytesIO(content)
     # Pillow raises anything on damaged bytes
     with suppress(Exception):
         file.seek(place)
         tags.load(file)
+    for tag in set(tags) - _LOOKED_AT:
+        del tags[tag]  # of up to as many directories as we look at
     return tags
 
 

@@ -1,12 +1,16 @@
 """TIFF files whose first image is not the photograph."""
 
+import re
 import struct
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from components.core.data import containers
 from components.core.data.containers import InvalidImage
 from components.core.data.decoding import Decoded, decode
 from tests import factories
@@ -188,3 +192,40 @@ def test_broken_metadata_hides_no_larger_image_behind_it() -> None:
     place = content.rindex(struct.pack("<HHI", 305, LONG, 1))
     struct.pack_into("<HHII", content, place, 305, 2, 100, 10**9)
     assert reason(bytes(content)).startswith("camera raw")
+
+
+@pytest.mark.row("D44")
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_huge_tags_are_left_out_and_the_rest_is_read(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers.tiff, "_MOST_TAGS", 5_000)
+    tags = {700: (1, [0] * 4_000), 33_723: (1, [0] * 4_000), 37_724: (7, [0] * 9_000)}
+    content = tiff(PREVIEW, tags, order=order)
+    shorter = containers.tiff.with_readable_tags(content)
+    assert len(shorter) == len(content)
+    assert (np.asarray(read(content).pixels) == PREVIEW).all()
+    with Image.open(BytesIO(shorter)) as opened:
+        found = opened.tag_v2  # type: ignore[attr-defined]
+        sizes = {tag: len(found[tag]) for tag in tags}
+    assert sizes == {700: 4_000, 33_723: 1, 37_724: 1}
+
+
+@pytest.mark.row("D44")
+def test_a_later_page_with_huge_tags_is_refused_by_their_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(containers.tiff, "_MOST_TAGS", 5_000)
+    content = tiff(PREVIEW, later=[{}, {700: (1, [0] * 9_000)}])
+    assert re.fullmatch(r"9,\d{3} bytes of tags, more than 5,000", reason(content, "first"))
+
+
+def test_of_a_page_no_more_is_kept_than_is_looked_at() -> None:
+    pages = containers.tiff._pages(tiff(PREVIEW, {700: (1, [0] * 100), 271: maker("Acme")}))
+    assert {256, 257, 271} <= set(pages[0])
+    assert 700 not in pages[0]
+
+
+@pytest.mark.parametrize("place", [2**70, 1.5])
+def test_a_directory_at_no_place_is_empty(place: Any) -> None:
+    assert not containers.tiff._directory(tiff(PREVIEW), place)
