@@ -25,6 +25,7 @@ from pipeline.forecast.probe import Task
 FILE = "speeds.json"
 
 # The most that a run waits for them.
+_GRACE_SECONDS = 5.0
 _SECONDS = 30.0
 
 # Code whose speed is measured, below `components`.
@@ -97,6 +98,7 @@ def _measure_aside(task: Task) -> Speeds:
         if not ours.poll(_SECONDS):
             raise PipelineError(f"its speed is not known after {_SECONDS:.0f} s")
         answer: Speeds | str = ours.recv()
+        process.join(_GRACE_SECONDS)  # a killed process leaves its semaphores, and a warning
     except EOFError:
         process.join()
         raise PipelineError(f"measuring ended with exit code {process.exitcode}") from None
