@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.core.training.schedule import count_parts
+from components.io.data.cpus import usable_cpus
 from pipeline.costs import peak_mebibytes
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # Seconds of a batch that are worth its real size, and of all epochs after the first, about.
 BATCH_SECONDS, _EPOCH_SECONDS = 1.5, 0.6
 _MOST_BATCHES = 8  # an epoch
+_LEAST = 4  # images of a batch, of which half is a batch, too
 
 
 def noise(count: int, side: int) -> NDArray[np.uint8]:
@@ -60,43 +62,50 @@ class NoiseTraining:
         """
         self._network, self._side = network, side
         batch = -(-num_train // count_parts(num_train, config.batch_size))  # as the loop cuts it
-        self._run(replace(config, batch_size=2), batches=1, num_val=num_val, seconds=0)
-        least, seconds = self.mib, self.image * batch
-        size = max(2, min(batch, int(BATCH_SECONDS / self.image)))
+        self._run(config, 2, batches=1, num_val=num_val, seconds=0)
+        size = min(batch, max(_LEAST, int(BATCH_SECONDS / self._effort)))
         batches = _MOST_BATCHES
         if config.device == "cpu":  # two images say nothing of a GPU
-            batches = max(1, min(batches, round(_EPOCH_SECONDS / seconds)))
-        config = replace(config, batch_size=size)
-        self._run(config, batches=batches, num_val=num_val, seconds=_EPOCH_SECONDS)
-        if size > 2:
-            self.mib += (self.mib - least) * (batch - size) / (size - 2)
+            batches = max(1, min(batches, round(_EPOCH_SECONDS / (self._effort * batch))))
+        if size < batch:
+            self._run(config, size // 2, batches=1, num_val=num_val, seconds=0)
+        half = self.mib
+        self._run(config, size, batches=batches, num_val=num_val, seconds=_EPOCH_SECONDS)
+        self.mib += (self.mib - half) * (batch - size) / (size - size // 2)
 
-    def _run(self, config: TrainingConfig, *, batches: int, num_val: int, seconds: float) -> None:
+    def _run(
+        self, config: TrainingConfig, size: int, *, batches: int, num_val: int, seconds: float
+    ) -> None:
         """Train on; the first epoch is slow and does not count."""
         import numpy as np
 
         from components.core.training.loop import LabeledImages, fit
 
-        classes, count = len(config.class_weights), batches * config.batch_size
+        config = replace(config, batch_size=size)
+        classes, count = len(config.class_weights), batches * size
         train, val = (
             LabeledImages(noise(number, self._side), np.arange(number) % classes)
             for number in (count, num_val)
         )
-        ended, times = 0.0, []
+        ended, used, times = 0.0, 0.0, []
 
         def after_batch(_done: int, _total: int) -> bool:
-            nonlocal ended
-            ended = time.perf_counter()
+            nonlocal ended, used
+            ended, used = time.perf_counter(), time.process_time()
             return False
 
         first = started = time.perf_counter()
+        unused = time.process_time()
         with closing(fit(self._network, train, val, config, after_batch=after_batch)) as epochs:
             for epoch in epochs:
                 now = time.perf_counter()
-                times.append(((ended - started) / count, (now - ended) / num_val))
+                effort = (used - unused) / usable_cpus()
+                times.append(((ended - started) / count, (now - ended) / num_val, effort / count))
                 if epoch.index > 1 and now - first > seconds:
                     break
-                started = time.perf_counter()
+                started, unused = time.perf_counter(), time.process_time()
             self.state = epoch.state
-        self.image, self.val = (statistics.median(each) for each in zip(*times[1:], strict=True))
+        warm = (statistics.median(each) for each in zip(*times[1:], strict=True))
+        # The last is time of the processor, which busy neighbors change little.
+        self.image, self.val, self._effort = warm
         self.mib = peak_mebibytes() - train.pixels.nbytes / 2**20

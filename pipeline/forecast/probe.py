@@ -53,6 +53,7 @@ class Task:
         train: training images of each class.
         trial: those that a trial learns from, all classes together.
         val: images.
+        test: images.
     """
 
     images: Path
@@ -64,6 +65,7 @@ class Task:
     train: tuple[int, ...]
     trial: int
     val: int
+    test: int
 
 
 def measure(task: Task) -> Speeds:
@@ -216,7 +218,8 @@ def _time_predictions(task: Task, config: TrainingConfig) -> dict[str, float]:
 
     one = noise(1, side)
     alone = min(predict(one) for _ in range(3))
-    count = max(1, min(_images_at_once(side), int(BATCH_SECONDS / alone)))
+    at_once = min(_images_at_once(side), int(BATCH_SECONDS / alone))
+    count = max(1, min(task.test, at_once))
     many = noise(count, side)
     predict(many)
     return {

@@ -64,7 +64,7 @@ def key_of(task: Task) -> str:
         "bytes": [(task.images / name).stat().st_size for name in task.files],
         "settings": [each.model_dump(mode="json") for each in (task.data, task.model)],
         "training": task.training.model_dump(mode="json"),
-        "counts": [task.trial_size, *task.train, task.trial, task.val],
+        "counts": [task.trial_size, *task.train, task.trial, task.val, task.test],
         "code": files.digest_sources(_CODE),
         "versions": [sys.version, *(metadata.version(name) for name in ("torch", "pillow"))],
         "machine": [platform.node(), _processor(), usable_cpus(), *_gpus()],

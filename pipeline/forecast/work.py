@@ -74,6 +74,7 @@ def read(paths: validate.Paths) -> tuple[Settings, Work, Task]:
         train=counts.train,
         trial=work.trial,
         val=work.val,
+        test=work.test,
     )
     return settings, work, task
 

@@ -26,8 +26,8 @@ def test_the_rows_say_cost_advice_and_cores_of_a_real_project(
     assert rows["cost"]["status"] == "pass"
     assert rows["cost"]["found"].startswith("about ")
     assert "on this machine: validate " in rows["cost"]["found"]
-    assert rows["advice"]["status"] == "warn"  # 24 training images, light augmentation
-    assert "24 training images ask for maximum augmentation" in rows["advice"]["found"]
+    assert rows["advice"]["status"] == "warn"  # 32 training images, light augmentation
+    assert "32 training images ask for maximum augmentation" in rows["advice"]["found"]
     assert rows["advice"]["hint"] == "training.augmentation: maximum"
     assert rows["cores"]["status"] in ("pass", "warn")
 
