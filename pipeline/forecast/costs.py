@@ -8,6 +8,7 @@ and scaled by how fast this one runs Python: docs/decisions/0073-what-a-run-will
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -162,7 +163,7 @@ def step_costs(work: Work, speeds: Speeds) -> list[StepCost]:
     return found
 
 
-def total(costs: list[StepCost]) -> StepCost:
+def total(costs: Sequence[StepCost]) -> StepCost:
     """The whole run: all times, and the largest memory."""
     times = (sum(each) for each in zip(*(cost.seconds for cost in costs), strict=True))
     return StepCost("total", Span(*times), max(cost.mib for cost in costs))

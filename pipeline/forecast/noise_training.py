@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -96,16 +95,15 @@ class NoiseTraining:
 
         first = started = time.perf_counter()
         unused = time.process_time()
-        with closing(fit(self._network, train, val, config, after_batch=after_batch)) as epochs:
-            for epoch in epochs:
-                now = time.perf_counter()
-                effort = (used - unused) / usable_cpus()
-                times.append(((ended - started) / count, (now - ended) / num_val, effort / count))
-                if epoch.index > 1 and now - first > seconds:
-                    break
-                started, unused = time.perf_counter(), time.process_time()
-            self.state = epoch.state
+        for epoch in fit(self._network, train, val, config, after_batch=after_batch):
+            now = time.perf_counter()
+            effort = (used - unused) / usable_cpus()
+            times.append(((ended - started) / count, (now - ended) / num_val, effort / count))
+            if epoch.index > 1 and now - first > seconds:
+                break
+            started, unused = time.perf_counter(), time.process_time()
+        self.state = epoch.state
         warm = (statistics.median(each) for each in zip(*times[1:], strict=True))
         # The last is time of the processor, which busy neighbors change little.
         self.image, self.val, self._effort = warm
-        self.mib = peak_mebibytes() - train.pixels.nbytes / 2**20
+        self.mib = peak_mebibytes() - count * 3 * self._side**2 / 2**20

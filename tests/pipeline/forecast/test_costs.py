@@ -1,6 +1,7 @@
 """The forecast of each step, by hand; and that no settings are too odd for it."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -167,9 +168,10 @@ def test_every_forecast_is_finite_and_in_order(
     streamed: bool,
 ) -> None:
     names = ("new", "known", "train", "val", "test", "trial")
+    counts: dict[str, Any] = dict(zip(names, numbers, strict=True))
     work = replace(
         WORK,
-        **dict(zip(names, numbers, strict=True)),
+        **counts,
         first_trials=tuple(first),
         trial_epochs=(searched[0], searched[1]),
         epochs=(trained[0], trained[1], trained[2]),
@@ -177,7 +179,9 @@ def test_every_forecast_is_finite_and_in_order(
         timeout_seconds=timeout,
         streamed=streamed,
     )
-    times = {name: speed for name, value in asdict(SPEEDS).items() if isinstance(value, float)}
+    times: dict[str, Any] = {
+        name: speed for name, value in asdict(SPEEDS).items() if isinstance(value, float)
+    }
     found = step_costs(work, replace(SPEEDS, **times))
     assert [each.step for each in found] == list(STEPS)
     for each in found:

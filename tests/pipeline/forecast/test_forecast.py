@@ -16,7 +16,7 @@ from pipeline import forecast
 from pipeline.cli import main
 from pipeline.doctor import costs
 from pipeline.forecast import speeds, work
-from pipeline.forecast.costs import Speeds
+from pipeline.forecast.costs import Speeds, Work
 from pipeline.forecast.probe import Task
 from pipeline.forecast.speeds import key_of, of_this_machine
 from tests.components.conftest import ROOT, write_params
@@ -53,7 +53,7 @@ def task() -> Task:
     return work.read(validate.Paths())[2]
 
 
-def to_do() -> work.Work:
+def to_do() -> Work:
     return work.read(validate.Paths())[1]
 
 
@@ -196,7 +196,7 @@ def test_the_key_names_all_that_the_speeds_depend_on(
     keys.append(key_of(task()))
     monkeypatch.setattr(speeds, "_processor", lambda: "another")
     keys.append(key_of(task()))
-    monkeypatch.setattr(speeds.metadata, "version", lambda name: f"{name} 0")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name} 0")
     keys.append(key_of(task()))
     (project / "data/images/lying/00.png").unlink()
     keys.append(key_of(task()))
