@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
@@ -25,7 +26,6 @@ from pipeline.forecast.probe import Task
 FILE = "speeds.json"
 
 # The most that a run waits for them.
-_GRACE_SECONDS = 5.0
 _SECONDS = 30.0
 
 # Code whose speed is measured, below `components`.
@@ -98,7 +98,6 @@ def _measure_aside(task: Task) -> Speeds:
         if not ours.poll(_SECONDS):
             raise PipelineError(f"its speed is not known after {_SECONDS:.0f} s")
         answer: Speeds | str = ours.recv()
-        process.join(_GRACE_SECONDS)  # a killed process leaves its semaphores, and a warning
     except EOFError:
         process.join()
         raise PipelineError(f"measuring ended with exit code {process.exitcode}") from None
@@ -113,6 +112,9 @@ def _measure_aside(task: Task) -> Speeds:
 
 def _work(task: Task, connection: Connection) -> None:
     """What the process does; its own warnings are nobody's concern."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process leaves behind
     with Path(os.devnull).open("w") as nowhere:
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
