@@ -1,7 +1,7 @@
 """python -m tests.faults.chaos: whole runs of the pipeline, hurt at random, again and again.
 
-A round sets the project back to before one of the five steps, hurts it and those that follow, time
-and again, until `dvc repro` has ended well. Then all must be as if nothing had been: the same
+A round sets the project back to before one of the five steps, hurts that step once to three times,
+and then lets `dvc repro` finish. Afterwards everything must be as if nothing had been: the same
 weights, one version, aliases and audit log right, curves whole, nothing running, nothing locked.
 What is done follows from the seed, the lane and the round, which a failure prints.
 """
@@ -17,8 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.faults.proxy import Fault
 from tests.test_end_to_end import STEPS
 
 _WAIT = 300.0  # for something that must happen, on a machine however busy
+_TRIES = 4
 
 # What people type after a failure is the same command; these words would mean that we failed.
 _OURS = re.compile(r"internal error|Traceback \(most recent call last\)")
@@ -38,26 +38,24 @@ _WEIGHTS = (1, 3, 4, 2, 4)
 
 @dataclass
 class Hurt:
-    """What is done to a run: `kind`, `share` of the step's usual time after it has begun."""
+    """What is done to one run: `kind`, when the step has run for `share` of its usual time."""
 
-    step: str
     kind: str
     share: float
     fault: Fault | None = None
 
     def __str__(self) -> str:
-        what = str(self.fault) if self.fault else self.kind
-        return f"{self.step} {self.share:.0%} {what}"
+        return f"{self.kind} at {self.share:.0%}" + (f" ({self.fault})" if self.fault else "")
 
 
 def draw(rng: random.Random, step: str) -> Hurt:
     """One fault that the step can meet."""
     signals = ["kill step", "kill dvc", "terminate dvc", "terminate step", "interrupt"]
     if step == "validate":  # it does not talk to MLflow
-        return Hurt(step, rng.choice(signals), rng.random())
+        return Hurt(rng.choice(signals), rng.random())
     kind = rng.choice([*signals, "kill step", "kill dvc", "restart server", "request", "request"])
     if kind != "request":
-        return Hurt(step, kind, rng.random())
+        return Hurt(kind, rng.random())
     fault = rng.choice(
         [
             Fault("drop", path="POST|PATCH|PUT", after=rng.randrange(25)),
@@ -68,17 +66,7 @@ def draw(rng: random.Random, step: str) -> Hurt:
             Fault("latency", rng.random() * 3, times=3, after=rng.randrange(25)),
         ]
     )  # fmt: skip
-    return Hurt(step, kind, rng.random() / 2, fault)
-
-
-def draw_round(rng: random.Random) -> tuple[int, list[Hurt]]:
-    """How many steps have run before, and what is done to the others, in order."""
-    done = rng.choices(range(len(STEPS)), _WEIGHTS)[0]
-    first, *later = STEPS[done:]
-    plan = [draw(rng, first) for _ in range(rng.choice([1, 1, 2]))]
-    for step in later:
-        plan += [draw(rng, step) for _ in range(rng.choice([0, 1, 1, 2]))]
-    return done, plan
+    return Hurt(kind, 0.0, fault)
 
 
 @dataclass
@@ -110,84 +98,74 @@ class Runner:
         assert not problems, (problems, self._log()[-3000:])
 
     def round(self, number: int) -> None:
-        """Set back, hurt the steps that run until all have ended well, compare."""
-        done, plan = draw_round(random.Random(f"{self.seed} {self.number} {number}"))
+        """Hurt one step, finish, compare."""
+        rng = random.Random(f"{self.seed} {self.number} {number}")
+        done = rng.choices(range(len(STEPS)), _WEIGHTS)[0]
+        step = STEPS[done]
+        plan = [draw(rng, step) for _ in range(rng.choice([1, 2, 2, 3]))]
+        words = "; ".join(map(str, plan))
+        replay = f"--seed {self.seed} --lane {self.number} --round {number}"
         self.lane.begin(f"round-{number}", done)
-        words, begun = "; ".join(map(str, plan)), time.monotonic()
-        problems = self._run(plan) or self.lane.problems(self.weights, done)
+        ended = False
+        for hurt in plan:
+            if not ended:
+                ended = self._hurt(step, hurt) == 0
+        problems = [] if ended or self._finish() else [f"dvc repro did not end well: {self._log()}"]
+        problems = problems or self.lane.problems(self.weights, done)
         self.counts["rounds"] += 1
-        took = time.monotonic() - begun
-        print(f"{took:4.0f} s  {words}: {'; '.join(problems) or 'as unbroken'}", flush=True)
+        print(f"{step:<9} {words}: {'; '.join(problems) or 'as unbroken'}", flush=True)
         if problems:
             self.counts["failed"] += 1
-            replay = f"--seed {self.seed} --lane {self.number} --round {number}"
-            print(f"again: python -m tests.faults.chaos {replay}", flush=True)
+            print(f"          again: python -m tests.faults.chaos {replay}", flush=True)
 
-    def _run(self, plan: Sequence[Hurt]) -> list[str]:
-        """The same command until it ends well; what is wrong with how it ended.
-
-        One that nothing hurt has to end well.
-        """
-        left = [*plan]
-        while True:
-            before = self.counts["faults"]
-            process = self.lane.start()
-            while left and self._comes_to(left[0].step, process):
-                self._hurt(left.pop(0), process)
-            process.wait(2 * _WAIT)
-            self._await(lambda: not self.lane.processes())
-            self._count_requests()
-            if _OURS.search(self._log()):
-                return [f"not our words: {self._log()}"]
-            if process.returncode == 0:
-                return []
-            if self.counts["faults"] == before:
-                return [f"dvc repro did not end well: {self._log()}"]
-
-    def _comes_to(self, step: str, process: "subprocess.Popen[bytes]") -> bool:
-        """Wait until the step, or one behind it, begins; whether one did."""
-        steps = STEPS[STEPS.index(step) :]
-        self._await(lambda: any(map(self._reached, steps)), process)
-        return process.poll() is None
-
-    def _hurt(self, hurt: Hurt, process: "subprocess.Popen[bytes]") -> None:
-        """Do it when its time has come. Whatever a signal hits, all of the run ends with it."""
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(hurt.share * self.seconds[hurt.step])
+    def _hurt(self, step: str, hurt: Hurt) -> int:
+        """Run, hurt the step, return dvc's exit code when nothing of it runs any more."""
         if hurt.fault:
-            self._count_requests()
             self.lane.server.proxy.plan(hurt.fault)
-        elif process.poll() is None and self._strike(hurt.kind, process):
+        before = len(self.lane.server.proxy.done)
+        process = self.lane.start()
+        self._await(lambda: self._reached(step), process)
+        time.sleep(hurt.share * self.seconds[step])
+        happened = process.poll() is None and self._strike(step, hurt.kind, process)
+        process.wait()
+        self._await(lambda: not self.lane.processes())
+        self.lane.server.proxy.plan()
+        if happened or len(self.lane.server.proxy.done) > before:
             self.counts["faults"] += 1
-            self.counts[hurt.kind] += 1
-            if hurt.kind != "restart server":
-                process.wait()
+            self.counts[hurt.fault.kind if hurt.fault else hurt.kind] += 1
+        self._require_our_words()
+        return process.returncode
 
-    def _count_requests(self) -> None:
-        """Count the requests that were hurt, and hurt no more of them."""
-        proxy = self.lane.server.proxy
-        proxy.plan()
-        kinds = {done.split()[0] for done in proxy.done}  # of one plan, however often
-        self.counts.update([*kinds, *("faults" for _ in kinds)])
-        proxy.done.clear()
-
-    def _strike(self, kind: str, process: "subprocess.Popen[bytes]") -> bool:
+    def _strike(self, step: str, kind: str, process: "subprocess.Popen[bytes]") -> bool:
         """Do it; whether there was something to do it to."""
         if kind == "restart server":
             self.lane.server.kill()
             self.lane.server.start()
             return True
-        target = self.lane.stage() if kind.endswith("step") else process.pid
+        target = self.lane.stage(step) if kind.endswith("step") else process.pid
         number = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}.get(kind.split()[0])
         with suppress(ProcessLookupError):
-            if number is None:
+            if number is None and kind == "interrupt":
                 os.killpg(process.pid, signal.SIGINT)
-            elif target is not None:
+            elif number is not None and target is not None:
                 os.kill(target, number)
             else:
                 return False
             return True
         return False
+
+    def _finish(self) -> bool:
+        """The same command again, until it ends well."""
+        for _ in range(_TRIES):
+            if self.lane.start().wait() == 0:
+                self._require_our_words()
+                return True
+        return False
+
+    def _require_our_words(self) -> None:
+        if _OURS.search(self._log()):
+            self.counts["failed"] += 1
+            print(f"not our words: {self._log()}", flush=True)
 
     def _reached(self, step: str) -> bool:
         return f"Running stage '{step}'" in self._log()
@@ -236,26 +214,18 @@ def run_lanes(options: argparse.Namespace) -> int:
         subprocess.Popen([*words, str(lane)], stdout=subprocess.PIPE, text=True)
         for lane in range(options.lanes)
     ]
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        for counts in pool.map(_follow, range(len(lanes)), lanes):
-            total.update(counts)
+    for number, lane in enumerate(lanes):
+        assert lane.stdout is not None
+        for line in lane.stdout:
+            print(f"lane {number}  {line}", end="", flush=True)
+            if line.startswith("{"):
+                total.update(json.loads(line))
     codes = [lane.wait() for lane in lanes]
     failed = any(codes) or not total["rounds"]
     listed = ", ".join(f"{count} {name}" for name, count in sorted(total.items()))
     print(f"chaos     seed {options.seed}, {time.monotonic() - begun:.0f} s: {listed}")
     print("chaos     FAILED" if failed else "chaos     every round ended as an unbroken run does")
     return 1 if failed else 0
-
-
-def _follow(number: int, lane: "subprocess.Popen[str]") -> dict[str, int]:
-    """Print what a lane prints; its counts, which come last."""
-    counts: dict[str, int] = {}
-    assert lane.stdout is not None
-    for line in lane.stdout:
-        print(f"lane {number}  {line}", end="", flush=True)
-        if line.startswith("{"):
-            counts = json.loads(line)
-    return counts
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""A lane of chaos: a tiny project, its MLflow server, and what must hold of both.
+"""A project so small that a whole run takes seconds, its MLflow server, and what must hold of both.
 
 The server lies behind a proxy, so that requests can be hurt on their way.
 """
@@ -6,6 +6,7 @@ The server lies behind a proxy, so that requests can be hurt on their way.
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,15 +15,33 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import yaml
+
+from components.io import files, models
 from components.tracking.store import Store, open_store
+from tests.conftest import COLORS, noisy_image
 from tests.faults.proxy import Proxy
-from tests.faults.tiny_project import TinyProject
 from tests.processes import free_port
 from tests.registry import events, require_consistent
-from tests.test_end_to_end import STEPS
+from tests.test_end_to_end import SLICE, STEPS, Project, copy_project
 
+EPOCHS = 2
 _MARK = "CHAOS_LANE"
-_STEP = re.compile(r"\S*python\S* -m pipeline step \w+ $")
+_SETTINGS = {
+    **SLICE,
+    "model.architecture": "mobilenet_v3_small",
+    "model.weights": "start/weights.safetensors",
+    "validate.min_images": 20,
+    "tune.num_trials": 2,
+    "tune.epochs": [1, 2],
+    "tune.learning_rate": [5e-4, 2e-3],
+    "train.learning_rate": 1e-3,
+    "train.epochs": EPOCHS,
+    "training.horizontal_flip": "auto",
+    "register.gate.min_test_images": 2,
+    "register.gate.min_test_images_per_class": 1,
+    "register.gate.max_accuracy": None,
+}
 _SECONDS = 600.0  # to start a server, on a machine however busy
 
 
@@ -66,7 +85,7 @@ class Server:
             self._process.wait()
 
 
-class Lane(TinyProject):
+class Lane(Project):
     """One project of its own with a server of its own; rounds follow one another in it."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,21 +94,61 @@ class Lane(TinyProject):
         self.environment |= {
             _MARK: str(folder),
             "MLFLOW_TRACKING_URI": self.server.uri,
-            # Tries follow one another at once: faster, and no less of them.
-            "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
-            "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.log = folder / "run.log"
+        self._lock: dict[str, object] = {}
 
     def make(self) -> None:
         """Write the project and start the server."""
-        super().make()
+        copy_project(self.root)
+        for label, name in enumerate(("blue", "red")):
+            folder = self.root / "data/images" / name
+            folder.mkdir(parents=True)
+            for seed in range(24):
+                content = noisy_image(100 * label + seed, (32, 32), COLORS[1 - label])
+                (folder / f"{seed:02}.png").write_bytes(content)
+        _write_start(self.root)
+        for table, columns in (("groups", "path,group"), ("splits", "pixel_sha256,split,path")):
+            (self.root / f"data/{table}.csv").write_text(f"{columns}\n")
+        self.set_params({})
+        self.run("git", "init", "-q")
+        self.run("dvc", "add", "-q", "data/images")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", "data and code")
         self.server.start()
 
     def end(self) -> None:
         """Stop the server."""
         self.server.kill()
         self.server.proxy.close()
+
+    def begin(self, title: str, done: int) -> None:
+        """Set the project back: the first `done` steps have run, for another model.
+
+        Args:
+            title: of the round; names the model and the experiment.
+            done: number of steps whose results stay.
+        """
+        from tests.components.conftest import write_params
+
+        changes = {**_SETTINGS, "register.model_name": title}
+        write_params(self.root / "params.yaml", changes)
+        self.environment["MLFLOW_EXPERIMENT_NAME"] = title
+        lock = self.root / "dvc.lock"
+        if not self._lock and lock.exists():
+            self._lock = yaml.safe_load(lock.read_text())
+        if self._lock:
+            stages = self._lock["stages"]
+            assert isinstance(stages, dict)
+            kept = {step: stages[step] for step in STEPS[:done]}
+            lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": kept}))
+        for step in STEPS[done:]:
+            shutil.rmtree(self.root / "artifacts" / step, ignore_errors=True)
+        # DVC would take results from there instead of running the step.
+        shutil.rmtree(self.root / ".dvc/cache/runs", ignore_errors=True)
 
     def start(self) -> "subprocess.Popen[bytes]":
         """`dvc repro` in a process group of its own; it writes to `log`."""
@@ -113,10 +172,15 @@ class Lane(TinyProject):
                     found.append((int(place.name), command))
         return [entry for entry in found if entry[1]]
 
-    def stage(self) -> int | None:
-        """The process of the step that runs, if one does; not the shell that DVC starts it by."""
-        ours = (number for number, command in self.processes() if _STEP.match(command))
+    def stage(self, step: str) -> int | None:
+        """The process of a step, if it runs; not the shell that DVC starts it by."""
+        end = f"-m pipeline step {step} "
+        ours = (n for n, command in self.processes() if command.endswith(end))
         return next(ours, None)
+
+    def weights(self) -> str:
+        """The digest of the trained weights."""
+        return files.digest_file(self.root / "artifacts/train/model/weights.safetensors")
 
     def problems(self, weights: str, done: int) -> list[str]:
         """What is not as after an unbroken run; empty = nothing.
@@ -149,6 +213,33 @@ class Lane(TinyProject):
                 except BlockingIOError:
                     left.append(path)
         return left
+
+
+def _write_start(root: Path) -> None:
+    """Weights that tell the classes apart: one epoch from them makes a model that passes."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from components.core.training import augmentation
+    from components.core.training.architectures import build_network
+
+    paths = sorted((root / "data/images").rglob("*.png"))
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    images = augmentation.normalize(torch.from_numpy(pixels))
+    labels = torch.tensor([int(path.parent.name == "red") for path in paths])
+    torch.manual_seed(0)
+    network = build_network("mobilenet_v3_small", 2).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.3  # of a few steps, not of the usual thousands
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(25):
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    models.save_weights(root / "start", network.state_dict())
 
 
 def _registry_problems(store: Store, name: str) -> list[str]:
