@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,22 +36,6 @@ class Settings:
     model: ModelParams
     validate: ValidateParams
     register: register.RegisterParams
-
-
-@contextmanager
-def told(paths: validate.Paths) -> Iterator[None]:
-    """Say what a run will cost before validate, and what stands in the way behind it.
-
-    Args:
-        paths: those of validate.
-    """
-    from pipeline.forecast import first_line
-
-    if line := first_line(paths):
-        print(line, flush=True)
-    yield
-    for notice in notices(paths):
-        print(f"validate  warning: {notice}")
 
 
 def notices(paths: validate.Paths) -> list[str]:

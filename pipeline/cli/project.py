@@ -250,9 +250,9 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         current_model.require(places)
     told: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if name == "validate":
-        from pipeline import foresight
+        from pipeline import forecast
 
-        told = foresight.told(places)
+        told = forecast.told(places)
     with step_lock.held(name, places), told, costs.measured(name, places):
         module.run(places, params.load(SETTINGS, module.Params))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from components import validate
 from components.core.errors import PipelineError
-from pipeline import busy_cores
+from pipeline import busy_cores, foresight
 from pipeline.forecast import costs, in_words, speeds, work
 from pipeline.forecast.advice import Facts
 from pipeline.forecast.costs import StepCost
@@ -78,6 +80,20 @@ def first_line(paths: validate.Paths) -> str:
         return f"forecast  not known: {error}"
     except Exception as error:  # noqa: BLE001 - a forecast never ends a run
         return f"forecast  not known: {type(error).__name__}: {error}".splitlines()[0]
+
+
+@contextmanager
+def told(paths: validate.Paths) -> Iterator[None]:
+    """Say what a run will cost before validate, and what stands in the way behind it.
+
+    Args:
+        paths: those of validate.
+    """
+    if line := first_line(paths):
+        print(line, flush=True)
+    yield
+    for notice in foresight.notices(paths):
+        print(f"validate  warning: {notice}")
 
 
 def _free_mebibytes() -> float | None:

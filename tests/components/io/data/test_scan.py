@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from components.core.data.decoding import Decoded, ImageParams, decode
 from components.core.data.files import ImageFile, Scan
 from components.core.data.fingerprints import FINGERPRINT
+from components.core.data.headers import SideLimits
 from components.io.data import scan as module
 from components.io.data.scan import list_files, scan
 from tests import factories
@@ -400,11 +401,11 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(
     put(images, {f"cat/{k:03}.png": image_bytes(k) for k in range(100)})
     decoded: list[bytes] = []
 
-    def refuse_once(content: bytes, params: ImageParams) -> Decoded:
+    def refuse_once(content: bytes, params: ImageParams, sides: SideLimits) -> Decoded:
         decoded.append(content)
         if content == (images / "cat" / "090.png").read_bytes() and not resumed:
             raise KeyboardInterrupt
-        return decode(content, params)
+        return decode(content, params, sides)
 
     resumed = False
     monkeypatch.setattr(module, "decode", refuse_once)
