@@ -41,7 +41,8 @@ def test_every_error_of_the_family_is_a_pipeline_error() -> None:
 
 def test_errors_in_a_circle_are_named_once() -> None:
     first, second = ValueError("first"), KeyError("second")
-    with pytest.raises(ValueError, match="first") as caught:
+
+    def fail() -> None:
         try:
             raise first
         except ValueError:
@@ -49,4 +50,7 @@ def test_errors_in_a_circle_are_named_once() -> None:
                 raise second
             except KeyError:
                 raise first from second
+
+    with pytest.raises(ValueError, match="first") as caught:
+        fail()
     assert [*errors.causes(caught.value)] == [first, second]
