@@ -124,9 +124,14 @@ def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | 
 
 
 def is_away(error: MlflowException) -> bool:
-    """Whether a call failed because the server does not answer, or only with server errors."""
+    """Whether a call failed because the server does not answer, or only with server errors.
+
+    So does an error without a word: MLflow has words for all that it cannot do, so it was cut.
+    """
     from requests.exceptions import RequestException
 
+    if error.message.endswith("Response body: ''") and error.error_code not in _REFUSALS:
+        return True
     return isinstance(error.__cause__ or error.__context__, RequestException)
 
 
