@@ -10,6 +10,7 @@ from typing import cast, get_args
 import pytest
 
 from tests.faults import chaos
+from tests.faults.chaos_project import Lane as ChaosLane
 from tests.faults.proxy import Fault, Kind, Proxy
 from tests.test_end_to_end import STEPS
 
@@ -84,7 +85,7 @@ def dvc() -> Iterator["subprocess.Popen[bytes]"]:
 def hurt_once(lane: Lane, kind: str, dvc: "subprocess.Popen[bytes]") -> chaos.Runner:
     """Do one fault to it; a request comes as soon as one is to be hurt."""
     fault = Fault(cast(Kind, kind)) if kind in get_args(Kind) else None
-    runner = chaos.Runner(cast(chaos.Lane, lane), seed=1, number=0, seconds={"train": 0.0})
+    runner = chaos.Runner(cast(ChaosLane, lane), seed=1, number=0, seconds={"train": 0.0})
     runner.requests["train"] = Counter({"POST /x": 1})
     if fault and lane._runs:
         plan = lane.proxy.plan
