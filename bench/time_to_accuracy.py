@@ -254,6 +254,7 @@ def accuracies(
     def result(rate: float, seed: int) -> Any:
         key = {
             "set": name,
+            "side": splits.train.pixels.shape[1],
             "arm": arm,
             "epochs": epochs,
             "rate": float(f"{rate:.3g}"),

@@ -65,8 +65,13 @@ class OutOfMemory(PipelineError):
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those behind it: what it was raised from, or while handling what."""
+    """An error, and those behind it: what it was raised from, or while handling what.
+
+    Each once: `raise first from second`, where `first` was being handled, makes a circle.
+    """
     found: BaseException | None = error
-    while found is not None:
+    seen: list[BaseException] = []
+    while found is not None and not any(found is each for each in seen):
         yield found
+        seen.append(found)
         found = found.__cause__ or found.__context__

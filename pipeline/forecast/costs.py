@@ -16,11 +16,11 @@ from components import STEPS
 
 # Seconds of the reference machine that do not grow with the data, and MiB beside the measured.
 _FIXED = {
-    "validate": (5.5, 330.0),
+    "validate": (4.0, 330.0),
     "tune": (8.0, 128.0),
     "train": (7.0, 47.0),
-    "evaluate": (7.5, 225.0),
-    "register": (10.0, 955.0),
+    "evaluate": (5.2, 225.0),
+    "register": (10.5, 955.0),
 }
 _TRIAL_SECONDS = 0.3  # a network, its optimizer, a run in MLflow
 _FILE_KIB = 4.0  # a file in the tables of validate

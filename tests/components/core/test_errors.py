@@ -37,3 +37,20 @@ def test_every_error_of_the_family_is_a_pipeline_error() -> None:
     family = [kind for kind in found if kind.__module__ == errors.__name__]
     assert len(family) == 9
     assert all(issubclass(kind, errors.PipelineError) for kind in family)
+
+
+def test_errors_in_a_circle_are_named_once() -> None:
+    first, second = ValueError("first"), KeyError("second")
+
+    def fail() -> None:
+        try:
+            raise first
+        except ValueError:
+            try:
+                raise second
+            except KeyError:
+                raise first from second
+
+    with pytest.raises(ValueError, match="first") as caught:
+        fail()
+    assert [*errors.causes(caught.value)] == [first, second]
