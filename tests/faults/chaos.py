@@ -1,9 +1,10 @@
 """python -m tests.faults.chaos: whole runs of the pipeline, hurt at random, again and again.
 
-A round sets the project back to before one of the five steps, hurts that step once to three times,
-and then lets `dvc repro` finish. Afterwards everything must be as if nothing had been: the same
-weights, one version, aliases and audit log right, curves whole, nothing running, nothing locked.
-What is done follows from the seed, the lane and the round, which a failure prints.
+A round sets the project back to before one of the five steps, hurts the run from there several
+times on its way, starting `dvc repro` again whenever that ends it, and lets the last one finish.
+Afterwards everything must be as if nothing had been: the same weights, one version, aliases and
+audit log right, curves whole, nothing running, nothing locked. What is done follows from the seed,
+the lane and the round, which a failure prints.
 """
 
 import argparse
@@ -19,156 +20,211 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.chaos_project import Lane
 from tests.faults.proxy import Fault
 from tests.test_end_to_end import STEPS
 
-_WAIT = 300.0  # for something that must happen, on a machine however busy
+_WAIT = 900.0  # for something that must happen, on a machine however busy
 _TRIES = 4
 
 # What people type after a failure is the same command; these words would mean that we failed.
 _OURS = re.compile(r"internal error|Traceback \(most recent call last\)")
 
-# Step -> how often it is chosen: those that write to MLflow more often.
+# Step -> how often a round begins there, and how often it is hurt: those that write to MLflow more.
+_BEGINS = (1, 2, 2, 2, 2)
 _WEIGHTS = (1, 3, 4, 2, 4)
 
+# Faults of a round. One costs the start of `dvc repro` and half a step; what a round costs besides,
+# a run to its end, is shared by all of them.
+_FEWEST, _MOST = 5, 8
 
-@dataclass
+
+@dataclass(frozen=True)
 class Hurt:
-    """What is done to one run: `kind`, when the step has run for `share` of its usual time."""
+    """What is done to one step: `kind`, after a `share` of its usual time, or of its requests."""
 
+    step: str
     kind: str
     share: float
     fault: Fault | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.share:.0%}" + (f" ({self.fault})" if self.fault else "")
+        if self.fault is None:
+            return f"{self.step}: {self.kind} at {self.share:.0%}"
+        what = f"{self.fault.times} x {self.kind} {self.fault.amount:.3g}"
+        return f"{self.step}: {what} at {self.share:.0%} of its requests"
 
 
 def draw(rng: random.Random, step: str) -> Hurt:
     """One fault that the step can meet."""
     signals = ["kill step", "kill dvc", "terminate dvc", "terminate step", "interrupt"]
     if step == "validate":  # it does not talk to MLflow
-        return Hurt(rng.choice(signals), rng.random())
+        return Hurt(step, rng.choice(signals), rng.random())
     kind = rng.choice([*signals, "kill step", "kill dvc", "restart server", "request", "request"])
     if kind != "request":
-        return Hurt(kind, rng.random())
+        return Hurt(step, kind, rng.random())
     fault = rng.choice(
         [
-            Fault("drop", path="POST|PATCH|PUT", after=rng.randrange(25)),
-            Fault("cut", rng.randrange(400), after=rng.randrange(25)),
-            Fault("status", rng.choice([500, 502, 503]), times=rng.randrange(1, 4),
-                  after=rng.randrange(25)),
-            Fault("refuse", times=rng.randrange(1, 4), after=rng.randrange(25)),
-            Fault("latency", rng.random() * 3, times=3, after=rng.randrange(25)),
+            Fault("drop", path="POST|PATCH|PUT"),
+            Fault("cut", rng.randrange(150)),  # every answer of MLflow is longer
+            Fault("status", rng.choice([500, 502, 503]), times=rng.randrange(1, 4)),
+            Fault("refuse", times=rng.randrange(1, 4)),
+            Fault("latency", rng.random() * 2, times=2),
         ]
-    )  # fmt: skip
-    return Hurt(kind, 0.0, fault)
+    )
+    return Hurt(step, fault.kind, rng.random(), fault)
+
+
+def draw_round(rng: random.Random) -> tuple[int, list[Hurt]]:
+    """Number of steps that have run before it, and what is done to the others on their way."""
+    done = rng.choices(range(len(STEPS)), _BEGINS)[0]
+    count = rng.randint(_FEWEST, _MOST)
+    places = sorted(rng.choices(range(done, len(STEPS)), _WEIGHTS[done:], k=count))
+    return done, [draw(rng, STEPS[place]) for place in places]
 
 
 @dataclass
 class Runner:
-    """Rounds in one lane, and what came of them."""
+    """Rounds in one lane, and what came of them.
+
+    Attributes:
+        weights: digest of those that an unbroken run trains.
+        seconds: step -> how long it takes, unbroken.
+        requests: step -> what it asks of MLflow, unbroken.
+    """
 
     lane: Lane
     seed: int
     number: int
     weights: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    requests: dict[str, Counter[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    _begun: dict[str, float] = field(default_factory=dict)
 
     def unbroken(self) -> None:
         """One run that nothing hurts: what all others are compared with."""
         self.lane.begin("unbroken", 0)
-        process = self.lane.start()
-        for step in STEPS:
-            self._await(lambda step=step: self._reached(step), process)  # type: ignore[misc]
-            self.seconds[step] = time.monotonic()
-        code = process.wait()
-        assert code == 0, self._log()
-        ends = [*list(self.seconds.values())[1:], time.monotonic()]
-        self.seconds = {
-            step: end - begin for (step, begin), end in zip(self.seconds.items(), ends, strict=True)
-        }
+        proxy, process, marks = self.lane.server.proxy, self.lane.start(), []
+        for step in (*STEPS, "its end"):
+            self._await_step(step, process)
+            marks.append((time.monotonic(), proxy.seen.copy()))
+        for step, (begun, before), (ended, after) in zip(STEPS, marks, marks[1:], strict=False):
+            self.seconds[step], self.requests[step] = ended - begun, after - before
+        assert process.wait() == 0, self._log()
         self.weights = self.lane.weights()
         problems = self.lane.problems(self.weights, 0)
         assert not problems, (problems, self._log()[-3000:])
+        self.lane.keep()
+        shown = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items())
+        print(f"unbroken  {shown}", flush=True)
 
     def round(self, number: int) -> None:
-        """Hurt one step, finish, compare."""
-        rng = random.Random(f"{self.seed} {self.number} {number}")
-        done = rng.choices(range(len(STEPS)), _WEIGHTS)[0]
-        step = STEPS[done]
-        plan = [draw(rng, step) for _ in range(rng.choice([1, 2, 2, 3]))]
-        words = "; ".join(map(str, plan))
-        replay = f"--seed {self.seed} --lane {self.number} --round {number}"
+        """Hurt a run on its way, let it finish, compare."""
+        done, plan = draw_round(random.Random(f"{self.seed} {self.number} {number}"))
         self.lane.begin(f"round-{number}", done)
-        ended = False
-        for hurt in plan:
-            if not ended:
-                ended = self._hurt(step, hurt) == 0
-        problems = [] if ended or self._finish() else [f"dvc repro did not end well: {self._log()}"]
+        begun, before = time.monotonic(), self.counts["faults"]
+        ended = self._hurt(plan)
+        problems = [] if ended else [f"dvc repro did not end well: {self._log()}"]
         problems = problems or self.lane.problems(self.weights, done)
         self.counts["rounds"] += 1
-        print(f"{step:<9} {words}: {'; '.join(problems) or 'as unbroken'}", flush=True)
+        print(
+            f"round {number}: {self.counts['faults'] - before} faults in "
+            f"{time.monotonic() - begun:.0f} s ({'; '.join(map(str, plan))}): "
+            f"{'; '.join(problems) or 'as unbroken'}",
+            flush=True,
+        )
         if problems:
             self.counts["failed"] += 1
+            replay = f"--seed {self.seed} --lane {self.number} --round {number}"
             print(f"          again: python -m tests.faults.chaos {replay}", flush=True)
 
-    def _hurt(self, step: str, hurt: Hurt) -> int:
-        """Run, hurt the step, return dvc's exit code when nothing of it runs any more."""
-        if hurt.fault:
-            self.lane.server.proxy.plan(hurt.fault)
-        before = len(self.lane.server.proxy.done)
-        process = self.lane.start()
-        self._await(lambda: self._reached(step), process)
-        time.sleep(hurt.share * self.seconds[step])
-        happened = process.poll() is None and self._strike(step, hurt.kind, process)
+    def _hurt(self, plan: list[Hurt]) -> bool:
+        """Run, hurt one after the other, run to the end; whether it ended well."""
+        process = self._start()
+        for hurt in [*plan, *[None] * _TRIES]:
+            if hurt is None:
+                process.wait()
+            else:
+                self._hurt_once(hurt, process)
+            if process.poll() is not None:
+                if self._ended(process):
+                    return True
+                process = self._start()
+        process.kill()
         process.wait()
-        self._await(lambda: not self.lane.processes())
-        self.lane.server.proxy.plan()
-        if happened or len(self.lane.server.proxy.done) > before:
-            self.counts["faults"] += 1
-            self.counts[hurt.fault.kind if hurt.fault else hurt.kind] += 1
-        self._require_our_words()
-        return process.returncode
+        return False
 
-    def _strike(self, step: str, kind: str, process: "subprocess.Popen[bytes]") -> bool:
+    def _hurt_once(self, hurt: Hurt, process: "subprocess.Popen[bytes]") -> None:
+        """Do it when its time has come, to whatever step runs then; count it if it happened."""
+        self._await_step(hurt.step, process)
+        step, done = self._running(), self.lane.server.proxy.done
+        if hurt.fault:
+            before = len(done)
+            self.lane.server.proxy.plan(self._placed(hurt.fault, hurt.share, hurt.step))
+            self._await(lambda: len(done) > before or self._running() != step, process)
+            happened = len(done) > before
+            if not happened:
+                self.lane.server.proxy.plan()
+        else:
+            due = self._begun.get(step, 0.0) + hurt.share * self.seconds[hurt.step]
+            self._await(lambda: time.monotonic() >= due or self._running() != step, process)
+            happened = process.poll() is None and self._strike(hurt.kind, process)
+            if hurt.kind != "restart server":  # the others end the step, or come too late for it
+                self._await(lambda: self._running() != step, process)
+        if happened:
+            self.counts["faults"] += 1
+            self.counts[hurt.kind] += 1
+
+    def _placed(self, fault: Fault, share: float, step: str) -> Fault:
+        """The fault behind a share of the step's requests that fit it."""
+        fitting = (n for name, n in self.requests[step].items() if re.search(fault.path, name))
+        return replace(fault, after=int(share * sum(fitting)))
+
+    def _strike(self, kind: str, process: "subprocess.Popen[bytes]") -> bool:
         """Do it; whether there was something to do it to."""
         if kind == "restart server":
             self.lane.server.kill()
             self.lane.server.start()
+            self.lane.server.wait()
             return True
-        target = self.lane.stage(step) if kind.endswith("step") else process.pid
+        target = self.lane.stage(self._running()) if kind.endswith("step") else process.pid
         number = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}.get(kind.split()[0])
         with suppress(ProcessLookupError):
-            if number is None and kind == "interrupt":
+            if number is None:
                 os.killpg(process.pid, signal.SIGINT)
-            elif number is not None and target is not None:
+            elif target is not None:
                 os.kill(target, number)
             else:
                 return False
             return True
         return False
 
-    def _finish(self) -> bool:
-        """The same command again, until it ends well."""
-        for _ in range(_TRIES):
-            if self.lane.start().wait() == 0:
-                self._require_our_words()
-                return True
-        return False
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self._begun.clear()
+        return self.lane.start()
 
-    def _require_our_words(self) -> None:
+    def _ended(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Whether it ended well, when nothing of it runs any more."""
+        self._await(lambda: not self.lane.processes())
         if _OURS.search(self._log()):
             self.counts["failed"] += 1
             print(f"not our words: {self._log()}", flush=True)
+        return process.returncode == 0
 
-    def _reached(self, step: str) -> bool:
-        return f"Running stage '{step}'" in self._log()
+    def _running(self) -> str:
+        """The step that was started last."""
+        step = ["", *re.findall(r"Running stage '(\w+)'", self._log())][-1]
+        self._begun.setdefault(step, time.monotonic())
+        return str(step)
+
+    def _await_step(self, step: str, process: "subprocess.Popen[bytes]") -> None:
+        """Until it, or a later one, was started, or the run has ended."""
+        order = ["", *STEPS, step]
+        self._await(lambda: order.index(self._running()) >= order.index(step), process)
 
     def _log(self) -> str:
         return self.lane.log.read_text(errors="replace")
@@ -191,11 +247,11 @@ def run_lane(options: argparse.Namespace) -> int:
         try:
             lane.make()
             runner.unbroken()
-            number = 0 if options.round is None else options.round
-            while time.monotonic() < deadline:
+            number = options.round or 0
+            while True:  # once at least, however long everything before has taken
                 runner.round(number)
                 number += 1
-                if options.round is not None:
+                if options.round is not None or time.monotonic() > deadline:
                     break
         finally:
             lane.end()

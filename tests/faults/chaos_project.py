@@ -1,4 +1,4 @@
-"""A project so small that a whole run takes seconds, its MLflow server, and what must hold of both.
+"""The tiny project with an MLflow server of its own, and what must hold of both.
 
 The server lies behind a proxy, so that requests can be hurt on their way.
 """
@@ -17,31 +17,15 @@ from pathlib import Path
 
 import yaml
 
-from components.io import files, models
+from components.io import files
 from components.tracking.store import Store, open_store
-from tests.conftest import COLORS, noisy_image
+from tests.faults import tiny_project
 from tests.faults.proxy import Proxy
 from tests.processes import free_port
 from tests.registry import events, require_consistent
-from tests.test_end_to_end import SLICE, STEPS, Project, copy_project
+from tests.test_end_to_end import STEPS, Project
 
-EPOCHS = 2
 _MARK = "CHAOS_LANE"
-_SETTINGS = {
-    **SLICE,
-    "model.architecture": "mobilenet_v3_small",
-    "model.weights": "start/weights.safetensors",
-    "validate.min_images": 20,
-    "tune.num_trials": 2,
-    "tune.epochs": [1, 2],
-    "tune.learning_rate": [5e-4, 2e-3],
-    "train.learning_rate": 1e-3,
-    "train.epochs": EPOCHS,
-    "training.horizontal_flip": "auto",
-    "register.gate.min_test_images": 2,
-    "register.gate.min_test_images_per_class": 1,
-    "register.gate.max_accuracy": None,
-}
 _SECONDS = 600.0  # to start a server, on a machine however busy
 
 
@@ -55,7 +39,7 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.proxy.port}"
 
     def start(self) -> None:
-        """Start it, and the proxy; returns when it answers."""
+        """Start it, and the proxy; `wait` returns when it answers."""
         self.proxy.listen()
         place = f"sqlite:///{self._folder}/server.db"
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port",
@@ -66,6 +50,9 @@ class Server:
             self._process = subprocess.Popen(
                 command, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
             )
+
+    def wait(self) -> None:
+        """Return when it answers."""
         deadline = time.monotonic() + _SECONDS
         while not self._answers():
             assert time.monotonic() < deadline, (self._folder / "server.log").read_text()[-3000:]
@@ -99,56 +86,48 @@ class Lane(Project):
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.log = folder / "run.log"
-        self._lock: dict[str, object] = {}
+        self._kept, self._lock = folder / "kept", dict[str, dict[str, object]]()
 
     def make(self) -> None:
-        """Write the project and start the server."""
-        copy_project(self.root)
-        for label, name in enumerate(("blue", "red")):
-            folder = self.root / "data/images" / name
-            folder.mkdir(parents=True)
-            for seed in range(24):
-                content = noisy_image(100 * label + seed, (32, 32), COLORS[1 - label])
-                (folder / f"{seed:02}.png").write_bytes(content)
-        _write_start(self.root)
-        for table, columns in (("groups", "path,group"), ("splits", "pixel_sha256,split,path")):
-            (self.root / f"data/{table}.csv").write_text(f"{columns}\n")
-        self.set_params({})
+        """Start the server and, meanwhile, write the project."""
+        self.server.start()
+        tiny_project.make(self.root)
         self.run("git", "init", "-q")
         self.run("dvc", "add", "-q", "data/images")
         self.run("git", "add", "-A")
         self.run("git", "commit", "-q", "-m", "data and code")
-        self.server.start()
+        self.server.wait()
 
     def end(self) -> None:
         """Stop the server."""
         self.server.kill()
         self.server.proxy.close()
 
+    def keep(self) -> None:
+        """Keep what the run has left: `begin` sets the project back to it."""
+        shutil.copytree(self.root / "artifacts", self._kept)
+        self._lock = yaml.safe_load((self.root / "dvc.lock").read_text())
+
     def begin(self, title: str, done: int) -> None:
         """Set the project back: the first `done` steps have run, for another model.
+
+        Their results are those that were kept, as they stand in dvc.lock: some hold times, and DVC
+        would run a step again whose results differ.
 
         Args:
             title: of the round; names the model and the experiment.
             done: number of steps whose results stay.
         """
-        from tests.components.conftest import write_params
-
-        changes = {**_SETTINGS, "register.model_name": title}
-        write_params(self.root / "params.yaml", changes)
+        tiny_project.write_settings(self.root, title)
         self.environment["MLFLOW_EXPERIMENT_NAME"] = title
-        lock = self.root / "dvc.lock"
-        if not self._lock and lock.exists():
-            self._lock = yaml.safe_load(lock.read_text())
-        if self._lock:
-            stages = self._lock["stages"]
-            assert isinstance(stages, dict)
-            kept = {step: stages[step] for step in STEPS[:done]}
-            lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": kept}))
-        for step in STEPS[done:]:
-            shutil.rmtree(self.root / "artifacts" / step, ignore_errors=True)
+        shutil.rmtree(self.root / "artifacts", ignore_errors=True)
         # DVC would take results from there instead of running the step.
         shutil.rmtree(self.root / ".dvc/cache/runs", ignore_errors=True)
+        for step in STEPS[:done]:
+            shutil.copytree(self._kept / step, self.root / "artifacts" / step)
+        if self._lock:
+            kept = {step: self._lock["stages"][step] for step in STEPS[:done]}
+            (self.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": kept}))
 
     def start(self) -> "subprocess.Popen[bytes]":
         """`dvc repro` in a process group of its own; it writes to `log`."""
@@ -213,33 +192,6 @@ class Lane(Project):
                 except BlockingIOError:
                     left.append(path)
         return left
-
-
-def _write_start(root: Path) -> None:
-    """Weights that tell the classes apart: one epoch from them makes a model that passes."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from components.core.training import augmentation
-    from components.core.training.architectures import build_network
-
-    paths = sorted((root / "data/images").rglob("*.png"))
-    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
-    images = augmentation.normalize(torch.from_numpy(pixels))
-    labels = torch.tensor([int(path.parent.name == "red") for path in paths])
-    torch.manual_seed(0)
-    network = build_network("mobilenet_v3_small", 2).train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.3  # of a few steps, not of the usual thousands
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    for _ in range(25):
-        loss = torch.nn.functional.cross_entropy(network(images), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    models.save_weights(root / "start", network.state_dict())
 
 
 def _registry_problems(store: Store, name: str) -> list[str]:

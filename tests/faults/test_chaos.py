@@ -1,9 +1,17 @@
 """What chaos does follows from the seed, and it does all that it can."""
 
 import random
-import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast, get_args
+
+import pytest
 
 from tests.faults import chaos
+from tests.faults.chaos_project import Lane as ChaosLane
+from tests.faults.proxy import Fault, Kind, Proxy
 from tests.test_end_to_end import STEPS
 
 
@@ -18,16 +26,99 @@ def test_equal_seeds_hurt_alike_and_others_do_not() -> None:
         assert plan(1, step) != plan(2, step)
 
 
+KINDS = {
+    "kill step", "kill dvc", "terminate dvc", "terminate step", "interrupt", "restart server",
+    "drop", "cut", "status", "refuse", "latency",
+}  # fmt: skip
+
+
 def test_every_kind_of_fault_happens_to_steps_that_talk_to_mlflow() -> None:
-    kinds = {re.split(r" at | \(|, ", words.replace("request at 0% (", ""))[0]
-             for words in plan(3, "train")}  # fmt: skip
-    assert {word.split()[0] for word in kinds} == {
-        "kill", "terminate", "interrupt", "restart", "drop", "cut", "status", "refuse", "latency",
-    }  # fmt: skip
+    rng = random.Random(3)
+    assert {chaos.draw(rng, "train").kind for _ in range(300)} == KINDS
 
 
 def test_validate_is_only_stopped() -> None:
-    assert {words.split()[0] for words in plan(4, "validate")} == {"kill", "terminate", "interrupt"}
+    rng = random.Random(4)
+    kinds = {chaos.draw(rng, "validate").kind for _ in range(300)}
+    assert {kind.split()[0] for kind in kinds} == {"kill", "terminate", "interrupt"}
+
+
+def test_a_round_hurts_steps_in_their_order_and_none_that_has_run() -> None:
+    for seed in range(100):
+        done, faults = chaos.draw_round(random.Random(seed))
+        places = [STEPS.index(hurt.step) for hurt in faults]
+        assert len(places) >= 5
+        assert places == sorted(places)
+        assert min(places) >= done
+
+
+class Lane:
+    """Looks like a lane whose `dvc repro` is one process that runs the step train."""
+
+    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", *, runs: bool) -> None:
+        self.log, self.server, self._process, self._runs = folder / "log", self, process, runs
+        self.log.write_text("Running stage 'train':\n")
+        self.proxy, self.restarts = Proxy(0), 0
+
+    def stage(self, step: str) -> int | None:
+        return self._process.pid if self._runs and step == "train" else None
+
+    def kill(self) -> None:
+        self.restarts += 1
+
+    def start(self) -> None:
+        assert self.restarts
+
+    def wait(self) -> None:
+        """The server: it answers."""
+
+
+@pytest.fixture
+def dvc() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a group of its own that does nothing until somebody hurts it."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def hurt_once(lane: Lane, kind: str, dvc: "subprocess.Popen[bytes]") -> chaos.Runner:
+    """Do one fault to it; a request comes as soon as one is to be hurt."""
+    fault = Fault(cast(Kind, kind)) if kind in get_args(Kind) else None
+    runner = chaos.Runner(cast(ChaosLane, lane), seed=1, number=0, seconds={"train": 0.0})
+    runner.requests["train"] = Counter({"POST /x": 1})
+    if fault and lane._runs:
+        plan = lane.proxy.plan
+
+        def plan_and_ask(*faults: Fault) -> None:
+            plan(*faults)
+            lane.proxy._next("POST /x")
+
+        lane.proxy.plan = plan_and_ask  # type: ignore[method-assign]
+    if not lane._runs:  # it ends before its time has come
+        dvc.kill()
+        dvc.wait()
+    runner._hurt_once(chaos.Hurt("train", kind, 0.0, fault), dvc)
+    return runner
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_of_fault_is_counted_when_it_happens(
+    kind: str, dvc: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    lane = Lane(tmp_path, dvc, runs=True)
+    counts = hurt_once(lane, kind, dvc).counts
+    assert counts == {"faults": 1, kind: 1}
+    stopped = kind.split()[0] in ("kill", "terminate", "interrupt")
+    assert (dvc.poll() is not None) is stopped
+    assert lane.restarts == (kind == "restart server")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_came_too_late_is_not_counted(
+    kind: str, dvc: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    assert not hurt_once(Lane(tmp_path, dvc, runs=False), kind, dvc).counts
 
 
 def test_a_traceback_is_not_our_word_and_an_error_line_is() -> None:

@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
 
 from components.io import files
-from components.registry import verification
+from components.registry import package, verification
 from components.tracking.store import open_store
 from tests import processes, registry
 from tests.components.registry.test_registry_over_http import served as served
@@ -29,7 +30,9 @@ def test_one_version_and_one_champion_whatever_answer_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(verification, "_require_same_predictions", lambda *_: None)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    for pause in ("FACTOR", "JITTER"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_BACKOFF_{pause}", "0")
+    leave_out_code(tmp_path, monkeypatch)
     decision = registry.write_decision(tmp_path / "decision.json", files.digest_folder(small_model))
     words = (str(small_model), str(decision))
     with Proxy(urlsplit(served).port or 0) as proxy:
@@ -45,6 +48,17 @@ def test_one_version_and_one_champion_whatever_answer_is_lost(
             processes.register(*words)
             assert re.match(f"drop 0 {kind}", proxy.done.pop()), kind
             require_one(served, kind)
+
+
+def leave_out_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have packages without the code of the project: each file of it is one request more.
+
+    There are hundreds, all of one kind.
+    """
+    code = folder / "components"
+    code.mkdir()
+    (code / "__init__.py").write_text("")
+    monkeypatch.setattr(package, "components", SimpleNamespace(__file__=str(code / "__init__.py")))
 
 
 def require_one(uri: str, kind: str) -> None:
