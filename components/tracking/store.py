@@ -124,14 +124,9 @@ def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | 
 
 
 def is_away(error: MlflowException) -> bool:
-    """Whether a call failed because the server does not answer, or only with server errors.
-
-    So does an error without a word: MLflow has words for all that it cannot do, so it was cut.
-    """
+    """Whether a call failed because the server does not answer, or only with server errors."""
     from requests.exceptions import RequestException
 
-    if error.message.endswith("Response body: ''") and error.error_code not in _REFUSALS:
-        return True
     return isinstance(error.__cause__ or error.__context__, RequestException)
 
 
@@ -184,9 +179,13 @@ def _connect(uri: str, injected: str | None) -> Store:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    from components.tracking import whole_answers
+
     try:
         if file := server.sqlite_file(uri):
             database.make(file, _artifact_location(uri))
+        else:
+            whole_answers.require()
         client = MlflowClient(uri)
         experiment_id = _experiment_of(client, injected) if injected else _experiment(client)
     except MlflowException as error:
