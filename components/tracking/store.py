@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -151,6 +152,8 @@ def open_store(*, patient: bool = False) -> Iterator[Store]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # It prints the stack of every error of the database, which is raised as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     unused_packages.leave_unrun()
     with _environment("MLFLOW_TRACKING_URI", uri):
         from mlflow.exceptions import MlflowException

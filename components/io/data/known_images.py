@@ -14,6 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from sys import intern
@@ -71,7 +72,7 @@ class KnownImages:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 # Without a name: gone when the process is, however it ends.
                 self._new = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115
-                weakref.finalize(self, self._new.close)
+                weakref.finalize(self, _close, self._new)
             self._new.write(fingerprint)
         except OSError as error:
             raise files.unwritable(self._path, error) from error
@@ -115,6 +116,12 @@ class KnownImages:
         self._rows = {sha256: row for row, sha256 in enumerate(infos)}
         self._saved = len(infos)
         self._new = None
+
+
+def _close(unnamed: BinaryIO) -> None:
+    """Close what goes with the process; a full disk, which was told, does not take the rest."""
+    with suppress(OSError):
+        unnamed.close()
 
 
 def _write(file: BinaryIO, rows: Iterable[bytes], table: Iterable[bytes]) -> None:
