@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
@@ -31,7 +31,17 @@ def open_journal(path: Path) -> JournalFileBackend:
             )
     finally:
         lock.release()
-    return JournalFileBackend(str(path), lock_obj=lock)
+    return _Journal(str(path), lock_obj=lock)
+
+
+class _Journal(JournalFileBackend):
+    """Names its file when that cannot be written."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._file_path) from error
 
 
 class KernelLock(BaseJournalFileLock):

@@ -16,11 +16,11 @@ FILLER = ".filler"
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Relative path -> SHA-256, of all files but the one that takes the room."""
+    """Relative path -> SHA-256, of all files but locks and the one that takes the room."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != FILLER
+        if path.is_file() and path.name != FILLER and path.suffix != ".lock"
     }
 
 

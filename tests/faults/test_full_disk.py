@@ -159,7 +159,7 @@ def test_a_step_on_a_full_disk_names_it_and_succeeds_when_there_is_room(
     errors = [line for line in full["said"].splitlines() if "rror" in line]
     assert len(errors) == case.code, full["said"]
     assert all(re.search(f"No space left .*file system {disk}[ )]", line) for line in errors)
-    assert all(case.place in line.replace(f"file system {disk}", "") for line in errors)
+    assert all(case.place in line.replace(f"file system {disk}", "") for line in errors), errors
     assert again["code"] == 0, again["said"]
     assert before.keys() <= full["files"].keys()
     if watched == disk:
