@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +142,31 @@ def test_imports_set_off_few_searches_for_garbage() -> None:
         assert gc.get_threshold()[0] == 50_000
     finally:
         gc.set_threshold(*before)
+
+
+_INTERRUPTED = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from pipeline.__main__ import main
+main(["--help"])
+"""
+
+
+def test_an_interrupt_while_modules_are_read_ends_it_without_a_stack() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_afterwards_interrupts_are_what_they_were() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with contextlib.suppress(SystemExit):
+        start(["--help"])
+    assert signal.getsignal(signal.SIGINT) is before
