@@ -120,9 +120,11 @@ def _missing(place: str) -> str:
 
 
 def _refuse(where: str, problems: list[str]) -> None:
+    """Raise, with a line for each of several problems."""
+    if len(problems) == 1:
+        raise InvalidParams(f"{where}: {problems[0]}")
     if problems:
-        more = f" (and {len(problems) - 1} more: {' '.join(problems[1:])})" if problems[1:] else ""
-        raise InvalidParams(f"{where}: {problems[0]}{more}")
+        raise InvalidParams("\n  ".join([f"{where}: {len(problems)} mistakes", *problems]))
 
 
 def _explain(
