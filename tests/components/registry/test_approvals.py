@@ -258,6 +258,12 @@ def test_an_old_version_is_refused_with_a_way_that_works(
     assert main(["approve", blocked, *MOVE]) == 1
     words = capsys.readouterr().err
     assert "(`git checkout c0ffeec0ffee` and `dvc checkout`), run `dvc repro register`" in words
+    assert "That commit is not exactly the code that ran" in words
+    opened.client.set_model_version_tag(NAME, blocked, "git", "c0ffee" * 6 + "c0ff")
+    assert main(["approve", blocked, *MOVE]) == 1
+    words = capsys.readouterr().err
+    assert "`git checkout c0ffeec0ffee`" in words
+    assert "not exactly" not in words
     opened.client.delete_model_version_tag(NAME, blocked, "git")
     assert main(["approve", blocked, *MOVE]) == 1
     assert "(its own checkout), run `dvc repro register`" in capsys.readouterr().err
