@@ -105,13 +105,16 @@ def _parse(
 
 
 def _without_echoes(by_place: Mapping[str, str]) -> list[str]:
-    """The problems, without "new is missing" where "old is now new" says it already."""
+    """The problems, without "new is missing" where "is now new" or "Did you mean new?" says it."""
     renamed = [RENAMED[place] for place in by_place if place in RENAMED]
     return [
         problem
         for place, problem in by_place.items()
         if problem != _missing(place)
-        or not any(f"{new}.".startswith(f"{place}.") for new in renamed)
+        or not (
+            any(f"{new}.".startswith(f"{place}.") for new in renamed)
+            or any(f"Did you mean {place}?" in other for other in by_place.values())
+        )
     ]
 
 

@@ -111,18 +111,12 @@ def test_a_number_may_be_written_as_people_and_dvc_write_it(file: Path, written:
         (
             "learning_rate",
             "lerning_rate",
-            (
-                "learn.lerning_rate is not a setting. Did you mean learn.learning_rate?"
-                " | learn.learning_rate is missing; add it."
-            ),
+            "learn.lerning_rate is not a setting. Did you mean learn.learning_rate?",
         ),
         (
             "min_accuracy",
             "min_acuracy",
-            (
-                "learn.gate.min_acuracy is not a setting. Did you mean learn.gate.min_accuracy?"
-                " | learn.gate.min_accuracy is missing; add it."
-            ),
+            "learn.gate.min_acuracy is not a setting. Did you mean learn.gate.min_accuracy?",
         ),
         (
             "flip: true",
