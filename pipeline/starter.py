@@ -47,6 +47,22 @@ def end_with_starter() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def dvc_process() -> str:
+    """Names the DVC that runs this stage, past a shell between; empty for what a person starts."""
+    if _BY_DVC not in os.environ:
+        return ""
+    parent = os.getppid()
+    shell = _name_and_parent(parent)
+    process = shell[1] if shell and shell[0] in _SHELLS else parent
+    return f"{process} {_began(process)}"
+
+
+def _began(process: int) -> str:
+    """When it did, in ticks since the machine's start: numbers of processes come again."""
+    stat = _stat(process)
+    return stat[1][19] if stat else ""
+
+
 def _end() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -59,10 +75,15 @@ def _ask_kernel() -> bool:
 
 
 def _name_and_parent(process: int) -> tuple[str, int] | None:
-    """Of a process, as /proc tells; None where it does not."""
+    stat = _stat(process)
+    return (stat[0], int(stat[1][1])) if stat else None
+
+
+def _stat(process: int) -> tuple[str, list[str]] | None:
+    """Name of a process and what follows it, as /proc tells; None where it does not."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(errors="replace")
     except OSError:
         return None
     start, _, rest = text.rpartition(")")  # the name may hold spaces and parentheses
-    return start.partition("(")[2], int(rest.split()[1])
+    return start.partition("(")[2], rest.split()

@@ -108,7 +108,7 @@ def run(paths: Paths, params: Params) -> None:
             device = inference.resolve_device(params.training.device)
             outputs.write_heat_maps(folder, loaded, test, wrong, predicted, device)
         page = write_page(_run_paths(paths), data.decode_params, shown.origin(mlflow_run))
-        _log(mlflow_run, evaluation, paths.plots, page)
+        _log(mlflow_run, name, evaluation, paths.plots, page)
     for line in outputs.lines(result, latency, paths.plots):
         print(f"evaluate  {line}", flush=True)
     for finding in page.findings if page else ():
@@ -171,7 +171,9 @@ def _measure_latency(
     return time_images(loaded, images, device=device, machine=machine)
 
 
-def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path, page: Page | None) -> None:
+def _log(
+    mlflow_run: tracking.Run, name: str, evaluation: Evaluation, plots: Path, page: Page | None
+) -> None:
     # By this tag the gate counts how many models were evaluated on one test set.
     mlflow_run.tags({"test": evaluation.test_digest})
     numbers = evaluation.metrics.model_dump(exclude_none=True)
@@ -181,3 +183,7 @@ def _log(mlflow_run: tracking.Run, evaluation: Evaluation, plots: Path, page: Pa
         mlflow_run.file(plot, "test")
     if page:
         shown.log_folder(mlflow_run, page.path.parent, "report")
+    if not mlflow_run.tag("version"):  # register has described what it registered
+        accuracy, text = evaluation.metrics.accuracy, outputs.headline(evaluation.metrics)
+        title = f"{name}: accuracy {accuracy:.3f}"
+        shown.describe(mlflow_run, f"{text}. Not registered yet.", name=title)

@@ -143,17 +143,22 @@ def _top_losses(predictions: Predictions, test: Dataset, limit: int) -> list[plo
     ]
 
 
+def headline(found: Metrics) -> str:
+    """The accuracy with its interval, and what guessing would score."""
+    return (
+        f"test accuracy {found.accuracy:.3f} (95 % {found.accuracy_low:.3f}-"
+        f"{found.accuracy_high:.3f}, n={found.num_images:,}), majority-class baseline "
+        f"{found.majority_class_accuracy:.3f}"
+    )
+
+
 def lines(result: EvaluationResult, latency: Latency, folder: Path) -> Iterator[str]:
     """What a person wants to know, most important first."""
     found, confusion = result.metrics, result.confusion
     names = [shorten(name, 60) for name in result.predictions.class_names]
     weakest = metrics.weakest_first(result.per_class)[0]
     area = "" if found.roc_auc is None else f", ROC AUC {found.roc_auc:.3f}"
-    yield (
-        f"test accuracy {found.accuracy:.3f} (95 % {found.accuracy_low:.3f}-"
-        f"{found.accuracy_high:.3f}, n={found.num_images:,}), majority-class baseline "
-        f"{found.majority_class_accuracy:.3f}"
-    )
+    yield headline(found)
     yield f"balanced accuracy {found.balanced_accuracy:.3f}, macro F1 {found.macro_f1:.3f}{area}"
     yield (
         f"weakest class '{shorten(weakest.name, 60)}': recall {weakest.recall:.3f} "

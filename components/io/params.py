@@ -105,13 +105,16 @@ def _parse(
 
 
 def _without_echoes(by_place: Mapping[str, str]) -> list[str]:
-    """The problems, without "new is missing" where "old is now new" says it already."""
+    """The problems, without "new is missing" where "is now new" or "Did you mean new?" says it."""
     renamed = [RENAMED[place] for place in by_place if place in RENAMED]
     return [
         problem
         for place, problem in by_place.items()
         if problem != _missing(place)
-        or not any(f"{new}.".startswith(f"{place}.") for new in renamed)
+        or not (
+            any(f"{new}.".startswith(f"{place}.") for new in renamed)
+            or any(f"Did you mean {place}?" in other for other in by_place.values())
+        )
     ]
 
 
@@ -120,9 +123,11 @@ def _missing(place: str) -> str:
 
 
 def _refuse(where: str, problems: list[str]) -> None:
+    """Raise, with a line for each of several problems."""
+    if len(problems) == 1:
+        raise InvalidParams(f"{where}: {problems[0]}")
     if problems:
-        more = f" (and {len(problems) - 1} more: {' '.join(problems[1:])})" if problems[1:] else ""
-        raise InvalidParams(f"{where}: {problems[0]}{more}")
+        raise InvalidParams("\n  ".join([f"{where}: {len(problems)} mistakes", *problems]))
 
 
 def _explain(

@@ -118,7 +118,8 @@ def _promote(
 
 def _show(store: Store, name: str, version: str, decision: str, reason: str) -> None:
     """State a decision where MLflow shows the version: in its tags and first on its page."""
-    for tag, value in {TAG: decision, REASON_TAG: reason}.items():
+    plain = reason.removeprefix(decided.BY_TAG)
+    for tag, value in {TAG: decision, REASON_TAG: plain}.items():
         store.client.set_model_version_tag(name, version, tag, value)
     before = store.client.get_model_version(name, version).description or ""
     after = decided.with_decision(audit_log.read(store, name), version, before)
@@ -189,7 +190,7 @@ def _sync(store: Store, name: str, version: str, decision: str, reason: str, dry
     champion_already = status.version == version and decision == "approved"
     if champion.manual_decision(log, version) == decision or champion_already:
         last = [e for e in log.events if e.version == version and e.action != "pruned"][-1]
-        message = f"version {version}: {decision} already, {last.time[:10]} by {last.actor}"
+        message = f"version {version}: {decision} already, {last.time[:10]} by {decided.who(last)}"
         return Result("unchanged", message)
     if not reason:
         raise PipelineError(
@@ -204,6 +205,7 @@ def _sync(store: Store, name: str, version: str, decision: str, reason: str, dry
         eligibility.require_rejectable(record, version, status)
     if dry:
         return Result("planned", f"would be done: version {version} is {decision}: {reason}")
+    reason = f"{decided.BY_TAG}{reason}"
     if decision == "approved":
         return _approve(store, name, version, status, reason)
     return _reject(store, log, version, reason)

@@ -8,6 +8,9 @@ from components.registry.audit_log import AuditLog, LoggedEvent
 
 _LIMIT = 4900  # of MLflow's 5,000 characters
 _REASON = 300
+# Begins the reason of what `sync` did: MLflow does not keep who set a tag.
+BY_TAG = "by a tag in MLflow's UI: "
+
 _FIRST = re.compile(r"(approved|rejected) by .*\n\n")
 
 
@@ -24,8 +27,15 @@ def with_decision(log: AuditLog, version: str, description: str) -> str:
     if event is None:
         return page
     word = "rejected" if event.action == "rejected" else "approved"
-    reason = " ".join(event.reason.split())[:_REASON]
-    return f"{word} by {event.actor}, {event.time[:10]}: {reason}\n\n{page}"[:_LIMIT]
+    reason = " ".join(event.reason.removeprefix(BY_TAG).split())[:_REASON]
+    return f"{word} by {who(event)}, {event.time[:10]}: {reason}\n\n{page}"[:_LIMIT]
+
+
+def who(event: LoggedEvent) -> str:
+    """Who decided: the person on the command line, or whoever set a tag, unknown to MLflow."""
+    if event.reason.startswith(BY_TAG):
+        return f"a tag in MLflow's UI, applied by {event.actor}"
+    return event.actor
 
 
 def without_decision(description: str) -> str:

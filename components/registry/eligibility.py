@@ -48,9 +48,16 @@ def require_approvable(
 
 def _how_to_compare(tags: Mapping[str, str]) -> str:
     """The way to a comparison: the pipeline judges what is in artifacts/, not an old version."""
-    commit = tags.get("git", "").removesuffix("-dirty")
+    recorded = tags.get("git", "")
+    commit = recorded.removesuffix("-dirty")
     where = f"`git checkout {commit[:12]}` and `dvc checkout`" if commit else "its own checkout"
-    return f"Go to where it was made ({where}), run `dvc repro register`, then approve."
+    way = f"Go to where it was made ({where}), run `dvc repro register`, then approve."
+    if commit == recorded:
+        return way
+    return (
+        f"{way} That commit is not exactly the code that ran: files differed from it, so another "
+        "model may come out."
+    )
 
 
 def require_rejectable(record: DecisionRecord, version: str, status: ChampionStatus) -> None:

@@ -10,9 +10,11 @@ from components.core.errors import PipelineError
 from components.io.yaml_file import read_yaml
 
 _GIT = ["git", "rev-parse", "HEAD"]
-# DVC rewrites its lock file while it runs: the run itself is no change of the code.
+# DVC rewrites its lock file while it runs: the run itself is no change of the code. Nor can texts
+# and tests change a model.
 _CHANGES = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/"]
-_CHANGES += [":(top,exclude,glob)**/dvc.lock"]
+_CHANGES += [f":(top,exclude,glob)**/{name}" for name in ("dvc.lock", "*.md")]
+_CHANGES += [":(exclude)docs", ":(exclude)tests"]
 
 _TIMEOUT_SECONDS = 20
 
@@ -26,7 +28,8 @@ def tags() -> dict[str, str]:
 def git_revision() -> str:
     """The commit of the current folder; empty outside a repository.
 
-    It ends with -dirty when tracked files differ from it, dvc.lock aside.
+    It ends with -dirty when tracked files differ from it that could change a model: not dvc.lock,
+    *.md, docs/ and tests/.
     """
     try:
         commit = _output(_GIT)

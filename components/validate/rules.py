@@ -169,8 +169,8 @@ def _about_classes(params: ValidateParams) -> list[Rule]:
     three = "every class in train, val and test; that takes at least 3 groups of images"
     return [
         _clean("class_names", "classes", "one plainly named folder per class"),
-        _rows("min_images", "used", params.min_images, "images in class folders"),
         _rows("min_classes", "classes", 2, "class folders"),
+        _rows("min_images", "used", params.min_images, "images in class folders"),
         _between(
             "min_images_per_class",
             "classes",

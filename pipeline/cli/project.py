@@ -235,7 +235,7 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
     """
     from components.io import params
     from components.io.project import original_folder
-    from pipeline import costs
+    from pipeline import costs, first_line
 
     # A server that answered when the run began is restarting; at its begin the address is wrong.
     check_settings(patient=name != "validate")
@@ -248,12 +248,7 @@ def run_step(name: str, paths: Mapping[str, Path]) -> None:
         from pipeline import current_model
 
         current_model.require(places)
-    told: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if name == "validate":
-        from pipeline import forecast
-
-        told = forecast.told(places)
-    with step_lock.held(name, places), told, costs.measured(name, places):
+    with step_lock.held(name, places), first_line.told(name, places), costs.measured(name, places):
         module.run(places, params.load(SETTINGS, module.Params))
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components import validate
+from components import STEPS, validate
 from components.core.errors import PipelineError
-from pipeline import busy_cores, foresight
+from pipeline import busy_cores
 from pipeline.forecast import costs, in_words, speeds, work
 from pipeline.forecast.advice import Facts
 from pipeline.forecast.costs import StepCost
@@ -65,35 +63,22 @@ def forecast(paths: validate.Paths) -> Forecast:
     return Forecast(costs.step_costs(to_do, found), facts, _free_mebibytes())
 
 
-def first_line(paths: validate.Paths) -> str:
+def first_line(paths: validate.Paths, begin: str = STEPS[0]) -> str:
     """What a run begins with; empty when it is switched off. Never raises.
 
     Args:
         paths: those of validate.
+        begin: the first step that runs.
     """
     if os.environ.get(VARIABLE):
         return ""
     try:
-        found = in_words.summary(forecast(paths).steps)
+        found = in_words.summary(forecast(paths).steps[STEPS.index(begin) :])
         return f"forecast  {found}{in_words.beside(busy_cores.look(_LOOK_SECONDS))}"
     except PipelineError as error:
         return f"forecast  not known: {error}"
     except Exception as error:  # noqa: BLE001 - a forecast never ends a run
         return f"forecast  not known: {type(error).__name__}: {error}".splitlines()[0]
-
-
-@contextmanager
-def told(paths: validate.Paths) -> Iterator[None]:
-    """Say what a run will cost before validate, and what stands in the way behind it.
-
-    Args:
-        paths: those of validate.
-    """
-    if line := first_line(paths):
-        print(line, flush=True)
-    yield
-    for notice in foresight.notices(paths):
-        print(f"validate  warning: {notice}")
 
 
 def _free_mebibytes() -> float | None:

@@ -74,3 +74,27 @@ def test_what_a_person_starts_goes_on_when_the_terminal_is_gone() -> None:
 def test_who_finds_its_starter_gone_at_once_ends() -> None:
     with start(DIRECTLY, **{starter.STARTED_BY: "1"}) as gone:
         assert gone.communicate()[0] == ""
+
+
+STAGE = "from pipeline.starter import dvc_process; print(dvc_process())"
+
+# Runs a stage itself, and one through a shell that waits for it.
+DVC = """
+import os, subprocess, sys
+print(os.getpid(), flush=True)
+subprocess.run([sys.executable, "-c", sys.argv[1]])
+subprocess.run(["sh", "-c", '"$0" -c "$1"; true', sys.executable, sys.argv[1]])
+"""
+
+
+def test_stages_of_one_dvc_name_it_also_past_a_shell() -> None:
+    def names(**environment: str) -> list[str]:
+        command = [sys.executable, "-c", DVC, STAGE]
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    process, directly, past_a_shell = names(DVC_STAGE="train")
+    assert directly == past_a_shell
+    assert directly.split()[0] == process
+    assert names()[1:] == ["", ""]  # a person is no DVC

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from components.core.errors import ChangedInput, MissingInput
+from components.core.gate.decide import decide
+from components.core.gate.record import DecisionRecord
+from components.io import files
+from components.io.data.predictions import read_evidence
 from pipeline.verify_decision import verify
 
 VERSION_1 = Path(__file__).parents[1] / "components/core/gate/version_1/run_3"
@@ -67,6 +71,21 @@ def test_an_error_that_only_version_1_found_is_left_as_it_is(decision: Path) -> 
     found = verify(decision)
     assert "cannot be recomputed" in found
     assert "accuracy is stated as 0.5" in found
+
+
+def test_of_version_2_every_byte_counts_but_words_that_were_others_then(decision: Path) -> None:
+    record = files.read_artifact(decision, DecisionRecord)
+    outcome = decide(record.policy, record.evidence, *read_evidence(decision, record))
+    files.write_artifact(decision, record.model_copy(update={"outcome": outcome}))
+    assert verify(decision).endswith("same bytes")
+    text = decision.read_text()
+    words = '"no bound is set"'
+    assert words in text
+    decision.write_text(text.replace(words, '"not measured; no bound is set"'))
+    assert verify(decision).endswith("same bytes")
+    decision.write_text(text.replace(words, '"no bound was set"'))
+    with pytest.raises(ChangedInput, match="or other words"):
+        verify(decision)
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "predictions.parquet", "champion.parquet"])

@@ -131,7 +131,7 @@ def latency(found: GateInput) -> Check:
     if measured is not None:
         return at_most("latency", measured, bound, "95 % of the images take at most", "ms")
     if bound is None:
-        return make_check("latency", None, "no bound", "skipped", "not measured; no bound is set")
+        return make_check("latency", None, "no bound", "skipped", "no bound is set")
     message = "bounded by the policy, but not measured; run `dvc repro evaluate`"
     return make_check("latency", None, f"<= {bound:g}", "error", message)
 

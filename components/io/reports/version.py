@@ -61,7 +61,10 @@ def _data(report: ValidationReport) -> str:
 
 def _origin(lineage: dict[str, str], run_route: str) -> str:
     digests = ", ".join(f"{name} `{_short(value)}`" for name, value in lineage.items())
-    return f"Made from: {digests}. [Training run]({run_route})"
+    # The page lies with the run, from evaluate on.
+    route, mark, query = run_route.partition("?")
+    report = f"{route}/artifacts/report/index.html{mark}{query}"
+    return f"Made from: {digests}. [Training run]({run_route}), [its report]({report})"
 
 
 def _short(digest: str) -> str:

@@ -27,6 +27,8 @@ from components.io import files, models
 from components.io.data import predictions as prediction_table
 from components.io.params import load
 from components.io.reports.plots import predictions as plots
+from components.tracking import open_run
+from components.tracking.shown import describe
 from tests import factories
 from tests.components.conftest import Settings, Workspace, write_params
 
@@ -320,6 +322,29 @@ def test_the_run_of_the_model_holds_the_numbers_and_plots(done: Done, original: 
     assert [tag.value for tag in dataset.tags] == ["test"]
     logged = {Path(file.path).name for file in client.list_artifacts(found.info.run_id, "test")}
     assert logged == PLOTS
+
+
+def test_the_run_says_what_was_measured_until_it_has_a_version(
+    run: Evaluate, original: Path, store: str
+) -> None:
+    client, key = MlflowClient(store), models.load_card(original).training_key
+
+    def shown() -> tuple[str, str]:
+        (experiment,) = client.search_experiments(filter_string="name = 'image-classification'")
+        (found,) = client.search_runs([experiment.experiment_id], f"tags.`pipeline.key` = '{key}'")
+        return str(found.info.run_name), found.data.tags["mlflow.note.content"]
+
+    found = files.read_artifact(run()["metrics"], Metrics)
+    name, text = shown()
+    assert name == f"resnet18-{key[:8]}: accuracy {found.accuracy:.3f}"
+    assert text.startswith(f"test accuracy {found.accuracy:.3f} (95 % {found.accuracy_low:.3f}-")
+    assert text.endswith("Not registered yet.")
+
+    with open_run(kind="model", name=name, key=key) as registered:
+        registered.tags({"version": "cells/3"})
+        describe(registered, "passed", name="version 3: passed")
+    run()
+    assert shown() == ("version 3: passed", "passed")
 
 
 def test_at_most_seven_lines_say_how_good_the_model_is(done: Done) -> None:

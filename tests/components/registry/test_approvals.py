@@ -179,8 +179,15 @@ def test_sync_acts_once_on_the_tags_that_were_set_in_the_ui(
     assert main(["sync", *MODEL]) == 0
     assert champion_version(opened) == good
     log = audit_log.read(opened, NAME)
-    assert "seen by two people" in [r.reason for r in log.events]
+    assert "by a tag in MLflow's UI: seen by two people" in [r.reason for r in log.events]
     assert log.events[-1].action == "rejected"
+    page = opened.client.get_model_version(NAME, good)
+    words = "approved by a tag in MLflow's UI, applied by anna@"
+    assert str(page.description).startswith(words)
+    assert str(page.description).partition("\n")[0].endswith(": seen by two people")
+    assert page.tags["review.reason"] == "seen by two people"
+    page = opened.client.get_model_version(NAME, bad)
+    assert str(page.description).startswith("rejected by a tag in MLflow's UI, applied by anna@")
     capsys.readouterr()
     assert main(["sync", *MODEL]) == 0
     assert [line[:28] for line in capsys.readouterr().out.splitlines()] == [
@@ -251,6 +258,12 @@ def test_an_old_version_is_refused_with_a_way_that_works(
     assert main(["approve", blocked, *MOVE]) == 1
     words = capsys.readouterr().err
     assert "(`git checkout c0ffeec0ffee` and `dvc checkout`), run `dvc repro register`" in words
+    assert "That commit is not exactly the code that ran" in words
+    opened.client.set_model_version_tag(NAME, blocked, "git", "c0ffee" * 6 + "c0ff")
+    assert main(["approve", blocked, *MOVE]) == 1
+    words = capsys.readouterr().err
+    assert "`git checkout c0ffeec0ffee`" in words
+    assert "not exactly" not in words
     opened.client.delete_model_version_tag(NAME, blocked, "git")
     assert main(["approve", blocked, *MOVE]) == 1
     assert "(its own checkout), run `dvc repro register`" in capsys.readouterr().err

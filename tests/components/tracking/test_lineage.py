@@ -50,6 +50,28 @@ def test_the_lock_file_that_dvc_rewrites_is_no_change(repository: Path) -> None:
     assert lineage.git_revision().endswith("-dirty")
 
 
+@pytest.mark.parametrize("project", [".", "below"])
+def test_texts_and_tests_cannot_change_a_model(
+    project: str, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ("README.md", "bench/notes.md", "docs/a/figure.png", "tests/components/test_a.py")
+    others = ("tests_of_mine.py", "components/docs.py", "pipeline/tests/a.py", "params.yaml")
+    for name in (*files, *others):
+        path = repository / project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a")
+    git("add", "-A")
+    git("commit", "-m", "files")
+    monkeypatch.chdir(repository / project)
+    for name in files:
+        Path(name).write_text("b")
+    assert lineage.git_revision() == git("rev-parse", "HEAD")
+    for name in others:
+        Path(name).write_text("b")
+        assert lineage.git_revision().endswith("-dirty"), name
+        Path(name).write_text("a")
+
+
 def test_outside_a_repository_there_is_no_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

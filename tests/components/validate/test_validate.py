@@ -246,7 +246,7 @@ def test_a_missing_folder_names_three_ways_to_get_it(tmp_path: Path) -> None:
 def test_an_empty_folder_fails(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     ran = validate(tmp_path / "images")
-    assert "min_images: found no image; expected at least 12 images in class folders" in ran.message
+    assert "min_classes: found no class folder; expected at least 2 class folders" in ran.message
     assert ran.manifest.empty
     assert list(ran.manifest.columns) == list(MANIFEST_COLUMNS)
     assert {"min_images", "min_classes"} <= set(ran.failed)
@@ -257,6 +257,15 @@ def test_one_class_only_fails(tmp_path: Path, class_folders: Folders) -> None:
     ran = validate(class_folders(tmp_path / "images", {"cat": 20}))
     assert ran.failed == ["min_classes"]
     assert "found 1 class folder (cat); expected at least 2 class folders" in ran.message
+
+
+def test_few_images_hide_not_that_they_are_of_one_class(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    ran = validate(class_folders(tmp_path / "images", {"cat": 5}))
+    assert ran.failed == ["min_classes", "min_images"]
+    assert "rule min_classes: found 1 class folder (cat); expected at least 2" in ran.message
+    assert "Also failed: min_images" in ran.message
 
 
 def test_a_class_below_the_minimum_is_named_with_its_count(

@@ -38,7 +38,9 @@ CHECKS = [
     factories.check("accuracy", "fail", value=0.73054, threshold=">= 0.800", message="too low"),
     factories.check("test-set reuse", "warn", value=12, threshold="<= 20", message="much used"),
     factories.check("leakage", value=0, threshold="0", message=f"none in {NASTY}"),
-    factories.check("latency", "skipped", value=None, threshold="no bound", message="not measured"),
+    factories.check(
+        "latency", "skipped", value=None, threshold="no bound", message="no bound is set"
+    ),
 ]
 
 
@@ -174,7 +176,7 @@ def test_every_check_has_a_row_with_its_message_in_the_order_of_the_decision() -
         " \u2717 fail accuracy 0.731 >= 0.800 too low"
         " ! warn test-set reuse 12 <= 20 much used"
         f" \u2713 pass leakage 0 0 none in {NASTY}"
-        " \u2013 skipped latency no bound not measured"
+        " \u2013 skipped latency no bound no bound is set"
     )
 
 

@@ -22,7 +22,9 @@ CHECKS = [
     factories.check("accuracy", "fail", message="accuracy is low"),
     factories.check("test-set reuse", "warn", value=12, threshold="<= 20", message="collect more"),
     factories.check("test images", value=1333, threshold=">= 200", message="enough"),
-    factories.check("latency", "skipped", value=None, threshold="no bound", message="not measured"),
+    factories.check(
+        "latency", "skipped", value=None, threshold="no bound", message="no bound is set"
+    ),
 ]
 
 

@@ -68,7 +68,8 @@ Data: 3,000 of 3,100 files used, 2 classes (train 2,000, val 400, test 600); 60 
 No champion's data to compare with.
 
 Made from: data `dddddddddddd`, git `aaaaaaaaaaaa-dirty`. \
-[Training run](#/experiments/1/runs/2?workflowType=machine_learning)
+[Training run](#/experiments/1/runs/2?workflowType=machine_learning), \
+[its report](#/experiments/1/runs/2/artifacts/report/index.html?workflowType=machine_learning)
 
 Use: `mlflow.pyfunc.load_model("models:/cells/3").predict(["<image file in base64>"])`"""
     )
