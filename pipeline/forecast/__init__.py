@@ -39,17 +39,18 @@ class Forecast:
         return costs.total(self.steps).mib
 
 
-def forecast(paths: validate.Paths) -> Forecast:
+def forecast(paths: validate.Paths, *, later: bool = False) -> Forecast:
     """Look at settings, images and machine; the first time that takes some seconds.
 
     Args:
         paths: where the images are, what the last validation wrote, and the cache folder.
+        later: for a run that goes on behind its first step: what is known will do.
 
     Raises:
         PipelineError: it cannot be known; the message is the reason.
     """
     settings, to_do, task = work.read(paths)
-    found = speeds.of_this_machine(task, paths.cache)
+    found = speeds.of_this_machine(task, paths.cache, later=later)
     facts = Facts(
         train=to_do.train,
         architecture=settings.model.architecture,
@@ -73,7 +74,8 @@ def first_line(paths: validate.Paths, begin: str = STEPS[0]) -> str:
     if os.environ.get(VARIABLE):
         return ""
     try:
-        found = in_words.summary(forecast(paths).steps[STEPS.index(begin) :])
+        known = forecast(paths, later=begin != STEPS[0])
+        found = in_words.summary(known.steps[STEPS.index(begin) :])
         return f"forecast  {found}{in_words.beside(busy_cores.look(_LOOK_SECONDS))}"
     except PipelineError as error:
         return f"forecast  not known: {error}"

@@ -25,21 +25,22 @@ from pipeline.forecast.probe import Task
 
 FILE = "speeds.json"
 
-# The most that a run waits for them.
-_SECONDS = 30.0
+# The most that a run waits for them, and one that goes on behind validate, as after a kill.
+_SECONDS, _SECONDS_LATER = 30.0, 10.0
 
 # Code whose speed is measured, below `components`.
 _CODE = ("core/data", "core/training", "io/data", "io/process.py", "io/checkpoints.py")
 
 
-def of_this_machine(task: Task, cache: Path) -> Speeds:
+def of_this_machine(task: Task, cache: Path, *, later: bool = False) -> Speeds:
     """Those that were kept of this very task on this machine, else measured now.
 
-    What was measured beside busy neighbors is not kept.
+    What was measured beside busy neighbors is measured again by the next run from the start.
 
     Args:
         task: what is measured.
         cache: folder that keeps them; safe to delete.
+        later: for a run that goes on behind its first step.
 
     Raises:
         PipelineError: they cannot be measured; the message is the reason.
@@ -48,12 +49,13 @@ def of_this_machine(task: Task, cache: Path) -> Speeds:
     with suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads((cache / FILE).read_text())
         if kept["key"] == key:
-            return Speeds(**kept["speeds"])
-    measured = _measure_aside(task)
-    if measured.busy_cores < NOTICEABLE:
-        with suppress(OSError):
-            content = {"key": key, "speeds": asdict(measured)}
-            files.write_text(cache / FILE, json.dumps(content, indent=1) + "\n")
+            found = Speeds(**kept["speeds"])
+            if later or found.busy_cores < NOTICEABLE:
+                return found
+    measured = _measure_aside(task, _SECONDS_LATER if later else _SECONDS)
+    with suppress(OSError, PipelineError):
+        content = {"key": key, "speeds": asdict(measured)}
+        files.write_text(cache / FILE, json.dumps(content, indent=1) + "\n")
     return measured
 
 
@@ -87,7 +89,7 @@ def _gpus() -> list[str]:
     return [path.read_text() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/info*"))]
 
 
-def _measure_aside(task: Task) -> Speeds:
+def _measure_aside(task: Task, seconds: float) -> Speeds:
     """Measure in a process of its own: torch stays out of this one, and so does its memory."""
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -95,8 +97,8 @@ def _measure_aside(task: Task) -> Speeds:
     process.start()
     theirs.close()
     try:
-        if not ours.poll(_SECONDS):
-            raise PipelineError(f"its speed is not known after {_SECONDS:.0f} s")
+        if not ours.poll(seconds):
+            raise PipelineError(f"its speed is not known after {seconds:.0f} s")
         answer: Speeds | str = ours.recv()
     except EOFError:
         process.join()

@@ -147,7 +147,7 @@ def test_what_is_kept_is_not_measured_again_until_something_changes(
 ) -> None:
     asked = []
 
-    def measure(given: Task) -> Speeds:
+    def measure(given: Task, _seconds: float) -> Speeds:
         asked.append(given)
         return SPEEDS
 
@@ -163,12 +163,22 @@ def test_what_is_kept_is_not_measured_again_until_something_changes(
     assert len(asked) == 3
 
 
-def test_what_was_measured_beside_busy_neighbors_is_not_kept(
+def test_what_was_measured_beside_busy_neighbors_serves_only_a_run_that_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speeds, "_measure_aside", lambda _task: replace(SPEEDS, busy_cores=1.0))
+    asked = []
+
+    def measure(_task: Task, seconds: float) -> Speeds:
+        asked.append(seconds)
+        return replace(SPEEDS, busy_cores=1.0)
+
+    monkeypatch.setattr(speeds, "_measure_aside", measure)
+    for later in (False, True, True):
+        assert of_this_machine(task(), project / "kept", later=later).busy_cores == 1
+    assert asked == [30]
     of_this_machine(task(), project / "kept")
-    assert not (project / "kept").exists()
+    of_this_machine(task(), project / "elsewhere", later=True)
+    assert asked == [30, 30, 10]
 
 
 def test_the_key_names_all_that_the_speeds_depend_on(
@@ -227,13 +237,13 @@ def test_a_run_begins_with_what_it_will_cost_and_says_so_once(
         assert f"{step} " in first
     assert first.count("iB") == 6
     assert not any(line.startswith("forecast") for line in others)
-    assert (project / "cache" / speeds.FILE).exists() or "cores are busy" in first
+    assert (project / "cache" / speeds.FILE).exists()
 
 
 def test_no_failure_of_a_forecast_ends_a_run(
     project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_task: Task, _cache: Path) -> Speeds:
+    def broken(_task: Task, _cache: Path, *, later: bool) -> Speeds:
         raise ZeroDivisionError("of\nlines")
 
     monkeypatch.setattr(speeds, "of_this_machine", broken)
