@@ -24,8 +24,9 @@ from components.core.training.loop import Stopped
 from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
 from components.tune import storage
+from components.tune.heartbeat import Heartbeat
 from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun, log_trial
-from components.tune.trial_queue import RELEASED, WORKER_LOST, Heartbeat, TrialQueue, reason
+from components.tune.trial_queue import RELEASED, WORKER_LOST, TrialQueue, reason
 from components.tune.worker import is_here
 
 if TYPE_CHECKING:

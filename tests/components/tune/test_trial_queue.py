@@ -14,12 +14,12 @@ from optuna.trial import TrialState
 
 from components.core.errors import InvalidParams, PipelineError
 from components.tune import search, trial_queue
+from components.tune.heartbeat import Heartbeat
 from components.tune.trial_queue import (
     DUPLICATE,
     RELEASED,
     RESTARTED,
     WORKER_LOST,
-    Heartbeat,
     TrialQueue,
     covered,
     reason,
@@ -203,6 +203,32 @@ def test_trials_of_other_workers_are_requeued_only_when_their_heartbeat_is_lost(
     assert other.running() == 0
 
 
+@pytest.mark.row("T04")
+def test_a_heartbeat_that_a_lost_database_kept_back_is_not_missed(
+    queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(queue)
+    other = open_another(tmp_path, 1)
+    clock = [1000.0]
+    monkeypatch.setattr("components.tune.trial_queue.time.monotonic", lambda: clock[0])
+    other.reclaim_stale()
+    clock[0] += trial_queue.STALE_SECONDS + 1
+    monkeypatch.setattr(other.study._storage, "outages", 1, raising=False)
+    other.reclaim_stale()
+    assert other.running() == 1
+    clock[0] += trial_queue.STALE_SECONDS + 1
+    other.reclaim_stale()
+    assert other.running() == 0
+
+
+@pytest.mark.row("T04")
+def test_a_result_whose_first_answer_was_lost_counts(queue: TrialQueue) -> None:
+    trial = claim(queue)
+    assert queue.tell(trial, TrialState.COMPLETE, 0.1, accuracy=0.5)
+    assert queue.tell(trial, TrialState.COMPLETE, 0.1, accuracy=0.5)
+    assert [each.value for each in queue.complete()] == [0.1]
+
+
 @pytest.mark.row("T02")
 def test_a_trial_whose_worker_was_killed_before_its_first_heartbeat_is_requeued(
     queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
@@ -269,7 +295,7 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(queue: TrialQueue) ->
 def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
     queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_queue, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("components.tune.heartbeat.HEARTBEAT_SECONDS", 0.05)
     trial = claim(queue)
     before = queue.study.trials[0].user_attrs["heartbeat"]
     with Heartbeat(trial) as heartbeat:
@@ -287,7 +313,7 @@ def test_the_heartbeat_goes_on_while_the_trial_runs_and_ends_with_it(
 def test_the_heartbeat_notices_that_its_trial_was_requeued(
     queue: TrialQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: None
 ) -> None:
-    monkeypatch.setattr(trial_queue, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("components.tune.heartbeat.HEARTBEAT_SECONDS", 0.05)
     with Heartbeat(claim(queue)) as heartbeat:
         open_another(tmp_path, 0).reclaim_stale()
         deadline = time.monotonic() + 60
