@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -90,20 +91,24 @@ class Store:
         Raises:
             MlflowException: it failed for another reason, or the server stays away.
         """
-        from mlflow.exceptions import MlflowException
+        return _patiently(self.uri, call, *args, **kwargs)
 
-        deadline = None
-        while True:
-            try:
-                return call(*args, **kwargs)
-            except MlflowException as error:
-                now = time.monotonic()
-                if not is_away(error) or (deadline and now > deadline):
-                    raise
-                if deadline is None:
-                    deadline = now + server.outage_seconds()
-                    server.announce_wait(self.uri, _message(error))
-                time.sleep(_PAUSE_SECONDS)
+
+def _patiently(uri: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    from mlflow.exceptions import MlflowException
+
+    deadline = None
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except MlflowException as error:
+            now = time.monotonic()
+            if not is_away(error) or (deadline and now > deadline):
+                raise
+            if deadline is None:
+                deadline = now + server.outage_seconds()
+                server.announce_wait(uri, _message(error))
+            time.sleep(_PAUSE_SECONDS)
 
 
 def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -159,7 +164,8 @@ def open_store(*, patient: bool = False) -> Iterator[Store]:
         from mlflow.exceptions import MlflowException
 
         try:
-            yield _connect(uri, injected)
+            connect = functools.partial(_connect, uri, injected)
+            yield _patiently(uri, connect) if patient else connect()
         except MlflowException as error:
             raise _translate(error, uri) from error
 
