@@ -122,9 +122,13 @@ def test_the_environment_names_the_store_only_while_it_is_open(
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
-    with pytest.raises(MlflowException, match="not found"), open_store() as opened:
+def test_other_errors_of_mlflow_are_quoted_in_one_line(store: str) -> None:
+    said = f"MLflow at {store} did not do what was asked .*1{{32}}.* not found"
+    with pytest.raises(PipelineError, match=said) as caught, open_store() as opened:
         opened.client.get_run("1" * 32)
+    assert isinstance(caught.value.__cause__, MlflowException)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.row("N11", "N18")
