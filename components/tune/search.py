@@ -172,10 +172,10 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
         reasons = sorted({reason(trial) for trial in finished})
         advice = "lower the upper end of tune.learning_rate"
         if reasons == [WORKER_LOST]:
-            advice = f"find out what killed them, then delete {queue.place}"
+            advice = "find out what killed them, then delete it"
         raise PipelineError(
-            f"tune: none of {len(finished)} trials is complete ({'; '.join(reasons)}), so there "
-            f"are no hyperparameters; {advice} and run again."
+            f"tune: none of {len(finished)} trials in {queue.place} is complete "
+            f"({'; '.join(reasons)}), so there are no hyperparameters; {advice} and run again."
         )
     states = [trial.state for trial in finished]
     best = min(complete, key=lambda trial: (trial.value, trial.user_attrs["slot"]))

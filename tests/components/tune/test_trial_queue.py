@@ -272,7 +272,9 @@ def test_a_trial_that_loses_three_workers_uses_its_slot_up(
     assert not queue.enqueue_missing()
     assert len(rates) == 3
     assert [reason(trial) for trial in queue.finished()] == [WORKER_LOST] * 3
-    message = rf"none of 3 trials is complete .{WORKER_LOST}.*delete \S+/study.journal and run"
+    message = (
+        rf"none of 3 trials in \S+/study.journal is complete .{WORKER_LOST}.*delete it and run"
+    )
     with pytest.raises(PipelineError, match=message):
         search.best_hyperparameters(queue, workers.make_context(3))
 
