@@ -429,7 +429,6 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same_as_one_that_is_n
     assert [(t.params, t.value) for t in found] == [(t.params, t.value) for t in expected]
 
 
-@pytest.mark.row("T08", "T09")
 def test_trials_on_other_hardware_are_not_mixed_in(tmp_path: Path) -> None:
     context = workers.make_context(3)
     journal = tmp_path / "study.journal"
