@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from components.core.errors import PipelineError
+from components.core.errors import PipelineError, causes
 
 EXIT_USAGE = 2
 EXIT_NEEDS_ACTION = 3
@@ -61,7 +61,9 @@ def _print_anything() -> None:
 
 
 def _report(error: Exception, name: str) -> int:
-    from pipeline import full_disk  # only here: no command that ends well waits for it
+    # Only here: no command that ends well waits for them.
+    from components.core.training import memory
+    from pipeline import full_disk
 
     what = ""
     if full := full_disk.explain(error):
@@ -69,6 +71,11 @@ def _report(error: Exception, name: str) -> int:
     elif isinstance(error, OSError) and error.filename is not None:
         # Of a file: permissions, a broken mount. Without one it is our error.
         what = f"{error.filename}: {error.strerror}; fix that"
+    elif found := next(filter(memory.is_out_of_memory, causes(error)), None):
+        what = (
+            f"{name}: out of memory ({memory.reason(found)}); give the process more, or use a "
+            "smaller training.batch_size or model.image_size"
+        )
     if what:
         print(f"error: {what}, then run the same command again.", file=sys.stderr)
         return PipelineError.exit_code

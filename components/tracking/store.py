@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from components.core.errors import PipelineError, ServiceUnavailable
+from components.io import files
 from components.io.project import project_folder
 from components.tracking import database, run_table, server, unused_packages
 
@@ -90,20 +92,24 @@ class Store:
         Raises:
             MlflowException: it failed for another reason, or the server stays away.
         """
-        from mlflow.exceptions import MlflowException
+        return _patiently(self.uri, call, *args, **kwargs)
 
-        deadline = None
-        while True:
-            try:
-                return call(*args, **kwargs)
-            except MlflowException as error:
-                now = time.monotonic()
-                if not is_away(error) or (deadline and now > deadline):
-                    raise
-                if deadline is None:
-                    deadline = now + server.outage_seconds()
-                    server.announce_wait(self.uri, _message(error))
-                time.sleep(_PAUSE_SECONDS)
+
+def _patiently(uri: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    from mlflow.exceptions import MlflowException
+
+    deadline = None
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except MlflowException as error:
+            now = time.monotonic()
+            if not is_away(error) or (deadline and now > deadline):
+                raise
+            if deadline is None:
+                deadline = now + server.outage_seconds()
+                server.announce_wait(uri, _message(error))
+            time.sleep(_PAUSE_SECONDS)
 
 
 def get_or_none(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -159,9 +165,12 @@ def open_store(*, patient: bool = False) -> Iterator[Store]:
         from mlflow.exceptions import MlflowException
 
         try:
-            yield _connect(uri, injected)
+            connect = functools.partial(_connect, uri, injected)
+            yield _patiently(uri, connect) if patient else connect()
         except MlflowException as error:
-            raise _translate(error, uri) from error
+            if (known := _explain(error, uri)) or not files.is_full(error):
+                raise known or _quote(error, uri) from error
+            raise  # said elsewhere, with the name of the file system
 
 
 @contextmanager
@@ -192,7 +201,7 @@ def _connect(uri: str, injected: str | None) -> Store:
         client = MlflowClient(uri)
         experiment_id = _experiment_of(client, injected) if injected else _experiment(client)
     except MlflowException as error:
-        if _translate(error, uri) is not error:
+        if _explain(error, uri) or files.is_full(error):
             raise
         raise PipelineError(
             f"MLflow at {server.without_credentials(uri)} cannot be used ({_message(error)}). "
@@ -259,8 +268,16 @@ def _experiment_of(client: MlflowClient, run_id: str) -> str:
     return str(run.info.experiment_id)
 
 
-def _translate(error: MlflowException, uri: str) -> PipelineError | MlflowException:
-    """What a failed call means: the service is away, it refuses us, or else `error` itself."""
+def _quote(error: MlflowException, uri: str) -> PipelineError:
+    """What MLflow says, where we know no better."""
+    return PipelineError(
+        f"MLflow at {server.without_credentials(uri)} did not do what was asked "
+        f"({_message(error)}). Mend what it names, then run the same command again."
+    )
+
+
+def _explain(error: MlflowException, uri: str) -> PipelineError | None:
+    """What a failed call means: the service is away, or it refuses us; None if neither."""
     where = f"MLflow at {server.without_credentials(uri)}"
     if is_away(error):
         return ServiceUnavailable(
@@ -273,7 +290,7 @@ def _translate(error: MlflowException, uri: str) -> PipelineError | MlflowExcept
             "MLFLOW_TRACKING_PASSWORD to those of a user who may do this (only a promoter may "
             "register), or add this host to the server's --allowed-hosts."
         )
-    return error
+    return None
 
 
 def _message(error: MlflowException) -> str:

@@ -24,8 +24,9 @@ from components.core.training.loop import Stopped
 from components.io.process import Stop, stop_on_signal
 from components.io.progress import Progress
 from components.tune import storage
+from components.tune.heartbeat import Heartbeat
 from components.tune.trial import PRUNING_QUARTER, StudyContext, TrialRun, log_trial
-from components.tune.trial_queue import RELEASED, WORKER_LOST, Heartbeat, TrialQueue, reason
+from components.tune.trial_queue import RELEASED, WORKER_LOST, TrialQueue, reason
 from components.tune.worker import is_here
 
 if TYPE_CHECKING:
@@ -171,10 +172,10 @@ def best_hyperparameters(queue: TrialQueue, context: StudyContext) -> Hyperparam
         reasons = sorted({reason(trial) for trial in finished})
         advice = "lower the upper end of tune.learning_rate"
         if reasons == [WORKER_LOST]:
-            advice = f"find out what killed them, then delete {queue.place}"
+            advice = "find out what killed them, then delete it"
         raise PipelineError(
-            f"tune: none of {len(finished)} trials is complete ({'; '.join(reasons)}), so there "
-            f"are no hyperparameters; {advice} and run again."
+            f"tune: none of {len(finished)} trials in {queue.place} is complete "
+            f"({'; '.join(reasons)}), so there are no hyperparameters; {advice} and run again."
         )
     states = [trial.state for trial in finished]
     best = min(complete, key=lambda trial: (trial.value, trial.user_attrs["slot"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import InvalidParams, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from sqlalchemy import Engine
 
 # Names the database; without it the journal file serves the workers of one machine.
@@ -25,7 +26,8 @@ def open_storage(journal: Path) -> Iterator[BaseStorage]:
 
     Raises:
         InvalidParams: OPTUNA_STORAGE is no database URL.
-        ServiceUnavailable: the database does not answer, now or while it is open.
+        ServiceUnavailable: the database does not answer, now or while it is open, for longer than
+            a server may take to restart.
     """
     import optuna
     from sqlalchemy import exc, make_url
@@ -44,17 +46,22 @@ def open_storage(journal: Path) -> Iterator[BaseStorage]:
             f"{VARIABLE} is not a database URL ({type(error).__name__}); it should be like "
             "postgresql://user:password@host/name or sqlite:///file.db."
         ) from None  # the cause may quote the password
+    from components.tune import patience
+
     try:
-        yield _connect(address, url.get_backend_name())
+        if url.get_backend_name() == "sqlite":  # a file is there, or is not
+            yield _connect(address, "sqlite")
+        else:
+            connect = functools.partial(_connect, address, url.get_backend_name())
+            yield patience.PatientStorage(connect, f"{VARIABLE} {url.render_as_string()}")
     except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ServiceUnavailable(
-            f"{VARIABLE} {url.render_as_string()}: does not answer ({reason}); finished trials are "
-            "kept. Start the database, then run the same command again."
+            f"{VARIABLE} {url.render_as_string()}: does not answer ({patience.first_line(error)}); "
+            "finished trials are kept. Start the database, then run the same command again."
         ) from error
 
 
-def _connect(address: str, backend: str) -> BaseStorage:
+def _connect(address: str, backend: str) -> RDBStorage:
     """Several workers may make the tables at once: all but one fail, and find them made."""
     import optuna
     from sqlalchemy import exc

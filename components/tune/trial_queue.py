@@ -7,7 +7,6 @@ table of trials, so a worker may be killed at any point, and none exceeds the bu
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-HEARTBEAT_SECONDS = 10.0  # a running trial says that it is alive, this often
 STALE_SECONDS = 60.0  # without a heartbeat for so long, it is requeued
 MAX_RETRIES = 2  # of the trials of one slot that lose their worker
 
@@ -54,6 +52,7 @@ class TrialQueue:
     seed: int
     place: str
     _heard: dict[int, tuple[object, float]] = field(default_factory=dict)
+    _outages: int = 0
 
     def enqueue_missing(self) -> bool:
         """Enqueue a trial for the first slot that has none, if no trial waits; whether one does.
@@ -150,8 +149,12 @@ class TrialQueue:
         """Fail running trials whose process has ended, or cannot be seen and gives no heartbeat."""
         from optuna.trial import TrialState
 
-        now = time.monotonic()
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        outages = getattr(self.study._storage, "outages", 0)
+        if outages != self._outages:  # of a database: meanwhile nobody could give a heartbeat
+            self._heard.clear()
+        self._outages, now = outages, time.monotonic()
+        for trial in running:
             notes = trial.user_attrs
             heartbeat, since = self._heard.get(trial.number, (None, now))
             if heartbeat != notes.get("heartbeat"):
@@ -187,8 +190,10 @@ class TrialQueue:
                 trial.set_user_attr(name, note)
             self.study.tell(trial, value, state=state)
         except (UpdateFinishedTrialError, ValueError):
-            if self.study.trials[trial.number].state.is_finished():
-                return False
+            found = self.study.trials[trial.number]
+            if found.state.is_finished():
+                # Stored after all, if a lost answer had it told twice.
+                return found.state == state and notes.keys() <= found.user_attrs.keys()
             raise
         return True
 
@@ -227,41 +232,6 @@ class TrialQueue:
         for trial in self.study.get_trials(deepcopy=False):
             found.get(trial.user_attrs.get("slot", -1), []).append(trial)
         return found
-
-
-class Heartbeat:
-    """Says that a trial is alive while it trains, in a thread.
-
-    Attributes:
-        lost: whether another worker took the trial for dead and requeued it.
-    """
-
-    def __init__(self, trial: optuna.Trial) -> None:
-        self.lost = False
-        self._trial = trial
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-        from sqlalchemy.exc import SQLAlchemyError
-
-        while not self._over.wait(HEARTBEAT_SECONDS):
-            try:
-                self._trial.set_user_attr("heartbeat", time.time())
-            except UpdateFinishedTrialError:
-                self.lost = True
-                return
-            except (OSError, SQLAlchemyError, StorageInternalError):
-                continue  # the training itself finds out whether the storage is back in time
 
 
 def covered(intervals: Iterable[tuple[float, float]]) -> float:

@@ -9,6 +9,7 @@ A data set that breaks a critical rule gets all outputs too, but no splits, and 
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from components.core.data.grouping import ScannedDataset, group_and_split
 from components.core.errors import InvalidData, MissingInput
 from components.io import files
 from components.io.data import manifest as manifest_file
+from components.io.data import recorded
 from components.io.data.scan import scan
 from components.io.data.split_files import read_groups, read_pinned_splits
 from components.io.reports.pages import thumbnails
@@ -111,6 +113,14 @@ def run(paths: Paths, params: Params) -> None:
     print(*summary(report, data.split_folders), f"validate  report: {paths.page}", sep="\n")
 
 
+def _recorded(images: Path) -> Mapping[str, str]:
+    """The MD5s that DVC recorded; says so where there should be some and are none."""
+    found = recorded.read(images)
+    if found.unknown:
+        print(f"validate  {images}.dvc: not compared, because {found.unknown}", flush=True)
+    return found.md5s
+
+
 def _scan_and_split(paths: Paths, params: Params) -> ScannedDataset:
     """Read the tables and every image, then group and split what was found."""
     images = paths.images
@@ -126,6 +136,7 @@ def _scan_and_split(paths: Paths, params: Params) -> ScannedDataset:
         params=params.data.decode_params,
         cache=paths.cache,
         sides=params.validate.side_limits,
+        md5s=_recorded(images),
     )
     if pinned and found.split_folders:
         raise InvalidData(

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.faults.chaos_plan import Hurt, draw_round
 from tests.faults.chaos_project import Lane
 from tests.faults.proxy import Fault
 from tests.test_end_to_end import STEPS
@@ -32,58 +33,6 @@ _TRIES = 4
 
 # What people type after a failure is the same command; these words would mean that we failed.
 _OURS = re.compile(r"internal error|Traceback \(most recent call last\)")
-
-# Step -> how often a round begins there, and how often it is hurt: those that write to MLflow more.
-_BEGINS = (1, 2, 2, 2, 2)
-_WEIGHTS = (1, 3, 4, 2, 4)
-
-# Faults of a round. One costs the start of `dvc repro` and half a step; what a round costs besides,
-# a run to its end, is shared by all of them.
-_FEWEST, _MOST = 5, 8
-
-
-@dataclass(frozen=True)
-class Hurt:
-    """What is done to one step: `kind`, after a `share` of its usual time, or of its requests."""
-
-    step: str
-    kind: str
-    share: float
-    fault: Fault | None = None
-
-    def __str__(self) -> str:
-        if self.fault is None:
-            return f"{self.step}: {self.kind} at {self.share:.0%}"
-        what = f"{self.fault.times} x {self.kind} {self.fault.amount:.3g}"
-        return f"{self.step}: {what} at {self.share:.0%} of its requests"
-
-
-def draw(rng: random.Random, step: str) -> Hurt:
-    """One fault that the step can meet."""
-    signals = ["kill step", "kill dvc", "terminate dvc", "terminate step", "interrupt"]
-    if step == "validate":  # it does not talk to MLflow
-        return Hurt(step, rng.choice(signals), rng.random())
-    kind = rng.choice([*signals, "kill step", "kill dvc", "restart server", "request", "request"])
-    if kind != "request":
-        return Hurt(step, kind, rng.random())
-    fault = rng.choice(
-        [
-            Fault("drop", path="POST|PATCH|PUT"),
-            Fault("cut", rng.randrange(150)),  # every answer of MLflow is longer
-            Fault("status", rng.choice([500, 502, 503]), times=rng.randrange(1, 4)),
-            Fault("refuse", times=rng.randrange(1, 4)),
-            Fault("latency", rng.random() * 2, times=2),
-        ]
-    )
-    return Hurt(step, fault.kind, rng.random(), fault)
-
-
-def draw_round(rng: random.Random) -> tuple[int, list[Hurt]]:
-    """Number of steps that have run before it, and what is done to the others on their way."""
-    done = rng.choices(range(len(STEPS)), _BEGINS)[0]
-    count = rng.randint(_FEWEST, _MOST)
-    places = sorted(rng.choices(range(done, len(STEPS)), _WEIGHTS[done:], k=count))
-    return done, [draw(rng, STEPS[place]) for place in places]
 
 
 @dataclass
@@ -123,7 +72,17 @@ class Runner:
         print(f"unbroken  {shown}", flush=True)
 
     def round(self, number: int) -> None:
-        """Hurt a run on its way, let it finish, compare."""
+        """Hurt a run on its way, let it finish, compare; say how to do a failure again."""
+        failed, whole = self.counts["failed"], False
+        try:
+            self._round(number)
+            whole = True
+        finally:
+            if not whole or self.counts["failed"] > failed:
+                replay = f"--seed {self.seed} --lane {self.number} --round {number}"
+                print(f"          again: python -m tests.faults.chaos {replay}", flush=True)
+
+    def _round(self, number: int) -> None:
         done, plan = draw_round(random.Random(f"{self.seed} {self.number} {number}"))
         self.lane.begin(f"round-{number}", done)
         begun, before = time.monotonic(), self.counts["faults"]
@@ -139,8 +98,6 @@ class Runner:
         )
         if problems:
             self.counts["failed"] += 1
-            replay = f"--seed {self.seed} --lane {self.number} --round {number}"
-            print(f"          again: python -m tests.faults.chaos {replay}", flush=True)
 
     def _hurt(self, plan: list[Hurt]) -> bool:
         """Run, hurt one after the other, run to the end; whether it ended well."""

@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 import pytest
 
-from tests.faults import chaos
+from tests.faults import chaos, chaos_plan
 from tests.faults.chaos_project import Lane as ChaosLane
 from tests.faults.proxy import Fault, Kind, Proxy
 from tests.test_end_to_end import STEPS
@@ -17,7 +17,7 @@ from tests.test_end_to_end import STEPS
 
 def plan(seed: int, step: str, count: int = 300) -> list[str]:
     rng = random.Random(seed)
-    return [str(chaos.draw(rng, step)) for _ in range(count)]
+    return [str(chaos_plan.draw(rng, step)) for _ in range(count)]
 
 
 def test_equal_seeds_hurt_alike_and_others_do_not() -> None:
@@ -34,18 +34,18 @@ KINDS = {
 
 def test_every_kind_of_fault_happens_to_steps_that_talk_to_mlflow() -> None:
     rng = random.Random(3)
-    assert {chaos.draw(rng, "train").kind for _ in range(300)} == KINDS
+    assert {chaos_plan.draw(rng, "train").kind for _ in range(300)} == KINDS
 
 
 def test_validate_is_only_stopped() -> None:
     rng = random.Random(4)
-    kinds = {chaos.draw(rng, "validate").kind for _ in range(300)}
+    kinds = {chaos_plan.draw(rng, "validate").kind for _ in range(300)}
     assert {kind.split()[0] for kind in kinds} == {"kill", "terminate", "interrupt"}
 
 
 def test_a_round_hurts_steps_in_their_order_and_none_that_has_run() -> None:
     for seed in range(100):
-        done, faults = chaos.draw_round(random.Random(seed))
+        done, faults = chaos_plan.draw_round(random.Random(seed))
         places = [STEPS.index(hurt.step) for hurt in faults]
         assert len(places) >= 5
         assert places == sorted(places)
@@ -62,6 +62,15 @@ class Lane:
 
     def stage(self, step: str) -> int | None:
         return self._process.pid if self._runs and step == "train" else None
+
+    def begin(self, *_: object) -> None:
+        """A round: nothing to set back."""
+
+    def processes(self) -> list[tuple[int, str]]:
+        return []
+
+    def problems(self, *_: object) -> list[str]:
+        return []
 
     def kill(self) -> None:
         self.restarts += 1
@@ -98,7 +107,7 @@ def hurt_once(lane: Lane, kind: str, dvc: "subprocess.Popen[bytes]") -> chaos.Ru
     if not lane._runs:  # it ends before its time has come
         dvc.kill()
         dvc.wait()
-    runner._hurt_once(chaos.Hurt("train", kind, 0.0, fault), dvc)
+    runner._hurt_once(chaos_plan.Hurt("train", kind, 0.0, fault), dvc)
     return runner
 
 
@@ -124,3 +133,47 @@ def test_what_came_too_late_is_not_counted(
 def test_a_traceback_is_not_our_word_and_an_error_line_is() -> None:
     assert chaos._OURS.search("tune: internal error; please report it with the lines above.")
     assert not chaos._OURS.search("error: tune: stopped by a signal; run it again.")
+
+
+class Round(chaos.Runner):
+    """A runner whose `dvc repro` has said and done what the lane's process did."""
+
+    def _hurt(self, *_: object) -> bool:
+        process = cast(Lane, self.lane)._process
+        self._await(lambda: False, process)
+        return self._ended(process)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "replayed"),
+    [
+        ("Running stage 'train':", 0, False),
+        ("Running stage 'train':", 1, True),
+        ("train: internal error;", 0, True),
+    ],
+)
+def test_a_round_that_failed_says_how_to_do_it_again(
+    said: str, code: int, replayed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with subprocess.Popen(["sh", "-c", f"exit {code}"]) as process:
+        process.wait()
+        lane = Lane(tmp_path, process, runs=False)
+        lane.log.write_text(said)
+        Round(cast(ChaosLane, lane), seed=7, number=1).round(3)
+    again = "          again: python -m tests.faults.chaos --seed 7 --lane 1 --round 3"
+    assert (again in capsys.readouterr().out.splitlines()) is replayed
+
+
+def test_so_does_one_that_was_waited_for_in_vain(
+    dvc: "subprocess.Popen[bytes]",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(chaos, "_WAIT", 0.0)
+    lane = Lane(tmp_path, dvc, runs=True)
+    with pytest.raises(AssertionError, match="waited in vain"):
+        Round(cast(ChaosLane, lane), seed=7, number=1).round(3)
+    assert (
+        "again: python -m tests.faults.chaos --seed 7 --lane 1 --round 3" in capsys.readouterr().out
+    )

@@ -50,6 +50,14 @@ def act():
                 open("/dev/null/x")
             case "full":
                 raise OSError(28, "No space left on device")
+            case "memory":
+                bytearray(1 << 62)
+            case "tensor":
+                import torch
+                try:
+                    torch.empty(1 << 50)
+                except RuntimeError as error:
+                    raise ValueError("no prediction") from error
             case "unnamed":
                 raise OSError(5, "no file at all")
             case "bug":
@@ -121,6 +129,20 @@ def test_a_full_disk_is_one_line_and_fixable() -> None:
     assert re.fullmatch(
         r"error: toy: No space left on the file system \S+ \([\d,.]+ MiB, .+\); free some, then "
         r"run the same command again\.\n",
+        done.stderr,
+    )
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [("memory", "MemoryError"), ("tensor", "DefaultCPUAllocator: can't allocate memory: .*")],
+)
+def test_memory_that_runs_out_in_any_command_is_one_line_and_fixable(way: str, said: str) -> None:
+    done = toy(way)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"error: toy: out of memory \({said}\); give the process more, or use a smaller "
+        r"training\.batch_size or model\.image_size, then run the same command again\.\n",
         done.stderr,
     )
 

@@ -20,6 +20,7 @@ from components.tune import storage, trial_queue
 from tests.components.tune import workers
 from tests.pipeline.test_tune_workers import find
 from tests.services.overlay import Services
+from tests.services.servers import Postgres
 from tests.services.user_project import Published
 
 pytestmark = pytest.mark.services
@@ -102,11 +103,35 @@ def test_connections_that_are_cut_cost_no_trial(database: str, tmp_path: Path) -
                 connection.execute(cut)
         codes = join(processes)
     engine.dispose()
-    # A connection may be cut in the middle of a statement: then the worker ends, to be run again.
-    for worker, code in enumerate(codes):
-        if code:
-            workers.run_worker(database, worker, 12, wait=True)
+    assert codes == [0, 0]
     assert len(workers.finished_trials(workers.open_queue(tmp_path, 12))) == 12
+
+
+@pytest.mark.row("T04")
+@pytest.mark.timeout(600)
+def test_a_database_that_restarts_ends_no_worker(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "restarted-postgres"
+    place.mkdir()
+    server = Postgres(place, "tune")
+    server.start()
+    try:
+        address = f"postgresql://tune@127.0.0.1:{server.port}/postgres"
+        monkeypatch.setenv(storage.VARIABLE, address)
+        before = workers.open_queue(tmp_path, 12)
+        with workers.running(address, workers=2, num_trials=12) as processes:
+            while not before.finished():
+                processes[1].join(0.2)
+            server.end()
+            processes[1].join(5)
+            running = [process.is_alive() for process in processes]
+            server.start()
+            codes = join(processes)
+        assert (running, codes) == ([True, True], [0, 0])
+        assert len(workers.finished_trials(workers.open_queue(tmp_path, 12))) == 12
+    finally:
+        server.end()
 
 
 @pytest.mark.timeout(900)

@@ -31,6 +31,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
+def reason(error: BaseException) -> str:
+    """What the allocator said, short and in one line."""
+    text = str(error).rpartition("err == 0. ")[-1]  # of its own check
+    return " ".join(text.split())[:120] or type(error).__name__
+
+
 def release(device: str) -> None:
     """Free what nobody refers to any more, also what PyTorch keeps for later."""
     gc.collect()
@@ -52,9 +58,7 @@ def told(image_size: int) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        text = str(error).rpartition("err == 0. ")[-1]  # of an allocator's own check
-        reason = " ".join(text.split())[:120] or type(error).__name__
         raise OutOfMemory(
-            f"training: out of memory at {image_size} px ({reason}); use smaller images or a "
-            "smaller model.architecture, or give the process more memory."
+            f"training: out of memory at {image_size} px ({reason(error)}); use smaller images or "
+            "a smaller model.architecture, or give the process more memory."
         ) from error

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from fnmatch import translate
 from pathlib import Path
 from sys import intern
+from types import MappingProxyType
 from typing import Literal
 from unicodedata import category, normalize
 
@@ -33,7 +34,7 @@ from components.core.data.fingerprints import (
 from components.core.data.headers import ANY_SIDES, InvalidSides, SideLimits
 from components.core.data.layout import split_folders
 from components.core.data.names import is_ignored
-from components.io.data import links, recorded
+from components.io.data import links
 from components.io.data.cpus import usable_cpus
 from components.io.data.known_images import KnownImages
 
@@ -56,6 +57,7 @@ def scan(
     params: ImageParams,
     cache: Path,
     sides: SideLimits = ANY_SIDES,
+    md5s: Mapping[str, str] = MappingProxyType({}),
 ) -> Scan:
     """Find and decode every file below `images`: one read, one hash, one full decode each.
 
@@ -65,6 +67,7 @@ def scan(
         params: how to decode.
         cache: folder that keeps what known bytes decode to; safe to delete.
         sides: an image beyond them is quarantined by its header, and not decoded.
+        md5s: see `recorded.read`; a file of other bytes is quarantined.
     """
     globs = {glob: _compiled(glob) for glob in exclude}
     listed = [(path, kind, _why_ignored(path, globs)) for path, kind in _walk(images)]
@@ -75,7 +78,7 @@ def scan(
     labels = {printable(path).split("/")[-1] for path in folders if path.count("/") == bool(splits)}
     labels |= {file.label for file in found if file.label}
     known = KnownImages(cache, params)
-    reader = _Reader(images, params, sides, known, recorded.read(images))
+    reader = _Reader(images, params, sides, known, md5s)
     measured = _measure_all(found, reader)
     return Scan(measured, sorted(labels), splits, known.fingerprints)
 
@@ -200,7 +203,7 @@ def _measure_all(found: Sequence[ImageFile], reader: _Reader) -> list[ImageFile]
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the files of one folder: see `scan`, and `recorded.read` for the MD5s."""
+    """Reads the files of one folder: see `scan`."""
 
     images: Path
     params: ImageParams

@@ -21,15 +21,16 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 
 @contextmanager
-def _serve(status: int, body: str = "", health: int = 200) -> Iterator[str]:
+def _serve(status: int, body: str = "", health: int = 200, failing: int = 0) -> Iterator[str]:
     """A server on this machine that answers /health with one status, and all else with another.
 
-    Yields its host and port.
+    So many requests fail before. Yields its host and port.
     """
+    failures = iter([503] * failing)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(health if self.path == "/health" else status)
+            self.send_response(health if self.path == "/health" else next(failures, status))
             self.end_headers()
             self.wfile.write(body.encode())
 
@@ -52,7 +53,7 @@ def _serve(status: int, body: str = "", health: int = 200) -> Iterator[str]:
 
 @pytest.fixture
 def serve() -> Serve:
-    """serve(status, body, health) is a context manager that yields host:port."""
+    """serve(status, body, health, failing) is a context manager that yields host:port."""
     return _serve
 
 

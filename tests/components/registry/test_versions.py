@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from components.core.errors import ChangedInput
+from components.core.errors import ChangedInput, PipelineError
 from components.core.gate.policy import Verdict
 from components.io import files, models
 from components.registry import (
@@ -271,7 +271,7 @@ def test_a_version_that_cannot_be_created_is_an_error(
         raise MlflowException("no space")
 
     monkeypatch.setattr(MlflowClient, "create_model_version", fail)
-    with pytest.raises(MlflowException, match="no space"):
+    with pytest.raises(PipelineError, match="no space"):
         register(good)
 
 

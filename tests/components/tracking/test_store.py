@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from components.core.errors import PipelineError, ServiceUnavailable
+from components.tracking import server
 from components.tracking.store import EXPERIMENT, open_store
 from tests.components.conftest import ROOT
 
@@ -51,6 +52,7 @@ _EVERYTHING = """
 from pathlib import Path
 from typing import Any
 from components.tracking import open_run
+from components.tracking import server
 from components.tracking.store import open_store
 
 with open_run(kind="model", name="x", key="k") as run:
@@ -120,9 +122,13 @@ def test_the_environment_names_the_store_only_while_it_is_open(
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_other_errors_of_mlflow_stay_what_they_are(store: str) -> None:
-    with pytest.raises(MlflowException, match="not found"), open_store() as opened:
+def test_other_errors_of_mlflow_are_quoted_in_one_line(store: str) -> None:
+    said = f"MLflow at {store} did not do what was asked .*1{{32}}.* not found"
+    with pytest.raises(PipelineError, match=said) as caught, open_store() as opened:
         opened.client.get_run("1" * 32)
+    assert isinstance(caught.value.__cause__, MlflowException)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.row("N11", "N18")
@@ -158,3 +164,43 @@ def test_a_server_that_fails_behind_its_health_page_is_away(
         with pytest.raises(ServiceUnavailable, match="stopped answering") as caught, open_store():
             pass
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.row("N03")
+@pytest.mark.parametrize("injected", ["", "a" * 32])
+def test_who_is_patient_waits_for_what_fails_behind_its_health_page(
+    injected: str,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setattr("components.tracking.store._PAUSE_SECONDS", 0.01)
+    if injected:
+        monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    experiment = {"experiment_id": "7", "name": EXPERIMENT, "lifecycle_stage": "active"}
+    answer = {"experiment": experiment, "run": {"info": {"experiment_id": "7"}}}
+    with serve(200, json.dumps(answer), failing=5) as host:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@{host}")
+        with open_store(patient=True) as opened:
+            assert (opened.experiment_id, opened.parent_run_id) == ("7", injected or None)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"mlflow    http://{host} does not answer (")
+    assert said[0].endswith("waiting for it, 300 s at most")
+
+
+@pytest.mark.row("N03")
+def test_the_patience_ends(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv(server.OUTAGE, "0")
+    monkeypatch.setattr("components.tracking.store._PAUSE_SECONDS", 0.01)
+    with serve(503, "busy") as host:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{host}")
+        with (
+            pytest.raises(ServiceUnavailable, match="stopped answering"),
+            open_store(patient=True),
+        ):
+            pass

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import InvalidParams, ServiceUnavailable
+from components.tracking import server
 from components.tune import search, storage
 from tests.components.tune import workers
 from tests.processes import free_port
@@ -27,6 +28,7 @@ def test_a_database_that_does_not_answer_is_a_service_error_without_the_password
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(storage.VARIABLE, f"postgresql://anna:word@127.0.0.1:{free_port()}/tune")
+    monkeypatch.setenv(server.OUTAGE, "0")
     with (
         pytest.raises(ServiceUnavailable, match=r"anna:\*\*\*@127.*does not answer") as raised,
         storage.open_storage(tmp_path / "study.journal"),

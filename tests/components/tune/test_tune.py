@@ -230,7 +230,7 @@ def test_a_search_without_a_complete_trial_is_an_error_and_writes_nothing(
 
     monkeypatch.setattr(TrialRun, "train", diverge)
     params = settings(tune.Params, {"tune.num_trials": 2})
-    with pytest.raises(PipelineError, match=r"none of 2 trials is complete.*nan"):
+    with pytest.raises(PipelineError, match=r"none of 2 trials in \S+ is complete.*nan"):
         tune.run(tune.Paths(**paths(workspace, tmp_path)), params)
     assert not (tmp_path / "hyperparameters.json").exists()
 

@@ -15,11 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from components.core.training.architectures import ModelParams
 from components.core.training.loop import LabeledImages
+from components.tune import heartbeat as heartbeats
 from components.tune import search, trial_queue
+from components.tune.heartbeat import Heartbeat
 from components.tune.search_space import SearchSpace
 from components.tune.storage import VARIABLE
 from components.tune.trial import OUT_OF_TIME, StudyContext, TrialRun
-from components.tune.trial_queue import Heartbeat, TrialQueue
+from components.tune.trial_queue import TrialQueue
 from tests.factories import training_config
 
 # Its children begin with everything imported.
@@ -82,7 +84,7 @@ def run_worker(
     os.environ.pop(VARIABLE, None)
     if isinstance(place, str):
         os.environ[VARIABLE] = place
-    trial_queue.HEARTBEAT_SECONDS, trial_queue.STALE_SECONDS = 0.2, 2.0
+    heartbeats.HEARTBEAT_SECONDS, trial_queue.STALE_SECONDS = 0.2, 2.0
     search._POLL_SECONDS = 0.1
     search._train = nap
     random.seed(os.getpid())

@@ -1,6 +1,7 @@
 """validate on real folders: valid ones get a manifest, broken ones one clear line."""
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -669,3 +670,26 @@ def test_odd_names_break_neither_page_nor_thumbnails(pets: Path, image_bytes: Im
     assert "<script" not in ran.page
     assert "{{ 7 * 7 }} {% raw %}" in ran.page
     assert "img { border: 1px solid" in ran.page
+
+
+@pytest.mark.row("D38")
+def test_what_dvc_recorded_is_compared_or_it_is_said_why_not(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pointer = pets.with_name("images.dvc")
+    pointer.write_text(f"outs:\n- md5: {'0' * 32}.dir\n  hash: md5\n  path: images\n")
+    (pets.parent / ".dvc").mkdir()
+    assert validate(pets).message == ""
+    place = pets.parent / f".dvc/cache/files/md5/00/{'0' * 30}.dir"
+    line = f"validate  {pointer}: not compared, because its list {place} is not there; "
+    assert f"{line}`dvc pull` fetches it" in capsys.readouterr().out.splitlines()
+    content = json.dumps([{"relpath": "cat/000.png", "md5": "0" * 32}]).encode()
+    name = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    pointer.write_text(pointer.read_text().replace("0" * 32, name))
+    place = place.parents[1] / name[:2] / f"{name[2:]}.dir"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    assert [path for path, _, _ in validate(pets).problems] == ["cat/000.png"]
+    assert "not compared" not in capsys.readouterr().out
+    place.write_bytes(content[1:])
+    assert validate(pets).message.startswith(f"{place}: is damaged, so {pets} cannot be")

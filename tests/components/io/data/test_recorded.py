@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from components.core.errors import InvalidData
 from components.io.data import recorded
 from components.io.data.scan import scan
 from tests import factories
@@ -46,7 +48,8 @@ def images(tmp_path: Path, image_bytes: ImageBytes) -> Path:
 
 
 def statuses(images: Path) -> dict[str, str]:
-    found = scan(images, exclude=[], params=factories.image_params(), cache=images / ".cache")
+    params, md5s = factories.image_params(), recorded.read(images).md5s
+    found = scan(images, exclude=[], params=params, cache=images / ".cache", md5s=md5s)
     return {f.path: f.reason or f.status for f in found.files if f.status != "ignored"}
 
 
@@ -74,23 +77,49 @@ def test_a_file_that_was_not_recorded_yet_is_used(images: Path, image_bytes: Ima
 def test_the_cache_may_lie_elsewhere(images: Path, tmp_path: Path, file: str) -> None:
     (tmp_path / ".dvc" / file).write_text("[cache]\n    dir = ../elsewhere\n")
     record(images, tmp_path / "elsewhere")
-    assert set(recorded.read(images)) == {"cat/1.png", "dog/1.png"}
+    assert set(recorded.read(images).md5s) == {"cat/1.png", "dog/1.png"}
 
 
-@pytest.mark.parametrize("lack", ["pointer", "list", "damaged list", "version 2", "repository"])
-def test_where_nothing_is_recorded_nothing_is_compared(images: Path, lack: str) -> None:
+def test_without_a_pointer_there_is_nothing_to_compare_with(images: Path) -> None:
+    assert recorded.read(images) == recorded.Recorded()
+
+
+@pytest.mark.parametrize(
+    ("lack", "why"),
+    [
+        ("list", r"its list \S+\.dir is not there; `dvc pull` fetches it"),
+        ("version 2", r"it is not as DVC 3 writes it; `dvc add \S+/data/images` does"),
+        ("repository", "it is in no repository of DVC"),
+        ("config", "File contains no section headers.*"),
+        ("text", ".*can't decode byte.*"),
+    ],
+)
+def test_where_nothing_is_known_nothing_is_compared_and_why_is_said(
+    images: Path, lack: str, why: str
+) -> None:
     place = record(images, images.parents[1] / ".dvc/cache")
     pointer = images.with_name("images.dvc")
-    if lack == "pointer":
-        pointer.unlink()
-    elif lack == "list":
+    if lack == "list":
         place.unlink()
-    elif lack == "damaged list":
-        place.write_bytes(place.read_bytes() + b" ")
     elif lack == "version 2":
         pointer.write_text(pointer.read_text().replace("  hash: md5\n", ""))
+    elif lack == "config":
+        (images.parents[1] / ".dvc/config").write_text("cache")
+    elif lack == "text":
+        pointer.write_bytes(b"\xff")
     else:
         (images.parents[1] / ".dvc").rename(images.parents[1] / "no repository")
-    assert recorded.read(images) == {}
+    found = recorded.read(images)
+    assert found.md5s == {}
+    assert re.fullmatch(why, found.unknown)
     swap(images)
     assert set(statuses(images).values()) == {"used"}
+
+
+@pytest.mark.row("D38")
+@pytest.mark.parametrize("content", [b"", b"[]", b"\x00\xff"])
+def test_a_damaged_list_is_refused_by_name(images: Path, content: bytes) -> None:
+    place = record(images, images.parents[1] / ".dvc/cache")
+    place.write_bytes(content)
+    with pytest.raises(InvalidData, match=f"{place}: is damaged.*delete it and run `dvc pull`"):
+        recorded.read(images)
