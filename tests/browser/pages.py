@@ -21,7 +21,7 @@ from components.io.reports.pages import thumbnails
 from components.io.reports.run.files import RunFiles
 from components.io.reports.run.page import PAGE, run_page, write_tables
 from components.io.reports.validation import GroupStrip, Problem, validation_page
-from pipeline import label_review
+from pipeline import label_review, review_records
 from pipeline.kubeflow import run_pages
 from tests import factories
 
@@ -97,8 +97,8 @@ def write_labels(folder: Path, found: RunFiles, listed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     page = label_review.labels_page(table, len(used), found.images, PARAMS)
     (folder / "labels.html").write_text(page, encoding="utf-8")
-    rows = ([row[name] for name in label_review.COLUMNS] for row in table)
-    files.write_csv(folder / label_review.TABLE, label_review.COLUMNS, rows)
+    rows = ([row[name] for name in review_records.COLUMNS] for row in table)
+    files.write_csv(folder / review_records.TABLE.name, review_records.COLUMNS, rows)
 
 
 def write_step(folder: Path) -> None:
