@@ -105,6 +105,7 @@ class ClassRow(NamedTuple):
         return share_bar(self.recall, self.low, self.high, self.champion, words)
 
 
+COVERAGE_COLUMNS = metrics.Coverage._fields
 CLASS_COLUMNS = ("class", *ClassRow._fields[1:])
 
 
@@ -155,9 +156,14 @@ def reliability_chart(files: RunFiles) -> Chart | None:
     )
 
 
+def coverage(found: Predictions) -> list[metrics.Coverage]:
+    """Accuracy when the least confident images are left to a person, from few answers to all."""
+    return metrics.accuracy_at_coverage(found.probabilities, found.labels, _COVERAGE_POINTS)
+
+
 def coverage_chart(found: Predictions) -> Chart:
-    """Accuracy when the least confident images are left to a person."""
-    table = metrics.accuracy_at_coverage(found.probabilities, found.labels, _COVERAGE_POINTS)
+    """The same as a curve."""
+    table = coverage(found)
     whole = table[-1].accuracy
     # Few answers make a noisy start: the first tenth is not drawn.
     points = [(c.share, c.accuracy) for c in table if c.share >= 0.1]
