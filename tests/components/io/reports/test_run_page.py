@@ -81,28 +81,6 @@ def test_a_page_of_many_classes_and_images_stays_below_5_mb(tmp_path: Path) -> N
         assert len(list(csv.DictReader(file))) == len(found.errors) == 1_334
 
 
-def test_the_numbers_of_the_charts_are_in_tables_that_are_linked(tmp_path: Path) -> None:
-    found = factories.predictions_of([[9, 2], [3, 6]], ["cat", "dog"])
-    rows = dict.fromkeys(MANIFEST_COLUMNS, "") | {"status": "used", "height": 30}
-    widths = [40, 20, 40, 99]
-    manifest = pd.DataFrame([rows | {"width": width} for width in widths])
-    manifest.loc[3, "status"] = "ignored"
-    files = run_files(predictions=found, evaluation=factories.evaluation(found), manifest=manifest)
-    write_tables(tmp_path, files)
-    assert (tmp_path / "sizes.csv").read_text() == "width,height,images\n40,30,2\n20,30,1\n"
-    with (tmp_path / "coverage.csv").open(newline="") as file:
-        coverage = list(csv.DictReader(file))
-    assert len(coverage) == 20
-    assert list(coverage[0]) == ["confidence", "share", "accuracy"]
-    assert {name: float(value) for name, value in coverage[-1].items()} == pytest.approx(
-        {"confidence": found.probabilities.max(axis=1).min(), "share": 1.0, "accuracy": 0.75}
-    )
-    html = run_page(files, PARAMS, {})
-    links = re.findall(r'href="([^"#]+)"', html)
-    assert {"sizes.csv", "coverage.csv"} <= set(links)
-    assert [link for link in links if not (tmp_path / link).is_file()] == []
-
-
 def test_every_cell_of_the_matrix_opens_its_own_images() -> None:
     found = factories.predictions_of([[9, 2], [3, 6]], ["cat", "dog"])
     matrix = evaluation.matrix(found)
