@@ -158,6 +158,7 @@ _PAGES = {
     "evaluate": _RUN_PAGE,
     "register": _RUN_PAGE,
 }
+_SECTION_LINKS = re.compile(r"<nav.*?</nav>", re.DOTALL)
 _TABLE_LINK = re.compile(r'<a href="[^"#:]+\.csv">([^<]+)</a>')
 
 
@@ -172,9 +173,13 @@ def _escape_cell(text: str) -> str:
 
 
 def _copy(page: Path, tables: str) -> str:
-    """A page without the tables beside it: links to them would lead nowhere."""
-    words = rf"<code>\1</code> ({tables})"
-    return _TABLE_LINK.sub(words, page.read_text(encoding="utf-8"))
+    """A page without the tables beside it: links to them would lead nowhere.
+
+    Kubeflow shows it in a frame without an address of its own, in which a link to a section opens
+    Kubeflow itself.
+    """
+    text = _SECTION_LINKS.sub("", page.read_text(encoding="utf-8"))
+    return _TABLE_LINK.sub(rf"<code>\1</code> ({tables})", text)
 
 
 def _page(step: str, folder: Path, rows: Mapping[str, str]) -> str:

@@ -36,6 +36,8 @@ def main(target: Path) -> None:
     """Write each page into a folder of its own, with its tables."""
     for title, classes, images in (("two", 2, 120), ("many", 22, 330), ("hundreds", 300, 900)):
         found = planted(target / title / "images", classes, images)
+        if title == "two":
+            found = replace(found, heat_maps=heat_maps(found))
         write(target / title, found, PARAMS)
         write_validation(target / title / "passed", found, success=True)
         write_validation(target / title / "failed", found, success=False)
@@ -115,6 +117,12 @@ def write_step(folder: Path) -> None:
 class _NoMetrics:
     def log_metric(self, metric: str, value: float) -> None:
         """Nobody asks for it here."""
+
+
+def heat_maps(found: RunFiles) -> dict[str, bytes]:
+    """One for each of the mistakes that the page shows: here the image itself."""
+    paths = [row["path"] for row in found.errors[:24]]
+    return thumbnails(found.images, paths, PARAMS, side=96)
 
 
 def planted(folder: Path, classes: int, images: int) -> RunFiles:

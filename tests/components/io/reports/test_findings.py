@@ -7,7 +7,7 @@ from components.io.reports.run.findings import attributes
 
 
 def test_sources_stand_beside_size_orientation_format_and_color_mode() -> None:
-    common = dict.fromkeys(MANIFEST_COLUMNS, "") | {"mode": "L", "format": "PNG"}
+    common = {**dict.fromkeys(MANIFEST_COLUMNS, ""), "mode": "L", "format": "PNG"}
     rows = [
         {"path": f"{label}/{camera}/{k}.png", "label": label, "status": status, "group": f"{k}",
          "width": 40 if label == "cat" else 20, "height": 30}
@@ -16,7 +16,7 @@ def test_sources_stand_beside_size_orientation_format_and_color_mode() -> None:
              ("dog", "c", "quarantined")]
         )
     ]  # fmt: skip
-    found = attributes(pd.DataFrame([common | row for row in rows]))
+    found = attributes(pd.DataFrame([{**common, **row} for row in rows]))
     assert found == {
         "size": [("40 x 30", "cat"), ("40 x 30", "cat"), ("20 x 30", "dog")],
         "orientation": [("wide", "cat"), ("wide", "cat"), ("high", "dog")],
