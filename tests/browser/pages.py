@@ -20,7 +20,7 @@ from components.io.costs import Cost
 from components.io.reports.pages import thumbnails
 from components.io.reports.run.files import RunFiles
 from components.io.reports.run.page import PAGE, run_page, write_tables
-from components.io.reports.validation import GroupStrip, Problem, validation_page
+from components.io.reports.validation import ClassSamples, GroupStrip, Problem, validation_page
 from pipeline import label_review, review_records
 from pipeline.kubeflow import run_pages
 from tests import factories
@@ -74,7 +74,10 @@ def write_validation(folder: Path, found: RunFiles, *, success: bool) -> None:
         }
     )  # fmt: skip
     jpegs = thumbnails(found.images, paths[:12], PARAMS, side=96)
-    page = validation_page(report, bad, [strip, strip] if success else [], jpegs)
+    samples = [ClassSamples(name, 30, paths[4 * k : 4 * k + 4]) for k, name in enumerate(names[:3])]
+    page = validation_page(
+        report, bad, [strip, strip] if success else [], jpegs, samples if success else []
+    )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(page, encoding="utf-8")
     for table in ("quarantine.csv", "near_duplicates.csv"):
