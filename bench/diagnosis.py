@@ -1,7 +1,7 @@
 """Whether the diagnosis names what is wrong: planted faults and healthy runs, all trained for real.
 
 Three data sets (handwritten digits, drawn shapes, solar cells) of 32 px, a small network, the
-training loop of the product. 24 runs have a planted fault, 12 have none.
+training loop of the product. 26 runs have a planted fault, 12 have none.
 
     python -m bench.diagnosis [--only NAME]
 
@@ -20,6 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.diagnosis_data import DATA, Images
+from bench.diagnosis_faults import (
+    Stored,
+    a_camera_each,
+    a_format_each,
+    ambiguous,
+    blurred,
+    noisy,
+    rare,
+    turned,
+    two_formats,
+    wide_or_high,
+)
 from components.core.evaluation.diagnosis import Finding, TrainingFacts, diagnose
 from components.core.evaluation.mistakes import diagnose_mistakes
 from components.core.evaluation.predictions import Predictions
@@ -29,8 +41,10 @@ from components.core.training.inference import predict_logits, probabilities
 from components.core.training.loop import LabeledImages, fit
 from components.core.training.schedule import balanced_weights
 from components.io.data.timed_images import TimedImages
+from components.io.reports.run.findings import attributes
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
 USUAL_RATES, USUAL_EPOCHS = (1e-4, 5e-3), (8, 25)
@@ -49,7 +63,7 @@ class Case:
         only_train: val and test stay as they are.
         norm: the network has batch norm, which forgives a learning rate that is too high.
         settings: of the training, where they are not those of a healthy one.
-        formats: gives the format of each file by its class.
+        stored: columns of the manifest by the classes of its rows, where files are not all alike.
         slow: seconds that reading an image takes.
     """
 
@@ -60,7 +74,7 @@ class Case:
     only_train: bool = False
     norm: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
-    formats: Callable[[Labels], list[str]] | None = None
+    stored: Stored | None = None
     slow: float = 0.0
 
 
@@ -138,16 +152,32 @@ def _diagnose(case: Case, train: Images, val: Images, test: Images, seed: int) -
     paths = [f"{k:05}" for k in range(len(test.labels))]
     predictions = Predictions(names, paths, paths, test.labels, logits.argmax(axis=1), shares)
     by_name = dict(zip(names, counts.tolist(), strict=True))
-    attributes = {"format": _formats(case, train, names)}
+    known = attributes(_manifest(case, train, names, np.random.default_rng(seed)))
     return diagnose(facts) + diagnose_mistakes(
-        predictions, by_name, attributes, rotate_90=config.rotate_90
+        predictions, by_name, known, rotate_90=config.rotate_90
     )
 
 
-def _formats(case: Case, train: Images, names: list[str]) -> list[tuple[str, str]]:
-    """Format and class of each training image."""
-    formats = case.formats or (lambda labels: ["PNG"] * len(labels))
-    return list(zip(formats(train.labels), [names[k] for k in train.labels], strict=True))
+def _manifest(
+    case: Case, train: Images, names: list[str], rng: np.random.Generator
+) -> pd.DataFrame:
+    """What validate would have written about the training images."""
+    import pandas as pd
+
+    labels = [names[k] for k in train.labels]
+    frame = pd.DataFrame(
+        {
+            "path": [f"{label}/{k:05}.png" for k, label in enumerate(labels)],
+            "label": labels,
+            "group": [f"{k:064}" for k in range(len(labels))],
+            "width": 32,
+            "height": 32,
+            "format": "PNG",
+            "mode": "RGB",
+            "status": "used",
+        }
+    )
+    return frame.assign(**case.stored(train.labels, rng)) if case.stored else frame
 
 
 class _Slow:
@@ -191,64 +221,6 @@ def small_network(classes: int, seed: int, *, norm: bool = True) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 16, classes))
 
 
-def noisy(share: float) -> Callable[[Images, np.random.Generator], Images]:
-    """So many labels are those of another class."""
-
-    def spoil(images: Images, rng: np.random.Generator) -> Images:
-        wrong = rng.random(len(images.labels)) < share
-        other = rng.integers(1, images.num_classes, len(images.labels))
-        labels = np.where(wrong, (images.labels + other) % images.num_classes, images.labels)
-        return Images(images.pixels, labels, images.num_classes)
-
-    return spoil
-
-
-def rare(keep: float) -> Callable[[Images, np.random.Generator], Images]:
-    """Of every second class only so many images are left."""
-
-    def spoil(images: Images, rng: np.random.Generator) -> Images:
-        left = (images.labels % 2 == 0) | (rng.random(len(images.labels)) < keep)
-        return images.only(left)
-
-    return spoil
-
-
-def blurred(share: float) -> Callable[[Images, np.random.Generator], Images]:
-    """Noise over the images: what tells the classes apart is nearly gone."""
-
-    def spoil(images: Images, rng: np.random.Generator) -> Images:
-        noise = rng.integers(0, 256, images.pixels.shape)
-        mixed = (1 - share) * images.pixels + share * noise
-        return Images(mixed.astype(np.uint8), images.labels, images.num_classes)
-
-    return spoil
-
-
-def ambiguous(share: float) -> Callable[[Images, np.random.Generator], Images]:
-    """So many images show nothing: every class has the same gray ones."""
-
-    def spoil(images: Images, rng: np.random.Generator) -> Images:
-        pixels = images.pixels.copy()
-        pixels[rng.random(len(pixels)) < share] = 128
-        return Images(pixels, images.labels, images.num_classes)
-
-    return spoil
-
-
-def turned(images: Images, rng: np.random.Generator) -> Images:
-    """Class 1 becomes class 0 turned by a quarter."""
-    pixels = images.pixels.copy()
-    rows = np.flatnonzero(images.labels == 1)
-    models = rng.choice(np.flatnonzero(images.labels == 0), len(rows))
-    pixels[rows] = np.rot90(images.pixels[models], axes=(1, 2))
-    return Images(pixels, images.labels, images.num_classes)
-
-
-def by_class(labels: Labels) -> list[str]:
-    """Even classes are PNG, odd ones JPEG."""
-    return ["JPEG" if label % 2 else "PNG" for label in labels]
-
-
 HARD = ("data harder than the model", "underfitting")
 FEW = ("overfitting", "too few images")
 HIGH = ("learning rate too high",)
@@ -270,9 +242,9 @@ CASES = [
     Case(data="digits", planted=("label noise",), spoil=noisy(0.1)),
     Case(data="shapes", planted=("label noise",), spoil=noisy(0.15)),
     Case(data="digits", planted=("orientation",), spoil=turned, settings={"rotate_90": True}),
-    Case(data="digits", planted=("shortcut",), formats=lambda labels: [f"{k}" for k in labels]),
-    Case(data="shapes", planted=("shortcut",), formats=lambda labels: [f"{k}" for k in labels]),
-    Case(data="cells", planted=("shortcut",), formats=by_class),
+    Case(data="digits", planted=("shortcut",), stored=a_format_each),
+    Case(data="shapes", planted=("shortcut",), stored=a_format_each),
+    Case(data="cells", planted=("shortcut",), stored=two_formats),
     Case(data="shapes", planted=HARD, spoil=blurred(0.97)),
     Case(data="digits", planted=HARD, settings={"augmentation": "maximum", "rotate_90": True,
                                                 "learning_rate": 4e-4, "epochs": 8}),
@@ -288,6 +260,8 @@ CASES = [
             (10_000, {"ema_decay": 0.9, "label_smoothing": 0.0}),
         )
     ),
+    Case(data="digits", planted=("shortcut",), stored=a_camera_each),
+    Case(data="cells", planted=("shortcut",), stored=wide_or_high),
 ]  # fmt: skip
 
 

@@ -2,41 +2,48 @@
 
     data/images/cat/3.png  --move:dog-->  data/images/dog/3.png
                            --drop-->      data/quarantine/review/cat/3.png
+                           --keep-->      stays, and is not called suspicious again
 
 Every application is a block of rows in data/review.csv, written before the first file moves, so
-that running the same command again does the rest, and --undo knows what to bring back.
+that running the same command again does the rest, and --undo knows what to take back.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from components.core.errors import InvalidParams, MissingInput, PipelineError
+from components.core.errors import InvalidParams, PipelineError
 from components.core.phrases import listing
 from components.io import files
 from pipeline import IMAGES, quarantine
 from pipeline.image_folder import look
-from pipeline.label_review import COLUMNS
+from pipeline.review_records import (
+    DROP,
+    JOURNAL,
+    JOURNAL_COLUMNS,
+    KEEP,
+    UNDONE,
+    confirmed,
+    depth_of,
+    label_of,
+    read_journal,
+    read_table,
+)
 
-JOURNAL = Path("data/review.csv")
 DROPPED = quarantine.QUARANTINE / "review"
-
-_JOURNAL_COLUMNS = ("time", "source", "target", "decision", "sha256")
-_UNDONE = "undo"
 
 
 class Move(NamedTuple):
-    """A file to move, by decision of a person.
+    """A file to move, by decision of a person; a label to confirm if it stays where it is.
 
     Attributes:
         source: where it is.
         target: where it goes.
-        decision: move:CLASS, drop or undo.
+        decision: keep, move:CLASS, drop or undo.
         sha256: of its bytes.
     """
 
@@ -52,12 +59,14 @@ class Plan:
 
     Attributes:
         moves: files to move.
-        kept: how many labels a person confirmed.
+        labels: to confirm, or no longer to.
+        kept: how many labels a person confirmed in the table.
         open: how many have no decision yet.
         left: files that are not moved, with the reason.
     """
 
     moves: list[Move]
+    labels: list[Move]
     kept: int
     open: int
     left: list[tuple[Path, str]]
@@ -70,40 +79,57 @@ def plan(table: Path) -> Plan:
         MissingInput: there is no table.
         InvalidParams: a decision is none of keep, move:CLASS and drop, or names no class.
     """
-    rows = _read(table)
-    folder = look(IMAGES)
-    moves, left, kept, undecided = [], [], 0, 0
+    rows = read_table(table)
+    class_names = look(IMAGES).class_names
+    moves, left, undecided = [], [], 0
     for number, row in enumerate(rows, start=2):
         decision = row["decision"].strip()
-        kept += decision == "keep"
         undecided += not decision
-        if decision in ("", "keep"):
+        if decision in ("", KEEP):
             continue
-        target = _target(f"{table}, line {number}", row["path"], decision, folder.class_names)
+        target = _target(f"{table}, line {number}", row["path"], decision, class_names)
         found = Move(IMAGES / row["path"], target, decision, row["sha256"])
         problem = _problem(found)
         if problem:
             left.append((found.source, problem))
         elif os.path.lexists(found.source):
             moves.append(found)
-    return Plan(moves, kept, undecided, left)
+    kept = [row for row in rows if row["decision"].strip() == KEEP]
+    return Plan(moves, _to_confirm(kept, class_names), len(kept), undecided, left)
+
+
+def _to_confirm(kept: Sequence[Mapping[str, str]], class_names: Sequence[str]) -> list[Move]:
+    """Labels that are not confirmed in the journal yet."""
+    known, labels = confirmed(class_names), []
+    for row in kept:
+        path = Path(row["path"])
+        if (row["sha256"], label_of(path, class_names)) not in known:
+            labels.append(Move(IMAGES / path, IMAGES / path, KEEP, row["sha256"]))
+    return labels
 
 
 def plan_undo() -> Plan:
-    """What brings back the files of the last application of which one is still where it went."""
+    """What takes back the last application of which something still stands."""
+    entries = read_journal()
+    last = {row["sha256"]: row for row in entries}
     blocks: dict[str, list[Mapping[str, str]]] = {}
-    for row in _entries():
-        if row["decision"] != _UNDONE:
+    for row in entries:
+        if row["decision"] != UNDONE:
             blocks.setdefault(row["time"], []).append(row)
     for block in reversed(blocks.values()):
-        back = [Move(Path(r["target"]), Path(r["source"]), _UNDONE, r["sha256"]) for r in block]
+        back = [_back(row) for row in block if row["decision"] != KEEP]
         away = [move for move in reversed(back) if os.path.lexists(move.source)]
-        if away:
+        labels = [_back(r) for r in block if r["decision"] == KEEP and last[r["sha256"]] is r]
+        if away or labels:
             problems = [(move.source, _problem(move)) for move in away]
             left = [(source, problem) for source, problem in problems if problem]
             stay = {source for source, _ in left}
-            return Plan([move for move in away if move.source not in stay], 0, 0, left)
-    return Plan([], 0, 0, [])
+            return Plan([move for move in away if move.source not in stay], labels, 0, 0, left)
+    return Plan([], [], 0, 0, [])
+
+
+def _back(row: Mapping[str, str]) -> Move:
+    return Move(Path(row["target"]), Path(row["source"]), UNDONE, row["sha256"])
 
 
 def carry_out(done: Plan, time: str) -> None:
@@ -116,9 +142,10 @@ def carry_out(done: Plan, time: str) -> None:
     Raises:
         PipelineError: a file cannot be moved; those before it are.
     """
-    rows = [[*(row[name] for name in _JOURNAL_COLUMNS)] for row in _entries()]
-    rows += [[time, str(m.source), str(m.target), m.decision, m.sha256] for m in done.moves]
-    files.write_csv(JOURNAL, _JOURNAL_COLUMNS, rows)
+    rows = [[*(row[name] for name in JOURNAL_COLUMNS)] for row in read_journal()]
+    new = [*done.labels, *done.moves]
+    rows += [[time, str(m.source), str(m.target), m.decision, m.sha256] for m in new]
+    files.write_csv(JOURNAL, JOURNAL_COLUMNS, rows)
     for each in done.moves:
         try:
             quarantine.move(each.source, each.target)
@@ -129,40 +156,17 @@ def carry_out(done: Plan, time: str) -> None:
             ) from error
 
 
-def _read(table: Path) -> list[dict[str, str]]:
-    if not table.is_file():
-        raise MissingInput(
-            f"{table}: does not exist; run `python -m pipeline review-labels`, which writes it."
-        )
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-            raise InvalidParams(
-                f"{table}: lacks the columns {listing(sorted(missing), 8)}; save it as CSV with "
-                "commas, and leave the first line as it was."
-            )
-        return list(reader)
-
-
-def _entries() -> Sequence[Mapping[str, str]]:
-    if not JOURNAL.is_file():
-        return []
-    with JOURNAL.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def _target(place: str, path: str, decision: str, class_names: Sequence[str]) -> Path:
     """Where a file goes: into the same folder below another class, or aside."""
     word, _, name = decision.partition(":")
-    if decision == "drop":
+    if decision == DROP:
         return DROPPED / path
     if word != "move" or name.strip() not in class_names:
         raise InvalidParams(
             f"{place}: the decision is {decision!r}; it should be keep, drop, or move: with one of "
             f"the classes {listing(class_names, 9)}."
         )
-    parts = Path(path).parts
-    depth = 0 if parts[0] in class_names else 1  # below a ready-made split
+    parts, depth = Path(path).parts, depth_of(Path(path), class_names)
     return IMAGES.joinpath(*parts[:depth], name.strip(), *parts[depth + 1 :])
 
 

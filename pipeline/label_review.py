@@ -25,7 +25,8 @@ from components.io import files, models, params, process
 from components.io.data.dataset import Dataset, open_dataset
 from components.io.reports import pages
 from components.train.key import resolve
-from pipeline import SETTINGS
+from pipeline import SETTINGS, review_records
+from pipeline.review_records import COLUMNS, FOLDER, TABLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
     from components.core.training.config import TrainingConfig
 
     Floats = NDArray[np.float64]
-
-FOLDER, TABLE = Path("artifacts/review"), "labels.csv"
-COLUMNS = (
-    "decision", "path", "label", "proposed", "p_label", "p_proposed", "split", "sha256",
-)  # fmt: skip
 
 # Images on the page; the table has all.
 _SHOWN = 200
@@ -72,7 +68,8 @@ class Found(NamedTuple):
     """What the search gave.
 
     Attributes:
-        suspicious: labels that confident learning finds wrong.
+        suspicious: labels that confident learning finds wrong and no person chose.
+        confirmed: labels that it finds wrong and a person chose.
         listed: rows of the table.
         images: that were looked at.
         table: the CSV.
@@ -80,6 +77,7 @@ class Found(NamedTuple):
     """
 
     suspicious: int
+    confirmed: int
     listed: int
     images: int
     table: Path
@@ -172,17 +170,26 @@ def _train(
 def write(everything: AllImages, found: Suspicion, probabilities: Floats, limit: int) -> Found:
     """Write the table and the page of the most suspicious labels.
 
+    What is decided in the table that is there stays decided.
+
     Args:
         everything: all images.
         found: how suspicious their labels are.
         probabilities: (N, K).
-        limit: at most so many rows.
+        limit: at most so many rows that are not decided yet.
+
+    Raises:
+        InvalidParams: the table that is there cannot be read.
     """
-    listed = found.order[: min(limit, int(found.suspicious.sum()))]
     names, labels = everything.class_names, everything.images.labels
+    keys = [(d, names[k]) for d, k in zip(everything.digests, labels, strict=True)]
+    said, chosen = review_records.decisions(TABLE), review_records.confirmed(names)
+    suspicious = found.order[: int(found.suspicious.sum())].tolist()
+    unclear = [k for k in suspicious if keys[k] not in chosen]
+    shown = {*unclear[:limit], *(k for k, key in enumerate(keys) if key in {*said} - chosen)}
     rows = [
         {
-            "decision": "",
+            "decision": said.get(keys[k], ""),
             "path": everything.paths[k],
             "label": names[labels[k]],
             "proposed": names[found.proposed[k]],
@@ -191,19 +198,23 @@ def write(everything: AllImages, found: Suspicion, probabilities: Floats, limit:
             "split": everything.splits[k],
             "sha256": everything.digests[k],
         }
-        for k in listed
+        for k in found.order.tolist()
+        if k in shown
     ]
-    table, page = FOLDER / TABLE, FOLDER / "labels.html"
-    files.write_csv(table, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    page, total, left_out = FOLDER / "labels.html", len(keys), len(suspicious) - len(unclear)
     settings = params.load(SETTINGS, train.Params)
-    total = len(everything.paths)
-    text = labels_page(rows, total, train.Paths().images, settings.data.decode_params)
+    text = labels_page(rows, total, train.Paths().images, settings.data.decode_params, left_out)
+    files.write_csv(TABLE, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
     files.write_text(page, text)
-    return Found(int(found.suspicious.sum()), len(rows), total, table, page)
+    return Found(len(unclear), left_out, len(rows), total, TABLE, page)
 
 
 def labels_page(
-    rows: Sequence[Mapping[str, str]], total: int, images: Path, decode_params: ImageParams
+    rows: Sequence[Mapping[str, str]],
+    total: int,
+    images: Path,
+    decode_params: ImageParams,
+    confirmed: int = 0,
 ) -> str:
     """The first rows of the table with their images.
 
@@ -212,8 +223,16 @@ def labels_page(
         total: images that were looked at.
         images: folder that the paths are relative to.
         decode_params: how bytes become pixels.
+        confirmed: suspicious labels that are left out, since a person chose them.
     """
     shown = rows[:_SHOWN]
     paths = (row["path"] for row in shown)
     small = pages.to_uris(pages.thumbnails(images, paths, decode_params, side=160))
-    return pages.render("labels.html", rows=shown, images=small, listed=len(rows), total=total)
+    return pages.render(
+        "labels.html",
+        rows=shown,
+        images=small,
+        listed=len(rows),
+        total=total,
+        confirmed=confirmed,
+    )

@@ -25,7 +25,7 @@ from components.io.data.split_files import read_groups, read_pinned_splits
 from components.io.reports.pages import thumbnails
 from components.io.reports.validation import validation_page
 from components.validate.expectations import run_expectations
-from components.validate.groups import PAIR_COLUMNS, largest_groups, pair_rows
+from components.validate.groups import PAIR_COLUMNS, class_samples, largest_groups, pair_rows
 from components.validate.messages import (
     passes,
     refusal,
@@ -100,14 +100,16 @@ def run(paths: Paths, params: Params) -> None:
     readable = {item.file.path for item in data.items}
     broken = dict.fromkeys(problem.path for problem in problems if problem.path in readable)
     strips = largest_groups(data)
+    samples = class_samples(data) if report.success else []
     shown = [*list(broken)[:_THUMBNAILS], *(path for strip in strips for path, _ in strip.shown)]
+    shown += [path for row in samples for path in row.paths]
     jpegs = thumbnails(paths.images, shown, decode_params, side=_THUMBNAIL_SIDE)
     manifest_file.write(manifest, paths.manifest)
     rows = ([problem.path, problem.reason, problem.rule] for problem in problems)
     files.write_csv(paths.quarantine, ["path", "reason", "rule"], rows)
     files.write_csv(paths.near_duplicates, PAIR_COLUMNS, pair_rows(data))
     files.write_artifact(paths.report, report)
-    files.write_text(paths.page, validation_page(report, problems, strips, jpegs))
+    files.write_text(paths.page, validation_page(report, problems, strips, jpegs, samples))
     if not report.success:
         raise InvalidData(f"{paths.images}: {refusal(report, problems)} See {paths.page}.")
     print(*summary(report, data.split_folders), f"validate  report: {paths.page}", sep="\n")

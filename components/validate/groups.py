@@ -1,16 +1,31 @@
-"""Near duplicates for people: the largest groups to look at, and a table of all pairs."""
+"""Images for people: some of each class, the largest groups of near duplicates, and all pairs."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from components.core.data.grouping import ScannedDataset, SplitItem
-from components.io.reports.validation import GroupStrip
+from components.io.reports.validation import ClassSamples, GroupStrip
+
+T = TypeVar("T")
 
 PAIR_COLUMNS = ("group", "path", "label", "other_path", "other_label", "similarity")
 
 _GROUPS, _IMAGES = 10, 12
+_CLASSES, _SAMPLES = 6, 4
+
+
+def class_samples(data: ScannedDataset) -> list[ClassSamples]:
+    """Four images of each of the first six classes, evenly over their sorted paths."""
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    for item in data.items:
+        paths[item.file.label].append(item.file.path)
+    return [
+        ClassSamples(name, len(paths[name]), _evenly(sorted(paths[name]), _SAMPLES))
+        for name in data.class_names[:_CLASSES]
+    ]
 
 
 def largest_groups(data: ScannedDataset) -> list[GroupStrip]:
@@ -26,11 +41,15 @@ def largest_groups(data: ScannedDataset) -> list[GroupStrip]:
 
 def _strip(items: list[SplitItem]) -> GroupStrip:
     files = sorted((item.file.label, item.file.path) for item in items)
-    count = min(len(files), _IMAGES)
-    shown = [files[k * len(files) // count] for k in range(count)]
+    shown = _evenly(files, _IMAGES)
     return GroupStrip(
         Counter(label for label, _ in files), [(path, label) for label, path in shown]
     )
+
+
+def _evenly(values: Sequence[T], limit: int) -> list[T]:
+    count = min(len(values), limit)
+    return [values[k * len(values) // count] for k in range(count)]
 
 
 def pair_rows(data: ScannedDataset) -> Iterator[tuple[str, ...]]:

@@ -129,20 +129,24 @@ def review_labels(
 ) -> None:
     """List labels of all splits that are likely wrong, most suspicious first, with their images.
 
-    Trains once for each fold; a stopped search goes on where it was.
+    Trains once for each fold; a stopped search goes on where it was. What is decided in the table
+    stays in it; labels that a person confirmed are left out.
     """
     from components import train
     from components.core.evaluation import label_issues
     from components.core.phrases import count
     from components.io import params
-    from pipeline import SETTINGS, label_review
+    from pipeline import SETTINGS, label_review, review_records
 
+    review_records.decisions(review_records.TABLE)  # a spoiled one is refused before training
     settings = params.load(SETTINGS, train.Params)
     everything = label_review.open_all(settings)
     probabilities = label_review.out_of_fold(everything, settings, folds, Path("cache"))
     suspicion = label_issues.find(probabilities, everything.images.labels)
     found = label_review.write(everything, suspicion, probabilities, limit)
-    print(f"{count(found.suspicious, 'suspicious label')} of {count(found.images, 'image')}")
+    left_out = f"; {found.confirmed:,} left out as confirmed" if found.confirmed else ""
+    suspicious = count(found.suspicious, "suspicious label")
+    print(f"{suspicious} of {count(found.images, 'image')}{left_out}")
     print(f"look at {found.page}", f"decide in {found.table}: keep, move:CLASS or drop", sep="\n")
     print("then: python -m pipeline apply-review --dry-run")
 
@@ -157,24 +161,29 @@ def apply_review(
 ) -> int:
     """Move files to the class that a person decided, or aside; nothing is deleted.
 
-    data/review.csv records each move. Exit code 3: a file was left where it is.
+    data/review.csv records each move and confirmed label. Exit code 3: a file was left where it
+    is.
     """
     from datetime import UTC, datetime
 
     from components.core.phrases import count
     from pipeline import apply_review as applying
+    from pipeline import review_records
 
     plan = applying.plan_undo() if undo else applying.plan(table)
     print_table(("from", "to", "decision"), [[*map(str, m[:3])] for m in plan.moves])
     for path, reason in plan.left:
         print(f"! {path}: {reason}")
-    done = count(len(plan.moves), "file")
     if not undo:
         print(f"{plan.kept:,} kept, {plan.open:,} without a decision")
-    if dry_run or not plan.moves:
-        print(f"apply-review: would move {done}" if plan.moves else "apply-review: nothing to move")
-    elif ask(yes)(f"apply-review: move {done}"):
+    what = f"{'take back' if undo else 'record'} {count(len(plan.labels), 'confirmed label')}"
+    todo = [f"move {count(len(plan.moves), 'file')}"] if plan.moves else []
+    doing = " and ".join([*todo, what] if plan.labels else todo)
+    if dry_run or not doing:
+        print(f"apply-review: would {doing}" if doing else "apply-review: nothing to move")
+    elif ask(yes)(f"apply-review: {doing}"):
         applying.carry_out(plan, datetime.now(UTC).isoformat(timespec="milliseconds"))
-        print(f"apply-review: moved {done}, recorded in {applying.JOURNAL}")
-        print(f"next: dvc add {IMAGES}", "      dvc repro", sep="\n")
+        print(f"apply-review: done: {doing}; recorded in {review_records.JOURNAL}")
+        if plan.moves:
+            print(f"next: dvc add {IMAGES}", "      dvc repro", sep="\n")
     return EXIT_NEEDS_ACTION if plan.left else 0

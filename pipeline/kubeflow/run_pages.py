@@ -9,6 +9,7 @@ import base64
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -49,7 +50,8 @@ def write_page(step: str, folder: Path, metrics: MetricsLike, summary: str, page
         folder: what it wrote.
         metrics: takes every finite number.
         summary: file to write, Markdown.
-        page: file to write, HTML: the step's own page, else its summary and figures.
+        page: file to write, HTML: a copy of the step's own page, which says where its tables are,
+            else its summary and figures.
     """
     values = _SUMMARIES[step](folder)
     for name, value in values.items():
@@ -58,8 +60,9 @@ def write_page(step: str, folder: Path, metrics: MetricsLike, summary: str, page
     rows = {name: _format(value) for name, value in values.items()}
     lines = [f"| {name} | {_escape_cell(text)} |" for name, text in rows.items()]
     _write(summary, "\n".join([f"# {step}", "", "| | |", "|---|---|", *lines, ""]))
-    own = folder / _PAGES.get(step, "none")
-    _write(page, own.read_text(encoding="utf-8") if own.is_file() else _page(step, folder, rows))
+    name, tables = _PAGES.get(step, ("", ""))
+    own = folder / name
+    _write(page, _copy(own, tables) if own.is_file() else _page(step, folder, rows))
 
 
 def log_curves(folder: Path, curves: ClassificationMetricsLike) -> None:
@@ -147,9 +150,16 @@ _SUMMARIES: dict[str, Callable[[Path], Summary]] = {
     "register": _registered,
 }
 
-# Pages of steps, from the folder of the step; the other steps have none of their own.
-_RUN_PAGE = "../report/index.html"
-_PAGES = {"validate": "report.html", "evaluate": _RUN_PAGE, "register": _RUN_PAGE}
+# Pages of steps, from the folder of the step, and where the tables that they link are; the other
+# steps have none of their own.
+_RUN_PAGE = ("../report/index.html", "in the MLflow run, artifacts, folder report")
+_PAGES = {
+    "validate": ("report.html", "on the volume of the run, folder artifacts/validate"),
+    "evaluate": _RUN_PAGE,
+    "register": _RUN_PAGE,
+}
+_SECTION_LINKS = re.compile(r"<nav.*?</nav>", re.DOTALL)
+_TABLE_LINK = re.compile(r'<a href="[^"#:]+\.csv">([^<]+)</a>')
 
 
 def _format(value: float | str | None) -> str:
@@ -160,6 +170,16 @@ def _format(value: float | str | None) -> str:
 
 def _escape_cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
+
+
+def _copy(page: Path, tables: str) -> str:
+    """A page without the tables beside it: links to them would lead nowhere.
+
+    Kubeflow shows it in a frame without an address of its own, in which a link to a section opens
+    Kubeflow itself.
+    """
+    text = _SECTION_LINKS.sub("", page.read_text(encoding="utf-8"))
+    return _TABLE_LINK.sub(rf"<code>\1</code> ({tables})", text)
 
 
 def _page(step: str, folder: Path, rows: Mapping[str, str]) -> str:

@@ -20,8 +20,8 @@ from components.io.costs import Cost
 from components.io.reports.pages import thumbnails
 from components.io.reports.run.files import RunFiles
 from components.io.reports.run.page import PAGE, run_page, write_tables
-from components.io.reports.validation import GroupStrip, Problem, validation_page
-from pipeline import label_review
+from components.io.reports.validation import ClassSamples, GroupStrip, Problem, validation_page
+from pipeline import label_review, review_records
 from pipeline.kubeflow import run_pages
 from tests import factories
 
@@ -36,6 +36,8 @@ def main(target: Path) -> None:
     """Write each page into a folder of its own, with its tables."""
     for title, classes, images in (("two", 2, 120), ("many", 22, 330), ("hundreds", 300, 900)):
         found = planted(target / title / "images", classes, images)
+        if title == "two":
+            found = replace(found, heat_maps=heat_maps(found))
         write(target / title, found, PARAMS)
         write_validation(target / title / "passed", found, success=True)
         write_validation(target / title / "failed", found, success=False)
@@ -72,7 +74,10 @@ def write_validation(folder: Path, found: RunFiles, *, success: bool) -> None:
         }
     )  # fmt: skip
     jpegs = thumbnails(found.images, paths[:12], PARAMS, side=96)
-    page = validation_page(report, bad, [strip, strip] if success else [], jpegs)
+    samples = [ClassSamples(name, 30, paths[4 * k : 4 * k + 4]) for k, name in enumerate(names[:3])]
+    page = validation_page(
+        report, bad, [strip, strip] if success else [], jpegs, samples if success else []
+    )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(page, encoding="utf-8")
     for table in ("quarantine.csv", "near_duplicates.csv"):
@@ -97,8 +102,8 @@ def write_labels(folder: Path, found: RunFiles, listed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     page = label_review.labels_page(table, len(used), found.images, PARAMS)
     (folder / "labels.html").write_text(page, encoding="utf-8")
-    rows = ([row[name] for name in label_review.COLUMNS] for row in table)
-    files.write_csv(folder / label_review.TABLE, label_review.COLUMNS, rows)
+    rows = ([row[name] for name in review_records.COLUMNS] for row in table)
+    files.write_csv(folder / review_records.TABLE.name, review_records.COLUMNS, rows)
 
 
 def write_step(folder: Path) -> None:
@@ -115,6 +120,12 @@ def write_step(folder: Path) -> None:
 class _NoMetrics:
     def log_metric(self, metric: str, value: float) -> None:
         """Nobody asks for it here."""
+
+
+def heat_maps(found: RunFiles) -> dict[str, bytes]:
+    """One for each of the mistakes that the page shows: here the image itself."""
+    paths = [row["path"] for row in found.errors[:24]]
+    return thumbnails(found.images, paths, PARAMS, side=96)
 
 
 def planted(folder: Path, classes: int, images: int) -> RunFiles:

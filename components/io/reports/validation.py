@@ -34,11 +34,27 @@ class GroupStrip:
     shown: Sequence[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class ClassSamples:
+    """Images of a class, to be looked at.
+
+    Attributes:
+        name: of the class.
+        images: how many it has.
+        paths: of some of them.
+    """
+
+    name: str
+    images: int
+    paths: Sequence[str]
+
+
 def validation_page(
     report: ValidationReport,
     problems: Sequence[Problem],
     strips: Sequence[GroupStrip],
     thumbnails: Mapping[str, bytes],
+    samples: Sequence[ClassSamples] = (),
 ) -> str:
     """The page about the data set.
 
@@ -47,6 +63,7 @@ def validation_page(
         problems: every problem; the page shows the first 200.
         strips: the largest groups of near duplicates.
         thumbnails: small JPEGs of files that are shown, by path.
+        samples: images of the first classes.
     """
     largest = max((sum(by_split.values()) for by_split in report.counts.values()), default=0)
     return render(
@@ -55,6 +72,7 @@ def validation_page(
         rules=sorted(report.rules, key=lambda rule: (rule.success, rule.severity)),
         problems=problems,
         strips=strips,
+        samples=samples,
         thumbnails=to_uris(thumbnails),
         largest=max(largest, 1),
         folded=len(report.counts) > _SHOWN_CLASSES,

@@ -1,12 +1,16 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from components.core.artifacts import ClassMetrics, Evaluation, Metrics
 from components.io import files
+from components.io.reports.run.page import PAGE, run_page, write_tables
 from pipeline.kubeflow import run_pages
+from tests import factories
+from tests.components.io.reports.conftest import run_files
 
 
 class Sink:
@@ -114,3 +118,36 @@ def test_the_page_carries_the_figures_and_escapes_markup(tmp_path: Path) -> None
     assert "&lt;script&gt;" in page.read_text()
     assert 'src="data:image/png;base64,ZmlndXJl"' in page.read_text()
     assert "| <script> | a\\|b c |" in summary.read_text()
+
+
+def test_the_copy_of_the_run_page_says_where_its_tables_are_instead_of_links(
+    tmp_path: Path,
+) -> None:
+    found = factories.predictions_of([[90, 22], [3, 60]], ["cat", "dog"])
+    run = run_files(predictions=found, evaluation=factories.evaluation(found))
+    report, step = tmp_path / "report", tmp_path / "evaluate"
+    for folder in (report, step):
+        folder.mkdir()
+    write_tables(report, run)
+    original = run_page(run, factories.image_params(), {"MLflow run": "https://mlflow/#/runs/1"})
+    (report / PAGE).write_text(original, encoding="utf-8")
+    (step / "metrics.json").write_text("{}")
+    assert 'href="errors.csv"' in original
+    assert 'href="#mistakes"' in original
+    page = tmp_path / "page.html"
+    run_pages.write_page("evaluate", step, Sink(), str(tmp_path / "summary.md"), str(page))
+    copy = page.read_text(encoding="utf-8")
+    targets = re.findall(r'href="([^"]+)"', copy)
+    assert targets == ["https://mlflow/#/runs/1"]
+    assert "<code>errors.csv</code> (in the MLflow run, artifacts, folder report)" in copy
+    assert copy.count("popovertarget=") == original.count("popovertarget=") > 0
+
+
+def test_the_copy_of_the_page_of_validate_says_so_too(tmp_path: Path) -> None:
+    link = 'all are in <a href="near_duplicates.csv">near_duplicates.csv</a>.'
+    (tmp_path / "report.html").write_text(link)
+    files.write_artifact(tmp_path / "report.json", factories.validation_report())
+    page = tmp_path / "page.html"
+    run_pages.write_page("validate", tmp_path, Sink(), str(tmp_path / "summary.md"), str(page))
+    where = "(on the volume of the run, folder artifacts/validate)"
+    assert page.read_text() == f"all are in <code>near_duplicates.csv</code> {where}."

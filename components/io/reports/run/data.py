@@ -18,6 +18,8 @@ _PAIRS = 8  # of duplicates, and of near duplicates
 _SAME_BYTES = "same bytes as "
 _SIZES = 300  # points of the chart
 
+SIZE_COLUMNS = ("width", "height", "images")
+
 
 class Pair(NamedTuple):
     """Two images side by side."""
@@ -64,6 +66,14 @@ def sizes_chart(manifest: pd.DataFrame) -> Chart | None:
         x_label="width, px",
         y_label="height, px",
     )
+
+
+def sizes(manifest: pd.DataFrame) -> list[tuple[int, int, int]]:
+    """SIZE_COLUMNS of every size of the used images, the most frequent first."""
+    used = manifest[manifest["status"] == "used"]
+    counts = Counter(zip(used["width"].tolist(), used["height"].tolist(), strict=True))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(width, height, count) for (width, height), count in ordered]
 
 
 def one_size(manifest: pd.DataFrame) -> str:

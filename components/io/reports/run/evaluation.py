@@ -85,7 +85,7 @@ def _cell(
 
 
 class ClassRow(NamedTuple):
-    """A class on the test images, beside the champion."""
+    """A class on the test images, beside the champion on those that it has not seen."""
 
     name: str
     images: int
@@ -95,6 +95,12 @@ class ClassRow(NamedTuple):
     high: float
     precision: float
     champion: float | None
+    champion_images: int | None
+
+    @property
+    def champion_has_fewer(self) -> bool:
+        """Whether the champion's recall rests on fewer images."""
+        return self.champion_images is not None and self.champion_images < self.images
 
     @property
     def bar(self) -> Markup:
@@ -105,6 +111,7 @@ class ClassRow(NamedTuple):
         return share_bar(self.recall, self.low, self.high, self.champion, words)
 
 
+COVERAGE_COLUMNS = metrics.Coverage._fields
 CLASS_COLUMNS = ("class", *ClassRow._fields[1:])
 
 
@@ -116,17 +123,17 @@ def class_rows(found: Predictions, champion: Predictions | None) -> list[ClassRo
     for each in metrics.weakest_first(metrics.class_metrics(counts, found.class_names)):
         correct = round(each.recall * each.support)
         low, high = wilson_interval(correct, each.support, 0.95) if each.support else (0.0, 1.0)
-        beside = theirs.get(each.name)
-        row = (each.name, each.support, correct, each.recall, low, high, each.precision, beside)
+        beside = theirs.get(each.name, (None, 0 if champion else None))
+        row = (each.name, each.support, correct, each.recall, low, high, each.precision, *beside)
         rows.append(ClassRow(*row))
     return rows
 
 
-def _recalls(found: Predictions) -> dict[str, float]:
-    """Recall of each class that has images."""
+def _recalls(found: Predictions) -> dict[str, tuple[float, int]]:
+    """Recall of each class that has images, and how many it has."""
     counts = metrics.confusion(found.labels, found.predicted, len(found.class_names))
     classes = metrics.class_metrics(counts, found.class_names)
-    return {each.name: each.recall for each in classes if each.support}
+    return {each.name: (each.recall, each.support) for each in classes if each.support}
 
 
 def weakest(rows: Sequence[ClassRow]) -> Sequence[ClassRow]:
@@ -155,9 +162,14 @@ def reliability_chart(files: RunFiles) -> Chart | None:
     )
 
 
+def coverage(found: Predictions) -> list[metrics.Coverage]:
+    """Accuracy when the least confident images are left to a person, from few answers to all."""
+    return metrics.accuracy_at_coverage(found.probabilities, found.labels, _COVERAGE_POINTS)
+
+
 def coverage_chart(found: Predictions) -> Chart:
-    """Accuracy when the least confident images are left to a person."""
-    table = metrics.accuracy_at_coverage(found.probabilities, found.labels, _COVERAGE_POINTS)
+    """The same as a curve."""
+    table = coverage(found)
     whole = table[-1].accuracy
     # Few answers make a noisy start: the first tenth is not drawn.
     points = [(c.share, c.accuracy) for c in table if c.share >= 0.1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.core.evaluation.diagnosis import Finding, diagnose, training_facts
 from components.core.evaluation.mistakes import diagnose_mistakes
+from components.core.evaluation.sources import sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,4 +55,5 @@ def attributes(manifest: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
         "format": used["format"].tolist(),
         "color mode": used["mode"].tolist(),
     }
-    return {name: list(zip(values, labels, strict=True)) for name, values in columns.items()}
+    found = {name: list(zip(values, labels, strict=True)) for name, values in columns.items()}
+    return found | sources(used["path"].tolist(), labels, used["group"].tolist())

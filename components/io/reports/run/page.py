@@ -128,7 +128,8 @@ def _evaluation(found: RunFiles, images: Thumbnails) -> dict[str, Any]:
         "matrix": matrix,
         "cells": cells,
         "mistake": _mistake(found),
-        "class_rows": evaluation.weakest(rows),
+        "class_rows": (shown := evaluation.weakest(rows)),
+        "fewer": any(row.champion_has_fewer for row in shown),
         "num_classes": len(rows),
         "errors": errors,
         "heat_maps": {path: images.embed(jpeg) for path, jpeg in found.heat_maps.items()},
@@ -197,12 +198,15 @@ def write_tables(folder: Path, found: RunFiles) -> None:
     pairs = [*data.duplicates(found), *data.near_duplicates(found)]
     files.write_csv(folder / "duplicates.csv", data.Pair._fields, pairs)
     _write_rows(folder / "quarantine.csv", ("path", "reason", "rule"), found.quarantine)
+    files.write_csv(folder / "sizes.csv", data.SIZE_COLUMNS, data.sizes(found.manifest))
     if found.trials:
         _write_rows(folder / "trials.csv", tuple(found.trials[0]), found.trials)
     if found.predictions is None:
         return
     rows = evaluation.class_rows(found.predictions, found.champion)
     files.write_csv(folder / "classes.csv", evaluation.CLASS_COLUMNS, rows)
+    coverage = evaluation.coverage(found.predictions)
+    files.write_csv(folder / "coverage.csv", evaluation.COVERAGE_COLUMNS, coverage)
     if found.errors:
         _write_rows(folder / "errors.csv", tuple(found.errors[0]), found.errors)
     if found.record is not None:

@@ -89,8 +89,11 @@ def test_every_cell_of_the_matrix_opens_its_own_images() -> None:
     html = run_page(
         run_files(predictions=found, evaluation=factories.evaluation(found)), PARAMS, {}
     )
-    targets = set(re.findall(r'<section class="cell" id="(.+?)"', html))
-    assert set(re.findall(r'<td class="\w+"><a href="#(cell-.+?)"', html)) == targets
+    targets = set(re.findall(r'<section class="cell" id="(.+?)" popover>', html))
+    assert (
+        set(re.findall(r'<td class="\w+"><button type="button" popovertarget="(.+?)"', html))
+        == targets
+    )
     assert len(targets) == 4
     section = html.partition('id="cell-1-0"')[2].partition("</section>")[0]
     assert "<bdi>dog</bdi> predicted as <bdi>cat</bdi>: 3 images, 33% of the class" in section

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from components.core.artifacts import RuleResult, ValidationReport
-from components.io.reports.validation import GroupStrip, Problem, validation_page
+from components.io.reports.validation import ClassSamples, GroupStrip, Problem, validation_page
 from tests import factories
 
 NASTY = "<script>alert('1')</script> \"&amp;\" \u65e5\u672c\u8a9e"
@@ -125,6 +125,17 @@ def test_the_largest_groups_are_strips_of_images_with_their_classes() -> None:
     assert [link[:15] for link in tags.links] == ["near_duplicates", *["data:image/jpeg"] * 2]
     assert tags.tags.count("figcaption") == 2
     assert "Near duplicates" not in page(True)
+
+
+def test_images_of_the_first_classes_are_shown_and_the_rest_is_counted() -> None:
+    paths = [f"{NASTY}/{k}.png" for k in range(2)]
+    jpegs = dict.fromkeys(paths, b"\xff\xd8jpeg")
+    tags = Tags(validation_page(report(True), [], [], jpegs, [ClassSamples(NASTY, 1_490, paths)]))
+    text = " ".join(" ".join(tags.text).split())
+    assert f"{NASTY} , 2 of 1,490, evenly over their names and 1 more class" in text
+    assert [link[:15] for link in tags.links] == ["data:image/jpeg"] * 2
+    assert "script" not in tags.tags
+    assert "<h2>Images</h2>" not in page(True)
 
 
 def test_the_digest_is_in_the_footer() -> None:
