@@ -34,6 +34,9 @@ _TRIES = 4
 # What people type after a failure is the same command; these words would mean that we failed.
 _OURS = re.compile(r"internal error|Traceback \(most recent call last\)")
 
+# Python drops what is raised within the callback of a weak reference, Ctrl-C too, and says so.
+_PYTHONS = re.compile(r"Exception ignored in: .*\nTraceback .*\n(?: .*\n|\s*\n)*KeyboardInterrupt")
+
 
 @dataclass
 class Runner:
@@ -167,7 +170,7 @@ class Runner:
     def _ended(self, process: "subprocess.Popen[bytes]") -> bool:
         """Whether it ended well, when nothing of it runs any more."""
         self._await(lambda: not self.lane.processes())
-        if _OURS.search(self._log()):
+        if _OURS.search(_PYTHONS.sub("", self._log())):
             self.counts["failed"] += 1
             print(f"not our words: {self._log()}", flush=True)
         return process.returncode == 0

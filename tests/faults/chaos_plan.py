@@ -31,14 +31,21 @@ class Hurt:
         return f"{self.step}: {what} at {self.share:.0%} of its requests"
 
 
+# Of a step's time: behind it, Python itself has started, on a busy machine too.
+_STARTED = 0.1
+
+
 def draw(rng: random.Random, step: str) -> Hurt:
     """One fault that the step can meet."""
+    share = rng.random()
     signals = ["kill step", "kill dvc", "terminate dvc", "terminate step", "interrupt"]
-    if step == "validate":  # it does not talk to MLflow
-        return Hurt(step, rng.choice(signals), rng.random())
-    kind = rng.choice([*signals, "kill step", "kill dvc", "restart server", "request", "request"])
+    others = ["kill step", "kill dvc", "restart server", "request", "request"]
+    # validate does not talk to MLflow.
+    kind = rng.choice(signals if step == "validate" else [*signals, *others])
+    if kind == "interrupt":  # Python has its own words for one in its first moments
+        share = _STARTED + (1 - _STARTED) * share
     if kind != "request":
-        return Hurt(step, kind, rng.random())
+        return Hurt(step, kind, share)
     fault = rng.choice(
         [
             Fault("drop", path="POST|PATCH|PUT"),
@@ -48,7 +55,7 @@ def draw(rng: random.Random, step: str) -> Hurt:
             Fault("latency", rng.random() * 2, times=2),
         ]
     )
-    return Hurt(step, fault.kind, rng.random(), fault)
+    return Hurt(step, fault.kind, share, fault)
 
 
 def draw_round(rng: random.Random) -> tuple[int, list[Hurt]]:

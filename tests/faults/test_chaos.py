@@ -177,3 +177,11 @@ def test_so_does_one_that_was_waited_for_in_vain(
     assert (
         "again: python -m tests.faults.chaos --seed 7 --lane 1 --round 3" in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(("raised", "ours"), [("KeyboardInterrupt: ", False), ("ValueError", True)])
+def test_an_interrupt_that_python_drops_is_no_failure_of_ours(raised: str, ours: bool) -> None:
+    stack = f'Traceback (most recent call last):\n  File "a.py", line 1, in b\n\n{raised}\n'
+    log = f"register  passed\nException ignored in: <function b at 0x7f>\n{stack}done\n"
+    assert bool(chaos._OURS.search(chaos._PYTHONS.sub("", log))) is ours
+    assert chaos._OURS.search(chaos._PYTHONS.sub("", stack))

@@ -18,7 +18,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def dvc(project: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The current folder is a project whose stages DVC runs."""
-    monkeypatch.setattr(speeds, "of_this_machine", lambda _task, _cache: SPEEDS)
+    monkeypatch.setattr(speeds, "of_this_machine", lambda _task, _cache, **_settings: SPEEDS)
     monkeypatch.setenv("DVC_STAGE", "any")
     return monkeypatch
 

@@ -175,10 +175,10 @@ def test_what_was_measured_beside_busy_neighbors_serves_only_a_run_that_goes_on(
     monkeypatch.setattr(speeds, "_measure_aside", measure)
     for later in (False, True, True):
         assert of_this_machine(task(), project / "kept", later=later).busy_cores == 1
-    assert asked == [30]
+    assert asked == [speeds._SECONDS]
     of_this_machine(task(), project / "kept")
     of_this_machine(task(), project / "elsewhere", later=True)
-    assert asked == [30, 30, 10]
+    assert asked == [speeds._SECONDS, speeds._SECONDS, speeds._SECONDS_LATER]
 
 
 def test_the_key_names_all_that_the_speeds_depend_on(
