@@ -59,7 +59,9 @@ class Published:
 @pytest.fixture(scope="module")
 def published(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Published:
     project = make_project(tmp_path_factory.mktemp("project"), PER_CLASS)
-    project.set_params({"cluster.workers": 2, "cluster.access_mode": "ReadWriteMany"})
+    # Without repetitions: kfp itself repeats here, whatever the step said.
+    changes = {"workers": 2, "access_mode": "ReadWriteMany", "retries": 0}
+    project.set_params({f"cluster.{name}": value for name, value in changes.items()})
     project.environment["OMP_NUM_THREADS"] = "1"  # as in the pod: sums depend on it
     repository = tmp_path_factory.mktemp("origin") / "project.git"
     return Published(project, repository, publish(project, pod, repository))
