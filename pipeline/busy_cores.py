@@ -14,6 +14,9 @@ from components.io.data.cpus import usable_cpus
 # Fewer are what any machine does beside.
 NOTICEABLE = 0.3
 
+# What one busy core adds to the time of a training, in its times: it becomes 5 times as long.
+_ONE_CORE = 4.0
+
 _STAT = Path("/proc/stat")
 _USER_TO_STEAL = slice(0, 8)
 _IDLE = (3, 4)  # and waiting for a disk
@@ -42,13 +45,13 @@ def look(seconds: float) -> float:
 def slowdown(busy: float) -> float:
     """How many times as long a training takes beside so many busy cores.
 
-    A core that is shared gives a thread half of its time, and all other threads wait for that one:
-    beside another training it was 2.0 (docs/decisions/0008-limit-openmp-spinning.md).
+    A core that is shared gives a thread a part of its time, and in every layer all others wait for
+    that one: 5 times as long was measured beside one (docs/decisions/0073-what-a-run-will-cost.md).
 
     Args:
         busy: cores that others keep busy.
     """
-    return 1 + min(1.0, busy)
+    return 1 + _ONE_CORE * min(1.0, busy)
 
 
 def _busy_seconds() -> float:

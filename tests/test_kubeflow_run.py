@@ -108,7 +108,9 @@ def test_a_step_that_fails_or_does_nothing_fails_the_run(
     old.write_text("of an earlier run")
     output = project.run(*RUN_LOCAL, code=1)
     assert found in output
-    assert "error: run-local: " in output
+    assert (
+        "error: run-local: Pipeline 'image-classification' finished with status FAILURE" in output
+    )
     assert "'validate'" in output
     assert "Executing task 'tune'" not in output
     assert not old.exists()

@@ -27,6 +27,9 @@ LOCAL_OUTPUTS = Path("artifacts/run-local")
 # Of a name with or without the registry's port, and never a tag.
 _PINNED = r"([\w.-]+(:\d+)?/)?[\w./-]+@sha256:[0-9a-f]{64}"
 
+# kfp writes names and states in color, also to a file.
+_COLORS = re.compile("\x1b\\[[0-9;]*m")
+
 
 def compile_to(output: Path, root: Path, image: str, cluster: ClusterParams) -> None:
     """Write the pipeline as Kubeflow's YAML; equal inputs give equal bytes.
@@ -97,7 +100,7 @@ def run_local(root: Path, *, register: bool = False) -> DecisionRecord:
         with (outputs / "kfp.log").open("w") as log, redirect_stdout(StepLines(sys.stdout, log)):
             run = pipeline(repository="", revision="", data_hash="")
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(_COLORS.sub("", str(error)).split())
         raise PipelineError(
             f"run-local: {reason} See the task's output above and {LOCAL_OUTPUTS}/kfp.log."
         ) from error
