@@ -92,12 +92,15 @@ def serve() -> None:
 
 def ready() -> None:
     """Return when requests can be served: /health alone says nothing about the database."""
-    import urllib.request
+    import http.client
 
     import psycopg
 
     port = os.environ.get("PORT", "5000")
-    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=READY_SECONDS).close()
+    server = http.client.HTTPConnection("127.0.0.1", int(port), timeout=READY_SECONDS)
+    server.request("GET", "/health")
+    if server.getresponse().status != http.client.OK:
+        raise SystemExit("MLflow's /health does not say that it is well")
     with psycopg.connect(database(f"&connect_timeout={READY_SECONDS}")) as connection:
         connection.execute("SELECT 1")
 
