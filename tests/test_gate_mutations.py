@@ -32,6 +32,8 @@ FLIPS = {
     ast.NotEq: ("!=", ("==",)),
     ast.Is: ("is", ("is not",)),
     ast.IsNot: ("is not", ("is",)),
+    ast.In: ("in", ("not in",)),
+    ast.NotIn: ("not in", ("in",)),
 }
 
 # These change nothing that can be seen: how many digits a near miss is shown with at most, and
@@ -106,7 +108,7 @@ def run_tests(folder: Path, module: str, source: str) -> int:
     shutil.copy(ROOT / "components/__init__.py", folder / "components")
     (folder / TESTS).mkdir(parents=True)
     shutil.copy(ROOT / "tests/factories.py", folder / "tests")
-    for name in ("conftest", *(f"test_{module}" for module in MUTATED)):
+    for name in ("conftest", "test_seen_images", *(f"test_{module}" for module in MUTATED)):
         shutil.copy(ROOT / TESTS / f"{name}.py", folder / TESTS)
     (folder / GATE / f"{module}.py").write_text(source)
     (folder / "pytest.ini").write_text(

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from components.core.evaluation.changes import find_changes
 from components.core.evaluation.predictions import Predictions
 from components.core.gate.record import Outcome
-from components.io.reports.summary import summarize
 from tests import factories
 from tests.components.core.gate.conftest import decide_on, model_and_champion, policy, row
 
@@ -80,16 +78,3 @@ def test_records_without_seen_images_keep_their_bytes() -> None:
     assert factories.champion_evidence("compared", seen_test_images=2).model_dump()[
         "seen_test_images"
     ]
-
-
-def test_the_summary_warns_of_them() -> None:
-    found, champion = model_and_champion(2, 3, 200, right=150)
-    champion = without_first(champion, 1)
-    state = factories.champion_evidence("compared", seen_test_images=1)
-    record = factories.decision_record(evidence=factories.evidence(champion=state))
-    text = summarize(record, found, find_changes(found, champion)).comparison
-    assert "1 newly right, 3 newly wrong." in text
-    assert "Warning: 1 of the test images were in the champion's train or val split" in text
-    all_seen = factories.champion_evidence("all_seen", seen_test_images=9)
-    record = factories.decision_record(evidence=factories.evidence(champion=all_seen))
-    assert "learned from all of these test images" in summarize(record, found).comparison

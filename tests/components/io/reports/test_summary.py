@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from components.core.errors import ChangedInput, MissingInput
-from components.core.evaluation.changes import Change
+from components.core.evaluation.changes import Change, find_changes
 from components.io import files
 from components.io.data.predictions import to_parquet
-from components.io.reports.summary import describe_data_diff, read_summary, show_value
+from components.io.reports.summary import describe_data_diff, read_summary, show_value, summarize
 from tests import factories
+from tests.components.core.gate.conftest import model_and_champion
 from tests.components.io.reports.conftest import summary_of
 from tests.factories import champion_evidence, data_diff, decision_record, evidence, outcome
 
@@ -201,3 +202,16 @@ def test_evidence_that_is_gone_or_changed_is_named(name: str, tmp_path: Path) ->
 
 def test_the_example_of_version_1_is_of_version_1() -> None:
     assert json.loads((VERSION_1 / "run_3/decision.json").read_text())["schema_version"] == 1
+
+
+def test_images_that_the_champion_has_seen_are_a_warning() -> None:
+    found, champion = model_and_champion(2, 3, 200, right=150)
+    champion = champion.among(champion.paths[1:])
+    state = factories.champion_evidence("compared", seen_test_images=1)
+    record = factories.decision_record(evidence=factories.evidence(champion=state))
+    text = summarize(record, found, find_changes(found, champion)).comparison
+    assert "1 newly right, 3 newly wrong." in text
+    assert "Warning: 1 of the test images were in the champion's train or val split" in text
+    all_seen = factories.champion_evidence("all_seen", seen_test_images=9)
+    record = factories.decision_record(evidence=factories.evidence(champion=all_seen))
+    assert "learned from all of these test images" in summarize(record, found).comparison
